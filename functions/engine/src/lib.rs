@@ -1,1 +1,40 @@
-//! stub
+//! ONNX in, logits out.
+//!
+//! A quantised ONNX model is imported by tract, rewritten into a flat int8 [`program`](Graph) with its weights packed in
+//! one dense region, and run. The same integers come out on every target: what is not integer arithmetic is plain IEEE
+//! arithmetic in a fixed order.
+//!
+//! ```text
+//! bundle.rs    tar stream     -> (Manifest, ONNX bytes)
+//! import.rs    ONNX bytes     -> tract's typed model, quantisation kept as operators of our own
+//! lower/       typed model    -> Program       float expressions resolved to integer steps
+//! program/     Program, input -> output        shapes, arena, steps
+//! kernels/     the inner loops, one file per instruction set
+//! ```
+//!
+//! The engine never reads a file, a clock or the environment.
+
+pub mod bundle;
+mod error;
+mod manifest;
+mod tensor;
+
+pub use error::Error;
+pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
+pub use tensor::{Data, Tensor};
+
+/// A model that is ready to run.
+///
+/// The one thing a function knows of inference: whether the graph runs in this instance, natively in a test, or on the
+/// other side of wasi-nn is decided by who makes the value.
+pub trait Model: Send + Sync {
+    /// Runs the graph once.
+    ///
+    /// `inputs`: each by its name in the manifest. An image input is `[1, H, W, 3] u8`, RGB, top row first; any other
+    /// input is f32 in the graph's own shape.
+    /// Returns every output by name, in the manifest's order, f32.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a name, shape or type is not the manifest's; [`Error::Run`] when the graph itself fails.
+    fn run(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<(String, Tensor)>, Error>;
+}

@@ -1,0 +1,45 @@
+//! The stream that a snapshot is made from: an uncompressed tar with `<name>/model.toml` before `<name>/model.onnx`.
+//!
+//! One model is in memory at a time, because what is live while loading becomes part of every request's memory.
+
+use std::io::Read;
+
+use crate::{Error, Manifest};
+
+/// Calls `each` with the manifest and the ONNX bytes of every model in `stream`, in order.
+///
+/// # Errors
+/// [`Error::Bundle`] when an entry is unexpected or cut short, [`Error::Manifest`], or what `each` returns.
+pub fn read(stream: impl Read, mut each: impl FnMut(Manifest, Vec<u8>) -> Result<(), Error>) -> Result<(), Error> {
+    let mut archive = tar::Archive::new(stream);
+    let mut manifest: Option<Manifest> = None;
+    for entry in archive.entries().map_err(bundle_error)? {
+        let mut entry = entry.map_err(bundle_error)?;
+        let path = entry.path().map_err(bundle_error)?.to_string_lossy().into_owned();
+        match (path.rsplit('/').next(), manifest.take()) {
+            (Some("model.toml"), None) => {
+                let mut text = String::new();
+                entry.read_to_string(&mut text).map_err(bundle_error)?;
+                manifest = Some(Manifest::parse(&text)?);
+            }
+            (Some("model.onnx"), Some(manifest)) => {
+                let mut onnx = Vec::with_capacity(usize::try_from(entry.size()).unwrap_or(0));
+                entry.read_to_end(&mut onnx).map_err(bundle_error)?;
+                each(manifest, onnx)?;
+            }
+            (_, manifest) => {
+                let expected = if manifest.is_some() { "model.onnx" } else { "model.toml" };
+                return Err(Error::Bundle(format!("expected {expected}, got {path:?}")));
+            }
+        }
+    }
+    match manifest {
+        None => Ok(()),
+        Some(manifest) => Err(Error::Bundle(format!("{}: model.onnx is missing", manifest.name))),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
+fn bundle_error(error: std::io::Error) -> Error {
+    Error::Bundle(error.to_string())
+}

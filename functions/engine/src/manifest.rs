@@ -1,0 +1,174 @@
+//! `model.toml`: what a model takes and gives.
+//!
+//! The fields that only people read (source, licence, training data) are checked to be there and kept.
+
+use serde::Deserialize;
+
+use crate::Error;
+
+/// The parsed `model.toml` of one model.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Manifest {
+    /// The folder's name under `models/`, and the graph's name everywhere else.
+    pub name: String,
+    /// Grows when the weights change.
+    pub version: String,
+    /// SPDX expression for the weights.
+    pub licence: String,
+    /// Where the weights come from.
+    pub source: String,
+    /// SHA-256 of the file named in `source`, lower-case hex.
+    pub source_sha256: String,
+    /// SHA-256 of `model.onnx`, lower-case hex.
+    pub sha256: String,
+    /// What the weights were trained on, as far as it is known.
+    pub training_data: String,
+    /// The graph's inputs.
+    pub inputs: Vec<InputSpec>,
+    /// The graph's outputs.
+    pub outputs: Vec<OutputSpec>,
+    /// Text recognisers: class `i + 1` is `characters[i]`; class 0 is the CTC blank.
+    #[serde(default)]
+    pub characters: Vec<String>,
+}
+
+/// One input of the graph.
+#[derive(Debug, Clone, Deserialize)]
+pub struct InputSpec {
+    /// Name in the graph.
+    pub name: String,
+    /// Shape in the graph, `[N, C, ...]`.
+    pub shape: Vec<Dim>,
+    /// Order of the channels that the graph was trained with.
+    #[serde(default)]
+    pub channels: ChannelOrder,
+    /// Mean per graph channel on a 0..=1 scale.
+    #[serde(default)]
+    pub mean: Vec<f32>,
+    /// Standard deviation per graph channel on a 0..=1 scale.
+    #[serde(default)]
+    pub std: Vec<f32>,
+}
+
+/// One output of the graph.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OutputSpec {
+    /// Name in the graph.
+    pub name: String,
+    /// Shape in the graph.
+    pub shape: Vec<Dim>,
+}
+
+/// One axis: a number, or a multiple of a symbol such as `"32*h"`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Dim {
+    /// A fixed extent.
+    Fixed(usize),
+    /// An expression over symbols.
+    Symbolic(String),
+}
+
+/// Order of an image's channels as the graph sees them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red first.
+    #[default]
+    Rgb,
+    /// Blue first, as OpenCV reads images.
+    Bgr,
+}
+
+impl Manifest {
+    /// Parses `model.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] when a field is missing or contradicts another.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let manifest: Self = toml::from_str(text).map_err(|e| Error::Manifest(e.message().to_owned()))?;
+        for input in &manifest.inputs {
+            if input.mean.len() != input.std.len() {
+                return Err(Error::Manifest(format!(
+                    "input {}: {} means but {} standard deviations",
+                    input.name,
+                    input.mean.len(),
+                    input.std.len()
+                )));
+            }
+            if let Some(std) = input.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+                return Err(Error::Manifest(format!("input {}: standard deviation {std} is not positive", input.name)));
+            }
+        }
+        if manifest.inputs.is_empty() || manifest.outputs.is_empty() {
+            return Err(Error::Manifest("expected at least one input and one output".to_owned()));
+        }
+        Ok(manifest)
+    }
+}
+
+impl Dim {
+    /// The factor and symbol of `"32*h"` (32, `h`), `"w"` (1, `w`); a fixed extent has no symbol.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] for any other expression.
+    pub(crate) fn parts(&self) -> Result<(usize, Option<&str>), Error> {
+        match self {
+            Self::Fixed(extent) => Ok((*extent, None)),
+            Self::Symbolic(text) => {
+                let (factor, symbol) = match text.split_once('*') {
+                    Some((factor, symbol)) => (factor.trim().parse().ok(), symbol.trim()),
+                    None => (Some(1), text.trim()),
+                };
+                match factor {
+                    Some(factor) if factor > 0 && symbol.chars().all(char::is_alphabetic) && !symbol.is_empty() => {
+                        Ok((factor, Some(symbol)))
+                    }
+                    _ => Err(Error::Manifest(format!("dimension {text:?}: expected a number, `w` or `8*w`"))),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        name = "m"
+        version = "1"
+        licence = "Apache-2.0"
+        source = "s"
+        source_sha256 = "0"
+        sha256 = "0"
+        training_data = "t"
+        inputs = [{ name = "x", shape = [1, 3, "32*h", "w"], channels = "bgr", mean = [0.5, 0.5, 0.5], std = [1, 1, 1] }]
+        outputs = [{ name = "y", shape = [1, 7] }]
+    "#;
+
+    #[test]
+    fn parses_shapes_and_channels() {
+        let manifest = Manifest::parse(TEXT).expect("a whole manifest");
+        let input = &manifest.inputs[0];
+        assert_eq!(input.channels, ChannelOrder::Bgr);
+        let parts: Vec<_> = input.shape.iter().map(|dim| dim.parts().expect("a dimension")).collect();
+        assert_eq!(parts, [(1, None), (3, None), (32, Some("h")), (1, Some("w"))]);
+        assert!(manifest.characters.is_empty());
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        for (from, to, expected) in [
+            ("name = \"m\"\n", "", "missing field `name`"),
+            ("std = [1, 1, 1]", "std = [1, 1]", "3 means but 2 standard deviations"),
+            ("std = [1, 1, 1]", "std = [1, 0, 1]", "standard deviation 0 is not positive"),
+            ("outputs = [{ name = \"y\", shape = [1, 7] }]", "outputs = []", "at least one input and one output"),
+        ] {
+            let error = Manifest::parse(&TEXT.replacen(from, to, 1)).expect_err(to).to_string();
+            assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
+        }
+        assert!(Dim::Symbolic("w+1".to_owned()).parts().is_err());
+        assert!(Dim::Symbolic("0*w".to_owned()).parts().is_err());
+    }
+}
