@@ -1,0 +1,54 @@
+"""Writes a model's folder. In: QDQ Graph, facts. Out: `model.onnx` and `model.toml` as the engine's manifest reads them."""
+
+import json
+from pathlib import Path
+
+import ocr
+from graph import Graph
+from source import sha256
+
+LICENCE = "Apache-2.0"
+TRAINING_DATA = (
+    "Trained by the PaddleOCR authors on their own collection of documents, scenes and synthetic text, which they have"
+    " not published as a whole; we add no training, only calibration on pages rendered from Debian fonts."
+)
+
+
+def write(folder: Path, graph: Graph, facts: dict, inputs: list, outputs: list, characters=()) -> None:
+    """`facts`: name, version, source, source_sha256. `inputs`: list of tables; `outputs`: the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graph.save(folder / "model.onnx")
+    lines = [f"{key} = {_value(value)}" for key, value in facts.items()]
+    lines += [
+        f"licence = {_value(LICENCE)}",
+        f"sha256 = {_value(sha256(folder / 'model.onnx'))}",
+        f"training_data = {_value(TRAINING_DATA)}",
+    ]
+    if characters:
+        # One long line would be unreadable in a diff; forty characters a row.
+        rows = [characters[i:i + 40] for i in range(0, len(characters), 40)]
+        lines.append("# Class i + 1; class 0 is the CTC blank.")
+        lines.append("characters = [\n" + "".join(f"  {', '.join(map(_value, row))},\n" for row in rows) + "]")
+    for kind, tables in (("inputs", inputs), ("outputs", outputs)):
+        for table in tables:
+            lines.append(f"\n[[{kind}]]")
+            lines += [f"{key} = {_value(value)}" for key, value in table.items()]
+    (folder / "model.toml").write_text("\n".join(lines) + "\n")
+
+
+def image_input(shape: list) -> dict:
+    """The one input of both networks: BGR, because they were trained so."""
+    return {"name": "x", "shape": shape, "channels": "bgr", "mean": [ocr.MEAN] * 3, "std": [ocr.STD] * 3}
+
+
+def set_accuracy(folder: Path, figures: dict) -> None:
+    """Replaces the `[accuracy]` table, the last of the file. `figures`: key -> number or text."""
+    path = folder / "model.toml"
+    head = path.read_text().split("\n[accuracy]\n")[0].rstrip("\n")
+    table = "\n".join(f"{key} = {_value(value)}" for key, value in figures.items())
+    path.write_text(f"{head}\n\n[accuracy]\n{table}\n")
+
+
+def _value(value) -> str:
+    """A TOML value; JSON's strings, numbers and arrays are TOML's too."""
+    return json.dumps(value, ensure_ascii=False)
