@@ -1,0 +1,66 @@
+//! The first bytes of a file -> its format.
+//!
+//! File names and declared content types are not looked at: they are often wrong, the signature is not.
+
+use std::fmt;
+
+/// A picture format that is read here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JPEG, baseline or progressive (ITU-T T.81).
+    Jpeg,
+    /// PNG (ISO/IEC 15948).
+    Png,
+    /// TIFF 6.0, classic or big.
+    Tiff,
+}
+
+impl Format {
+    /// The format whose signature `bytes` start with.
+    pub fn sniff(bytes: &[u8]) -> Option<Format> {
+        const SIGNATURES: [(&[u8], Format); 6] = [
+            (b"\xff\xd8\xff", Format::Jpeg),
+            (b"\x89PNG\r\n\x1a\n", Format::Png),
+            (b"II*\0", Format::Tiff),
+            (b"MM\0*", Format::Tiff),
+            (b"II+\0", Format::Tiff),
+            (b"MM\0+", Format::Tiff),
+        ];
+        SIGNATURES
+            .iter()
+            .find(|(signature, _)| bytes.starts_with(signature))
+            .map(|&(_, format)| format)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Jpeg => "jpeg",
+            Format::Png => "png",
+            Format::Tiff => "tiff",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_signatures_only() {
+        let cases: [(&[u8], Option<Format>); 8] = [
+            (b"\xff\xd8\xff\xe0", Some(Format::Jpeg)),
+            (b"\x89PNG\r\n\x1a\n\0\0", Some(Format::Png)),
+            (b"II*\0\x08\0\0\0", Some(Format::Tiff)),
+            (b"MM\0*\0\0\0\x08", Some(Format::Tiff)),
+            (b"", None),
+            (b"\xff\xd8", None),
+            (b"GIF89a", None),
+            (b"%PDF-1.7", None),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(Format::sniff(bytes), expected, "{bytes:?}");
+        }
+    }
+}
