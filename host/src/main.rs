@@ -1,2 +1,281 @@
-//! stub
-fn main() {}
+//! `ephemera`: the command line over the library.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use ephemera::app::App;
+use ephemera::build::{self, Artifact};
+use ephemera::config::{Function, Project};
+use ephemera::progress::Progress;
+use ephemera::serve::{Options, Server};
+use ephemera::{bench, run};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Vision models as serverless WebAssembly functions.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// The manifest of the project.
+    #[arg(long, global = true, default_value = "spin.toml")]
+    manifest: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build components: compile, load the models, precompile.
+    Build {
+        /// The components to build; all of them if none is named.
+        components: Vec<String>,
+    },
+    /// Serve what the manifest declares.
+    Up(Up),
+    /// Send files through a component, without a server.
+    Run(Run),
+    /// Measure.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Args)]
+struct Up {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:3000", env = "EPHEMERA_LISTEN")]
+    listen: SocketAddr,
+    /// Serve what was built before.
+    #[arg(long)]
+    no_build: bool,
+    /// Instances at once; as many as there are cores if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024), env = "EPHEMERA_INSTANCES")]
+    instances: Option<u32>,
+    /// Seconds that running requests may still take after a signal to stop.
+    #[arg(long, default_value_t = 30)]
+    grace_s: u16,
+}
+
+#[derive(Args)]
+struct Run {
+    /// The component.
+    component: String,
+    /// The files, one request each.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Print whole answers instead of texts.
+    #[arg(long)]
+    json: bool,
+    /// The language to read.
+    #[arg(long)]
+    language: Option<String>,
+    /// Run what was built before.
+    #[arg(long)]
+    no_build: bool,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// From an accepted request to loaded models: the snapshot against loading from ONNX.
+    Start {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// Samples of the snapshot.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        /// The component.
+        #[arg(long, default_value = "ocr")]
+        component: String,
+    },
+    /// Memory of a server over many requests.
+    Soak {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Requests in all.
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
+        requests: u32,
+        /// A file to send; without one, `/health` is asked.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("EPHEMERA_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed; the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    let project = Project::open(&cli.manifest)?;
+    let progress = Progress::stderr();
+    match cli.command {
+        Command::Build { components } => {
+            build::build(&project, &components, &progress)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Up(options) => up(project, options, &progress),
+        Command::Run(options) => run_files(project, options, &progress),
+        Command::Bench(Bench::Start {
+            json,
+            runs,
+            component,
+        }) => {
+            let artifact = &build::build(&project, &[component], &progress)?[0];
+            let function = project.function(&artifact.name)?;
+            let models = project.root.join("models");
+            let rows = bench::start(function, artifact, &models, runs, &progress)?;
+            bench::print(&rows, json, &mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(Bench::Soak {
+            json,
+            requests,
+            file,
+        }) => {
+            let artifacts = build::build(&project, &[], &progress)?;
+            let soak = executor()?.block_on(bench::soak(project, &artifacts, requests, file))?;
+            soak.print(json, &mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn executor() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the executor")
+}
+
+/// The functions built, or opened as they are.
+fn artifacts(
+    project: &Project,
+    names: &[String],
+    no_build: bool,
+    progress: &Progress,
+) -> Result<Vec<Artifact>> {
+    if !no_build {
+        return build::build(project, names, progress);
+    }
+    let open = |function: &Function| build::open(function, progress);
+    project.select(names)?.into_iter().map(open).collect()
+}
+
+fn up(project: Project, options: Up, progress: &Progress) -> Result<ExitCode> {
+    let artifacts = artifacts(&project, &[], options.no_build, progress)?;
+    let sample = sample(&project.root);
+    let mut settings = Options {
+        listen: options.listen,
+        grace: Duration::from_secs(options.grace_s.into()),
+        ..Options::default()
+    };
+    settings.instances = options.instances.unwrap_or(settings.instances);
+    let app = App::load(project, &artifacts, settings.instances)?;
+
+    executor()?.block_on(async {
+        // Listened for before the address is printed: who reads it may stop us at once.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let server = Server::start(Arc::new(app), settings).await?;
+        announce(server.address(), sample.as_deref())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        if !server.stop().await {
+            tracing::warn!("requests still running after the grace time were dropped");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Says where the server is, and a command to try it with.
+fn announce(address: SocketAddr, sample: Option<&Path>) -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on http://{address}")?;
+    match sample {
+        Some(sample) => writeln!(
+            out,
+            "try: curl -F image=@{} http://{address}/v1/ocr",
+            sample.display()
+        )?,
+        None => writeln!(out, "try: curl http://{address}/health")?,
+    }
+    Ok(out.flush()?)
+}
+
+/// A page image that lies in the project, relative to where the command was started if that is inside.
+fn sample(root: &Path) -> Option<PathBuf> {
+    let is_image = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default();
+        ["png", "jpg", "jpeg", "tif"]
+            .iter()
+            .any(|e| extension == *e)
+    };
+    let files = |folder: PathBuf| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    };
+    let cases = files(root.join("tests/cases"));
+    let requests = cases.into_iter().flat_map(|case| {
+        // A case with an error shows nothing.
+        let refused = case.join("error.txt").exists();
+        if refused { Vec::new() } else { files(case) }
+    });
+    let checks = files(root.join("models/ocr-recogniser-latin/check"));
+    let found = requests.chain(checks).find(is_image)?;
+    let here = std::env::current_dir().ok()?;
+    let shorter = found.strip_prefix(here).map(Path::to_owned);
+    Some(shorter.unwrap_or(found))
+}
+
+fn run_files(project: Project, options: Run, progress: &Progress) -> Result<ExitCode> {
+    let name = options.component;
+    let artifacts = artifacts(
+        &project,
+        std::slice::from_ref(&name),
+        options.no_build,
+        progress,
+    )?;
+    let app = App::load(project, &artifacts, 1)?;
+    let question = run::Question {
+        json: options.json,
+        language: options.language,
+    };
+    let all = executor()?.block_on(run::run(
+        app.function(&name)?,
+        &options.files,
+        &question,
+        &mut std::io::stdout(),
+        &mut std::io::stderr(),
+    ))?;
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,97 @@
+//! A project, loaded: request -> the function its path leads to -> response.
+//!
+//! Every failure of a function or of ours becomes a response here, and its cause a line in the log.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Request, Response};
+
+use crate::body::Pieces;
+use crate::build::Artifact;
+use crate::config::Project;
+use crate::failure::Failure;
+use crate::routes::Routes;
+use crate::runtime::{Loaded, Runtime};
+
+/// How soon a refused caller may come back, in seconds.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// Routes, and the functions behind them.
+pub struct App {
+    routes: Routes,
+    functions: BTreeMap<String, Loaded>,
+    runtime: Runtime,
+}
+
+impl App {
+    /// Loads `artifacts`, the built functions of `project`, with room for `instances` instances at once.
+    ///
+    /// # Errors
+    ///
+    /// Precompiled code that does not fit this engine, or too little address space.
+    pub fn load(project: Project, artifacts: &[Artifact], instances: u32) -> Result<Self> {
+        let runtime = Runtime::new(instances)?;
+        let functions = artifacts
+            .iter()
+            .map(|artifact| {
+                let limits = project.function(&artifact.name)?.limits;
+                let loaded = runtime.load(&artifact.name, &artifact.precompiled, limits)?;
+                Ok((artifact.name.clone(), loaded))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            routes: project.routes,
+            functions,
+            runtime,
+        })
+    }
+
+    /// The function called `name`.
+    ///
+    /// # Errors
+    ///
+    /// It was not among the artifacts.
+    pub fn function(&self, name: &str) -> Result<&Loaded> {
+        let loaded = self.functions.get(name);
+        loaded.with_context(|| format!("function `{name}` is not loaded"))
+    }
+
+    /// Where instances are counted.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The function that answers `path`.
+    pub(crate) fn route(&self, path: &str) -> Result<&Loaded, Failure> {
+        let name = self.routes.find(path).ok_or(Failure::NoRoute)?;
+        self.functions.get(name).ok_or(Failure::NoRoute)
+    }
+
+    /// Answers `request`, whatever happens.
+    pub async fn handle(&self, request: Request<Pieces>) -> Response<Bytes> {
+        let answer = match self.route(request.uri().path()) {
+            Ok(function) => function.handle(request).await,
+            Err(failure) => Err(failure),
+        };
+        answer.unwrap_or_else(|failure| explain(&failure))
+    }
+}
+
+/// The response that tells the caller of `failure`.
+pub(crate) fn explain(failure: &Failure) -> Response<Bytes> {
+    match failure {
+        Failure::Function(cause) => tracing::error!("{failure}: {cause:#}"),
+        other => tracing::debug!("{other}"),
+    }
+    let mut response = Response::new(Bytes::from(failure.json()));
+    *response.status_mut() = failure.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if matches!(failure, Failure::Busy) {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+    }
+    response
+}

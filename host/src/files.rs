@@ -1,0 +1,85 @@
+//! Files that other processes may read or build at the same time.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
+///
+/// # Errors
+///
+/// The folder cannot be made or written to.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().context("a file has a folder")?;
+    let name = path.file_name().context("a file has a name")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = folder.join(temporary);
+    std::fs::write(&temporary, bytes)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = std::fs::remove_file(&temporary);
+        })
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// Holds the right to build into `folder` until dropped, even by the death of the process.
+///
+/// Calls `waiting` if another process has it now, and waits.
+///
+/// # Errors
+///
+/// The folder cannot be made or the lock file not opened.
+pub(crate) fn lock(folder: &Path, waiting: impl FnOnce()) -> Result<File> {
+    let path: PathBuf = folder.join(".lock");
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => waiting(),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("locking {}", path.display()));
+        }
+    }
+    file.lock()
+        .with_context(|| format!("locking {}", path.display()))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("inner/file");
+        write_atomic(&path, b"one").expect("the folder is made");
+        write_atomic(&path, b"two").expect("the file is replaced");
+        assert_eq!(std::fs::read(&path).expect("it exists"), b"two");
+        let inner = std::fs::read_dir(folder.path().join("inner"));
+        assert_eq!(inner.expect("it exists").count(), 1);
+    }
+
+    #[test]
+    fn a_second_builder_waits_for_the_first() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let first = lock(folder.path(), || panic!("nobody else has it")).expect("free");
+        let (waits, waited) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| lock(folder.path(), || waits.send(()).expect("heard")));
+            waited.recv().expect("the second waits");
+            drop(first);
+            second.join().expect("no panic").expect("it gets the lock");
+        });
+    }
+}

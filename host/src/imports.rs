@@ -1,0 +1,107 @@
+//! What a component asks of its host, checked against what every host of ours links.
+//!
+//! Spin 3 and 4, `wasmtime serve` and our own host link the `wasi:http/proxy` world up to [`NEWEST`]. A newer or another import is found
+//! here, when the component is built, rather than when somebody deploys it.
+
+use anyhow::{Context, Result, ensure};
+use wasmparser::{Parser, Payload};
+
+/// The newest version of WASI that Spin 3 links.
+pub const NEWEST: (u32, u32, u32) = (0, 2, 6);
+
+/// The interfaces of the `wasi:http/proxy` world, and those they are made of.
+const PROXY: [&str; 11] = [
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/random",
+];
+
+/// The names of `component`'s imports, checked.
+///
+/// # Errors
+///
+/// Bytes that do not parse, an interface outside the proxy world, or a version after [`NEWEST`].
+pub fn checked(component: &[u8]) -> Result<Vec<String>> {
+    let imports = imports(component)?;
+    for import in &imports {
+        check(import)?;
+    }
+    Ok(imports)
+}
+
+fn imports(component: &[u8]) -> Result<Vec<String>> {
+    let mut imports = Vec::new();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.context("parsing the component")? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            // Inner components are satisfied by the outer one.
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    imports.push(import?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(imports)
+}
+
+fn check(import: &str) -> Result<()> {
+    let newest = || format!("{}.{}.{}", NEWEST.0, NEWEST.1, NEWEST.2);
+    let (interface, version) = import
+        .split_once('@')
+        .with_context(|| format!("import `{import}`: expected an interface of WASI 0.2"))?;
+    ensure!(
+        PROXY.contains(&interface),
+        "import `{import}`: not in the world `wasi:http/proxy`"
+    );
+    let version = parse(version)
+        .with_context(|| format!("import `{import}`: expected a version of three numbers"))?;
+    ensure!(
+        (version.0, version.1) == (NEWEST.0, NEWEST.1) && version <= NEWEST,
+        "import `{import}`: newer than WASI {}",
+        newest()
+    );
+    Ok(())
+}
+
+fn parse(version: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    let parsed = (numbers.next()??, numbers.next()??, numbers.next()??);
+    numbers.next().is_none().then_some(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_proxy_world_up_to_0_2_6_passes() {
+        let cases = [
+            ("wasi:http/types@0.2.0", true),
+            ("wasi:io/streams@0.2.6", true),
+            ("wasi:io/streams@0.2.7", false),
+            ("wasi:io/streams@0.3.0", false),
+            ("wasi:io/streams@0.1.0", false),
+            ("wasi:io/streams@0.2", false),
+            ("wasi:io/streams@0.2.0.1", false),
+            ("wasi:io/streams@0.2.0-rc", false),
+            ("wasi:io/streams", false),
+            ("wasi:filesystem/types@0.2.6", false),
+            ("fermyon:spin/llm@2.0.0", false),
+        ];
+        for (import, passes) in cases {
+            assert_eq!(check(import).is_ok(), passes, "{import}");
+        }
+    }
+}

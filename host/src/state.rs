@@ -1,0 +1,240 @@
+//! What one instance may see and hold: the data behind a store.
+//!
+//! No file, no environment, no network: outgoing requests are refused. Memory is granted up to a ceiling, and a refusal is remembered, so
+//! that the answer can say why the instance failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::http::{Request, Response};
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::{ResourceLimiter, Result};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+/// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
+const MAX_HANDLES: usize = 1024;
+
+/// Entries that all tables of an instance may hold. Our largest function has some thousands.
+const MAX_TABLE_ELEMENTS: usize = 1 << 20;
+
+/// The data of one store.
+pub(crate) struct Sandbox {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    outbound: NoOutbound,
+    pub(crate) memory: Ceiling,
+    // Held for its `Drop`: an instance lives as long as its store.
+    _alive: Option<Alive>,
+}
+
+impl Sandbox {
+    /// For one request: at most `memory_bytes` of linear memory, counted in `living`.
+    pub(crate) fn new(wasi: WasiCtx, memory_bytes: usize, living: &Arc<Living>) -> Self {
+        Self {
+            memory: Ceiling::new(memory_bytes),
+            _alive: Some(living.enter()),
+            ..Self::unlimited(wasi)
+        }
+    }
+
+    /// For a build, which runs our own code on our own models.
+    pub(crate) fn unlimited(wasi: WasiCtx) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        Self {
+            wasi,
+            http: WasiHttpCtx::new(),
+            table,
+            outbound: NoOutbound,
+            memory: Ceiling::new(usize::MAX),
+            _alive: None,
+        }
+    }
+
+    /// Whether no handle to anything of the host's is left, as it must be when memory is frozen.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.table.is_empty()
+    }
+}
+
+/// Adds to `linker` all that a function may import: the `wasi:http/proxy` world.
+pub(crate) fn link(linker: &mut Linker<Sandbox>) -> Result<()> {
+    wasmtime_wasi_http::p2::add_to_linker_async(linker)
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Sandbox {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.outbound,
+        }
+    }
+}
+
+struct NoOutbound;
+
+type Sent = Result<
+    (
+        Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ),
+    Error,
+>;
+
+impl WasiHttpHooks for NoOutbound {
+    fn send_request(
+        &mut self,
+        _request: Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+}
+
+/// Grants linear memory up to a sum over all memories of a store.
+#[derive(Debug)]
+pub(crate) struct Ceiling {
+    max_bytes: usize,
+    held_bytes: usize,
+    table_elements: usize,
+    /// Whether something was not granted.
+    pub(crate) refused: bool,
+}
+
+impl Ceiling {
+    fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            held_bytes: 0,
+            table_elements: 0,
+            refused: false,
+        }
+    }
+
+    /// Moves `held` by `desired - current` if the sum stays within `max`.
+    fn grant(held: &mut usize, current: usize, desired: usize, max: usize) -> bool {
+        let after = held.saturating_add(desired.saturating_sub(current));
+        if after > max {
+            return false;
+        }
+        *held = after;
+        true
+    }
+}
+
+impl ResourceLimiter for Ceiling {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        // A guest's own maximum is its own limit, not ours.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let granted = Self::grant(&mut self.held_bytes, current, desired, self.max_bytes);
+        self.refused |= !granted;
+        Ok(granted)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        let elements = &mut self.table_elements;
+        let granted = Self::grant(elements, current, desired, MAX_TABLE_ELEMENTS);
+        self.refused |= !granted;
+        Ok(granted)
+    }
+}
+
+/// How many instances there are.
+#[derive(Debug, Default)]
+pub(crate) struct Living {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Living {
+    pub(crate) fn now(&self) -> usize {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    fn enter(self: &Arc<Self>) -> Alive {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        Alive(Arc::clone(self))
+    }
+}
+
+struct Alive(Arc<Living>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_granted_up_to_the_sum() {
+        let mut ceiling = Ceiling::new(100);
+        // (current, desired, granted): two memories, the second of which asks for too much.
+        let cases = [
+            (0, 60, true),
+            (0, 30, true),
+            (30, 41, false),
+            (30, 40, true),
+            (60, 61, false),
+        ];
+        for (current, desired, granted) in cases {
+            let answer = ceiling.memory_growing(current, desired, None);
+            assert_eq!(answer.expect("never an error"), granted, "{desired}");
+        }
+        assert!(ceiling.refused);
+        assert_eq!(ceiling.held_bytes, 100);
+    }
+
+    #[test]
+    fn a_guests_own_maximum_is_not_our_refusal() {
+        let mut ceiling = Ceiling::new(100);
+        let answer = ceiling.memory_growing(0, 60, Some(50));
+        assert!(!answer.expect("never an error"));
+        assert!(!ceiling.refused);
+    }
+
+    #[test]
+    fn instances_are_counted_while_they_live() {
+        let living = Arc::new(Living::default());
+        let first = living.enter();
+        drop(living.enter());
+        assert_eq!((living.now(), living.most()), (1, 2));
+        drop(first);
+        assert_eq!((living.now(), living.most()), (0, 2));
+    }
+}
