@@ -1,1 +1,211 @@
-//! stub
+//! A page image in, its text out.
+//!
+//! ```text
+//! http.rs        method, path     -> route          one function for every runner
+//! request.rs     body bytes       -> Request        framing, limits, names        (form.rs, language.rs)
+//! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
+//! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
+//! recognise.rs   Page, Line       -> Text           characters, confidence
+//! layout.rs      lines            -> Vec<Block>     reading order
+//! render.rs      blocks           -> bytes          one file per format           (render/)
+//! component.rs   the Spin shell around it all
+//! ```
+//!
+//! Everything but `component.rs` runs natively and as Wasm, with the same bits: it knows neither Spin nor WASI, reads no
+//! clock and no file. The models come in through [`Network`]; their weights are the engine's business.
+#![cfg_attr(not(target_family = "wasm"), forbid(unsafe_code))]
+
+#[cfg(target_family = "wasm")]
+mod component;
+pub mod detect;
+mod error;
+mod form;
+mod http;
+pub mod language;
+pub mod layout;
+pub mod page;
+pub mod recognise;
+mod render;
+pub mod request;
+#[cfg(test)]
+mod testing;
+
+use std::io::Read;
+
+use ephemera_engine::{Graph, Manifest, Model, Tensor, bundle};
+use ephemera_vision::Rgb;
+
+pub use error::{Error, UnexpectedOutput};
+pub use http::{HttpAnswer, HttpRequest};
+pub use request::{MAX_BODY_BYTES, Request};
+
+use layout::{Block, ReadLine};
+use page::Page;
+use render::Asked;
+
+/// The function with its models.
+pub struct Ocr {
+    /// Finds lines.
+    pub detector: Network,
+    /// Reads them.
+    pub recogniser: Network,
+    /// What the recogniser's classes mean: class `i + 1` is `characters[i]`.
+    pub characters: Vec<String>,
+    /// Whether the function answers to the names of the engines that it stands in for.
+    pub aliases: bool,
+}
+
+/// What was read on a page.
+#[derive(Debug)]
+pub struct Reading {
+    /// The page, for its measures.
+    pub page: Page,
+    /// In reading order.
+    pub blocks: Vec<Block>,
+    /// Names and versions of the models that ran.
+    pub model: String,
+}
+
+impl Reading {
+    /// All lines in reading order.
+    pub fn lines(&self) -> impl Iterator<Item = &ReadLine> {
+        self.blocks.iter().flat_map(Block::lines)
+    }
+}
+
+impl Ocr {
+    /// Loads both models from a tar stream; the one with a character list is the recogniser.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the stream or a model is unusable, or when either is missing.
+    pub fn load(models: impl Read) -> Result<Ocr, Error> {
+        let (mut detector, mut recogniser) = (None, None);
+        bundle::read(models, |manifest, onnx| {
+            let graph = Graph::load(&manifest, &onnx)?;
+            let slot = if manifest.characters.is_empty() {
+                &mut detector
+            } else {
+                &mut recogniser
+            };
+            *slot = Some((manifest, graph));
+            Ok(())
+        })?;
+        let missing =
+            |what: &str| ephemera_engine::Error::Bundle(format!("expected a {what}, got none"));
+        let (detector, detector_graph) = detector.ok_or_else(|| missing("detector"))?;
+        let (recogniser, recogniser_graph) = recogniser.ok_or_else(|| missing("recogniser"))?;
+        Ok(Ocr {
+            detector: Network::new(&detector, Box::new(detector_graph))?,
+            recogniser: Network::new(&recogniser, Box::new(recogniser_graph))?,
+            characters: recogniser.characters,
+            aliases: true,
+        })
+    }
+
+    /// Reads an image and writes the answer.
+    ///
+    /// # Errors
+    /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
+    pub fn answer(&self, request: Request) -> Result<HttpAnswer, Error> {
+        let reading = self.read(request.image)?;
+        let language = &request.language;
+        let asked = Asked {
+            engine: request.engine,
+            language: &language.requested,
+            tag: language.tag,
+        };
+        Ok(render::render(&reading, asked, request.format))
+    }
+
+    /// Reads an image: bytes of a file in, blocks of text out.
+    ///
+    /// # Errors
+    /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
+    pub fn read(&self, image: Vec<u8>) -> Result<Reading, Error> {
+        let page = Page::open(image)?;
+        let mut lines = Vec::new();
+        for line in detect::detect(&self.detector, &page)? {
+            if let Some(text) =
+                recognise::recognise(&self.recogniser, &self.characters, &page, &line)?
+            {
+                lines.push(ReadLine {
+                    quad: line.quad,
+                    text,
+                });
+            }
+        }
+        let model = format!("{}+{}", self.detector.title(), self.recogniser.title());
+        Ok(Reading {
+            page,
+            blocks: layout::layout(lines),
+            model,
+        })
+    }
+}
+
+/// A model and how to address it.
+pub struct Network {
+    name: String,
+    version: String,
+    /// Name of its one input, an image.
+    input: String,
+    model: Box<dyn Model>,
+}
+
+impl Network {
+    /// Puts a model beside what its manifest says.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the manifest names no input.
+    pub fn new(manifest: &Manifest, model: Box<dyn Model>) -> Result<Network, Error> {
+        let input = manifest.inputs.first().ok_or_else(|| {
+            ephemera_engine::Error::Manifest(format!(
+                "{}: expected an input, got none",
+                manifest.name
+            ))
+        })?;
+        Ok(Network {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            input: input.name.clone(),
+            model,
+        })
+    }
+
+    fn title(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+
+    /// Runs the model on a picture and returns its first output.
+    fn run(&self, image: Rgb) -> Result<Tensor, Error> {
+        let input = Tensor::u8(&[1, image.height, image.width, 3], image.data)?;
+        let outputs = self.model.run(&[(&self.input, input)])?;
+        let first = outputs.into_iter().next();
+        first
+            .map(|(_, tensor)| tensor)
+            .ok_or_else(|| self.unexpected("an output", "none"))
+    }
+
+    /// The values of an output that must have this shape.
+    fn expect_f32<'a>(&self, output: &'a Tensor, shape: &[usize]) -> Result<&'a [f32], Error> {
+        match output.as_f32() {
+            Some(values)
+                if output.shape == shape && values.len() == shape.iter().product::<usize>() =>
+            {
+                Ok(values)
+            }
+            _ => Err(self.unexpected(format!("f32 {shape:?}"), format!("{:?}", output.shape))),
+        }
+    }
+
+    fn unexpected(&self, expected: impl Into<String>, actual: impl Into<String>) -> Error {
+        Error::Output(UnexpectedOutput {
+            model: self.name.clone(),
+            expected: expected.into(),
+            actual: actual.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! The shell between the platform and the function, and nothing else.
+//!
+//! While the snapshot is made, `wizer-initialize` loads the models from standard input into a static. Every request then
+//! starts in a fresh copy of that memory: read the body up to the limit, hand it to [`Ocr::handle`], send the answer.
+
+use std::sync::OnceLock;
+
+use futures_util::StreamExt;
+use spin_sdk::http::{Headers, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
+use spin_sdk::http_component;
+
+use crate::{Error, HttpAnswer, HttpRequest, MAX_BODY_BYTES, Ocr};
+
+/// Set once, before the snapshot.
+static OCR: OnceLock<Ocr> = OnceLock::new();
+
+/// Size of one page of linear memory, in bytes.
+const WASM_PAGE_BYTES: usize = 65_536;
+
+#[expect(
+    unsafe_code,
+    reason = "generated: the component model's calling convention"
+)]
+mod snapshot {
+    spin_sdk::wit_bindgen::generate!({
+        path: "../wit/world.wit",
+        world: "snapshot",
+        runtime_path: "::spin_sdk::wit_bindgen::rt",
+    });
+
+    struct Loader;
+
+    impl Guest for Loader {
+        fn wizer_initialize() {
+            super::load();
+        }
+    }
+
+    export!(Loader);
+}
+
+/// Loads the models. A failure ends the build of the artefact, with its message on standard error.
+fn load() {
+    let ocr =
+        Ocr::load(std::io::stdin().lock()).unwrap_or_else(|error| panic!("{}", describe(&error)));
+    assert!(OCR.set(ocr).is_ok(), "models are loaded once");
+}
+
+fn describe(error: &Error) -> String {
+    error.cause().unwrap_or_else(|| error.to_string())
+}
+
+#[http_component]
+async fn handle(request: IncomingRequest, response: ResponseOutparam) {
+    let method = name(&request.method());
+    let target = request.path_with_query().unwrap_or_default();
+    let headers: Vec<(String, String)> = request
+        .headers()
+        .entries()
+        .into_iter()
+        .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
+        .collect();
+    let mut answer = match OCR.get() {
+        Some(ocr) => {
+            let announced = headers
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            let announced = announced
+                .and_then(|(_, value)| value.parse().ok())
+                .unwrap_or(0);
+            let body = read_body(request, announced).await;
+            ocr.handle(HttpRequest {
+                method: &method,
+                target: &target,
+                headers: &headers,
+                body,
+            })
+        }
+        None => HttpAnswer::error(&Error::NotLoaded),
+    };
+    let peak_bytes = core::arch::wasm32::memory_size(0) * WASM_PAGE_BYTES;
+    answer
+        .headers
+        .push(("x-ephemera-peak-memory", peak_bytes.to_string()));
+    if let Some(log) = &answer.log {
+        eprintln!("ocr: {log}");
+    }
+    send(response, answer).await;
+}
+
+/// Reads the body, at most one byte over the limit, which is enough to know. A body that breaks off is as short as it
+/// came: the framing or the image's own format tells that it is incomplete.
+async fn read_body(request: IncomingRequest, announced_bytes: usize) -> Vec<u8> {
+    // Room for all of it at once: growing would copy, and memory that was used is never given back.
+    let mut body = Vec::with_capacity(announced_bytes.min(MAX_BODY_BYTES + 1));
+    let mut stream = std::pin::pin!(request.into_body_stream());
+    while let Some(Ok(piece)) = stream.next().await {
+        let room = MAX_BODY_BYTES + 1 - body.len();
+        body.extend_from_slice(&piece[..piece.len().min(room)]);
+        if body.len() > MAX_BODY_BYTES {
+            break;
+        }
+    }
+    body
+}
+
+async fn send(out: ResponseOutparam, answer: HttpAnswer) {
+    let headers: Vec<(String, Vec<u8>)> = answer
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+        .collect();
+    let headers = Headers::from_list(&headers).expect("our header names and values are valid");
+    let response = OutgoingResponse::new(headers);
+    response
+        .set_status_code(answer.status)
+        .expect("our status codes are valid");
+    if let Err(error) = out.set_with_body(response, answer.body).await {
+        eprintln!("ocr: sending the answer: {error}");
+    }
+}
+
+fn name(method: &Method) -> String {
+    match method {
+        Method::Get => "GET".to_owned(),
+        Method::Head => "HEAD".to_owned(),
+        Method::Post => "POST".to_owned(),
+        Method::Put => "PUT".to_owned(),
+        Method::Delete => "DELETE".to_owned(),
+        Method::Connect => "CONNECT".to_owned(),
+        Method::Options => "OPTIONS".to_owned(),
+        Method::Trace => "TRACE".to_owned(),
+        Method::Patch => "PATCH".to_owned(),
+        Method::Other(other) => other.clone(),
+    }
+}

@@ -1,0 +1,248 @@
+//! What failed, and whose fault it is.
+
+use ephemera_vision::Error as ImageError;
+
+/// Why a request got no text.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such route: 404.
+    #[error("no such path; try POST /v1/ocr, GET /v1/engines or GET /health")]
+    Path,
+    /// A known route, another verb: 405.
+    #[error("method not allowed, expected {allowed}")]
+    Method {
+        /// What the route answers to.
+        allowed: &'static str,
+    },
+    /// The body is declared as something that is not read here: 415.
+    #[error(
+        "content type {actual:?} is not supported, expected multipart/form-data, image/* or application/octet-stream"
+    )]
+    ContentType {
+        /// What the request says, parameters left out.
+        actual: String,
+    },
+    /// Nothing to read: 400.
+    #[error("the image is empty")]
+    Empty,
+    /// Over the platform's limit: 413.
+    #[error("body is larger than {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// What is accepted.
+        limit_bytes: usize,
+    },
+    /// Broken framing: 400.
+    #[error("multipart body: {0}")]
+    Multipart(String),
+    /// A form without its file: 400.
+    #[error("field {0:?} is missing")]
+    MissingField(&'static str),
+    /// Which of two values is meant cannot be known: 400.
+    #[error("field {0:?} is given more than once")]
+    DuplicateField(&'static str),
+    /// A value that no engine, language or format name is as long as: 400.
+    #[error("field {name:?} is longer than {limit_bytes} bytes or not UTF-8")]
+    BadField {
+        /// The field.
+        name: &'static str,
+        /// What is accepted.
+        limit_bytes: usize,
+    },
+    /// An engine that is not offered: 422.
+    #[error("engine {actual:?} is not available, expected one of: {available}")]
+    Engine {
+        /// What was asked for.
+        actual: String,
+        /// What is offered, separated by commas.
+        available: String,
+    },
+    /// A language that no loaded pack reads: 422.
+    #[error("language {actual:?} is not available; loaded packs: {packs}")]
+    Language {
+        /// What was asked for.
+        actual: String,
+        /// The packs, with what they read.
+        packs: &'static str,
+    },
+    /// An output format that is not offered: 422.
+    #[error("format {actual:?} is not available, expected one of: json, surya, text")]
+    Format {
+        /// What was asked for.
+        actual: String,
+    },
+    /// The picture cannot be decoded: 400, 413 or 415, see [`Error::status`].
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The instance was started without its models: 503.
+    #[error("models are not loaded")]
+    NotLoaded,
+    /// Ours: 500. The cause is for the log, not the caller.
+    #[error("reading the page failed")]
+    Model(#[from] ephemera_engine::Error),
+    /// Ours: 500. A model that does not fit this program. The cause is for the log, not the caller.
+    #[error("reading the page failed")]
+    Output(#[source] UnexpectedOutput),
+}
+
+/// A model answered with a tensor of the wrong kind.
+#[derive(Debug, thiserror::Error)]
+#[error("{model}: expected {expected}, got {actual}")]
+pub struct UnexpectedOutput {
+    /// Which model.
+    pub model: String,
+    /// What this program reads.
+    pub expected: String,
+    /// What it got.
+    pub actual: String,
+}
+
+impl Error {
+    /// The HTTP status that tells whose fault it is.
+    pub fn status(&self) -> u16 {
+        match self {
+            Error::Path => 404,
+            Error::Method { .. } => 405,
+            Error::ContentType { .. } => 415,
+            Error::Empty
+            | Error::Multipart(_)
+            | Error::MissingField(_)
+            | Error::DuplicateField(_)
+            | Error::BadField { .. } => 400,
+            Error::BodyTooLarge { .. } => 413,
+            Error::Engine { .. } | Error::Language { .. } | Error::Format { .. } => 422,
+            Error::Image(image) => match image {
+                ImageError::NotAnImage | ImageError::Unsupported { .. } => 415,
+                ImageError::Truncated { .. }
+                | ImageError::Corrupt { .. }
+                | ImageError::ZeroSize { .. } => 400,
+                ImageError::TooLarge { .. } | ImageError::TooHeavy { .. } => 413,
+            },
+            Error::NotLoaded => 503,
+            Error::Model(_) | Error::Output(_) => 500,
+        }
+    }
+
+    /// The chain of causes, for the operator's log: only for what is our fault.
+    pub fn cause(&self) -> Option<String> {
+        if self.status() < 500 {
+            return None;
+        }
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ephemera_vision::Format;
+
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_status() {
+        let format = Format::Png;
+        let text = String::new;
+        let cases = [
+            (Error::Path, 404),
+            (Error::Method { allowed: "GET" }, 405),
+            (Error::ContentType { actual: text() }, 415),
+            (Error::Empty, 400),
+            (Error::BodyTooLarge { limit_bytes: 1 }, 413),
+            (Error::Multipart(text()), 400),
+            (Error::MissingField("image"), 400),
+            (Error::DuplicateField("image"), 400),
+            (
+                Error::BadField {
+                    name: "engine",
+                    limit_bytes: 1,
+                },
+                400,
+            ),
+            (
+                Error::Engine {
+                    actual: text(),
+                    available: text(),
+                },
+                422,
+            ),
+            (
+                Error::Language {
+                    actual: text(),
+                    packs: "",
+                },
+                422,
+            ),
+            (Error::Format { actual: text() }, 422),
+            (Error::Image(ImageError::NotAnImage), 415),
+            (
+                Error::Image(ImageError::Unsupported {
+                    format,
+                    reason: text(),
+                }),
+                415,
+            ),
+            (Error::Image(ImageError::Truncated { format }), 400),
+            (
+                Error::Image(ImageError::Corrupt {
+                    format,
+                    reason: text(),
+                }),
+                400,
+            ),
+            (
+                Error::Image(ImageError::ZeroSize {
+                    width: 0,
+                    height: 1,
+                }),
+                400,
+            ),
+            (
+                Error::Image(ImageError::TooLarge {
+                    width: 9,
+                    height: 9,
+                    max_side_px: 1,
+                    max_pixels: 1,
+                }),
+                413,
+            ),
+            (
+                Error::Image(ImageError::TooHeavy {
+                    width: 9,
+                    height: 9,
+                    needed_bytes: 2,
+                    limit_bytes: 1,
+                }),
+                413,
+            ),
+            (Error::NotLoaded, 503),
+            (
+                Error::Model(ephemera_engine::Error::Input("wrong".to_owned())),
+                500,
+            ),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(error.status(), expected, "{error}");
+            assert_eq!(error.cause().is_some(), expected >= 500, "{error}");
+        }
+    }
+
+    #[test]
+    fn causes_stay_in_the_log() {
+        let error = Error::Output(UnexpectedOutput {
+            model: "secret".to_owned(),
+            expected: "a".to_owned(),
+            actual: "b".to_owned(),
+        });
+        assert_eq!(error.to_string(), "reading the page failed");
+        assert_eq!(
+            error.cause().as_deref(),
+            Some("reading the page failed: secret: expected a, got b")
+        );
+    }
+}

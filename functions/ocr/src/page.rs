@@ -1,0 +1,90 @@
+//! Bytes of an image -> [`Page`]: upright pixels of bounded size, and the way back to the original's pixels.
+
+use ephemera_vision::{Point, Quad, Rgb, decode};
+
+use crate::Error;
+
+/// Longest side of the picture that is read. It is also what the contract's clients shrink to themselves.
+pub const MAX_PAGE_SIDE_PX: usize = 2048;
+
+/// A page to be read.
+#[derive(Debug)]
+pub struct Page {
+    /// What is read, at most [`MAX_PAGE_SIDE_PX`] a side.
+    pub pixels: Rgb,
+    /// Width of the upright original, in its pixels.
+    pub width: u32,
+    /// Height of the upright original, in its pixels.
+    pub height: u32,
+}
+
+/// Integer bounds in the original's pixels: left, top, right, bottom; right and bottom exclusive.
+pub type Bounds = [u32; 4];
+
+impl Page {
+    /// Decodes and shrinks. The bytes are dropped before anything else is done with the page.
+    ///
+    /// # Errors
+    /// [`Error::Image`].
+    pub fn open(image: Vec<u8>) -> Result<Page, Error> {
+        let picture = decode(&image, MAX_PAGE_SIDE_PX)?;
+        Ok(Page {
+            pixels: picture.rgb,
+            width: picture.original_width,
+            height: picture.original_height,
+        })
+    }
+
+    /// Corners in the original's pixels, rounded, inside the page.
+    pub fn corners(&self, quad: &Quad) -> [[u32; 2]; 4] {
+        quad.map(|Point { x, y }| {
+            [
+                to_original(x, self.pixels.width, self.width),
+                to_original(y, self.pixels.height, self.height),
+            ]
+        })
+    }
+
+    /// The smallest upright rectangle around a quad, in the original's pixels.
+    pub fn bounds(&self, quad: &Quad) -> Bounds {
+        let corners = self.corners(quad);
+        let xs = corners.map(|[x, _]| x);
+        let ys = corners.map(|[_, y]| y);
+        let least = |v: [u32; 4]| v.into_iter().fold(u32::MAX, u32::min);
+        let most = |v: [u32; 4]| v.into_iter().fold(0, u32::max);
+        [least(xs), least(ys), most(xs), most(ys)]
+    }
+}
+
+/// Casts saturate, so that anything outside the page ends on its edge.
+fn to_original(at: f32, side: usize, original: u32) -> u32 {
+    let scaled = f64::from(at) * f64::from(original) / side as f64;
+    (scaled.round() as u32).min(original)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_come_back_in_the_originals_pixels() {
+        let page = Page {
+            pixels: Rgb::filled(100, 50, [0; 3]),
+            width: 300,
+            height: 150,
+        };
+        let at = |x: f32, y: f32| Point { x, y };
+        // A tilted quad that reaches over the left and lower edges.
+        let quad = [
+            at(-3.0, 10.0),
+            at(20.5, 8.0),
+            at(21.0, 55.0),
+            at(-2.0, 56.0),
+        ];
+        assert_eq!(
+            page.corners(&quad),
+            [[0, 30], [62, 24], [63, 150], [0, 150]]
+        );
+        assert_eq!(page.bounds(&quad), [0, 24, 63, 150]);
+    }
+}

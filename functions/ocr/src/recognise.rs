@@ -1,0 +1,274 @@
+//! Page, line -> the line's text.
+//!
+//! The line is cut out, straightened and scaled to the recogniser's height; the recogniser gives a score per character
+//! for each 8-pixel step; repeated winners are merged and blanks dropped (CTC, Graves et al. 2006).
+
+use ephemera_vision::{Quad, Rgb, crop};
+
+use crate::detect::Line;
+use crate::page::Page;
+use crate::{Error, Network};
+
+/// What a line says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Text {
+    /// The characters, without space at either end.
+    pub content: String,
+    /// Mean probability of the characters, 0..=1.
+    pub confidence: f32,
+    /// Where each character of `content` is: the position along the line, 0..=1, of the middle of its step.
+    pub positions: Vec<f32>,
+}
+
+/// Height of the recogniser's input.
+const HEIGHT_PX: usize = 48;
+/// One step of the recogniser's answer; the input's width is a multiple of it.
+const STEP_PX: usize = 8;
+/// The narrowest input that the recogniser's pooling takes.
+const MIN_WIDTH_PX: usize = 16;
+/// The widest input: 50 times the height. Memory grows with it; longer lines are squeezed.
+const MAX_WIDTH_PX: usize = 2400;
+/// Fills the rest of the last step: the value that normalisation takes to zero (the mean is 128 / 255), as in training.
+const PADDING: u8 = 128;
+/// A box this many times as high as it is wide holds a line that runs down the page. PP-OCR's ratio.
+const UPRIGHT_RATIO: f32 = 1.5;
+/// Lines below this confidence are dropped. PP-OCR's `drop_score`.
+const MIN_CONFIDENCE: f32 = 0.5;
+
+/// Reads one line; `None` when nothing in it is legible.
+///
+/// # Errors
+/// [`Error::Model`], [`Error::Output`].
+pub fn recognise(
+    recogniser: &Network,
+    characters: &[String],
+    page: &Page,
+    line: &Line,
+) -> Result<Option<Text>, Error> {
+    let (input, width) = straighten(&page.pixels, &line.quad);
+    let steps = input.width / STEP_PX;
+    let scores = recogniser.run(input)?;
+    let classes = characters.len() + 1;
+    let scores = recogniser.expect_f32(&scores, &[1, steps, classes])?;
+    // Of the canvas, only `width` is line: positions are shares of that.
+    let steps_per_line = width as f32 / STEP_PX as f32;
+    Ok(decode(scores, characters, steps_per_line).filter(|text| text.confidence >= MIN_CONFIDENCE))
+}
+
+/// Cuts a line out. Returns the recogniser's input, and how much of its width the line takes.
+fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize) {
+    let [a, b, c, d] = *quad;
+    let length = |from: ephemera_vision::Point, to: ephemera_vision::Point| {
+        let (dx, dy) = (to.x - from.x, to.y - from.y);
+        (dx * dx + dy * dy).sqrt()
+    };
+    let (across, down) = (length(a, b), length(a, d));
+    // A line that runs down the page is turned counter-clockwise: its right side becomes its top.
+    let (quad, width, height) = if down >= UPRIGHT_RATIO * across {
+        ([b, c, d, a], down, across)
+    } else {
+        (*quad, across, down)
+    };
+    // Casts saturate: whatever the corners are, the width is within its limits.
+    let wanted = (HEIGHT_PX as f32 * width / height.max(1.0)).ceil() as usize;
+    let width = wanted.clamp(1, MAX_WIDTH_PX);
+    let canvas = width.next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
+    (crop(page, &quad, width, HEIGHT_PX, canvas, PADDING), width)
+}
+
+/// Picks the best character of each step. `scores`: `[steps, classes] f32`, before softmax; class 0 is the blank.
+fn decode(scores: &[f32], characters: &[String], steps_per_line: f32) -> Option<Text> {
+    let mut content = String::new();
+    let mut positions = Vec::new();
+    let mut confidences = Vec::new();
+    let mut previous = 0;
+    for (step, scores) in scores.chunks_exact(characters.len() + 1).enumerate() {
+        let best = argmax(scores);
+        if best != 0 && best != previous {
+            let character = &characters[best - 1];
+            // Space at the start has nothing to separate.
+            if !(content.is_empty() && character.trim().is_empty()) {
+                content.push_str(character);
+                let position = ((step as f32 + 0.5) / steps_per_line).min(1.0);
+                // A class can stand for several characters; they share its place.
+                positions.extend(character.chars().map(|_| position));
+                confidences.push(probability(scores, best));
+            }
+        }
+        previous = best;
+    }
+    content.truncate(content.trim_end().len());
+    positions.truncate(content.chars().count());
+    if content.is_empty() {
+        return None;
+    }
+    let confidence = confidences.iter().sum::<f32>() / confidences.len() as f32;
+    Some(Text {
+        content,
+        confidence,
+        positions,
+    })
+}
+
+/// Index of the highest score, the first of equals; 0 where nothing compares.
+fn argmax(scores: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, &score) in scores.iter().enumerate() {
+        if score > scores[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// Softmax of one class that holds the maximum; `libm`'s exponential, because the standard library's differs between
+/// platforms.
+fn probability(scores: &[f32], best: usize) -> f32 {
+    let total: f32 = scores
+        .iter()
+        .map(|score| libm::expf(score - scores[best]))
+        .sum();
+    1.0 / total
+}
+
+#[cfg(test)]
+mod tests {
+    use ephemera_vision::Point;
+
+    use super::*;
+    use crate::testing::Fake;
+
+    fn alphabet() -> Vec<String> {
+        ["a", "b", " ", "ff"].map(str::to_owned).to_vec()
+    }
+
+    /// One step per digit: the class that wins, by a wide margin.
+    fn scores(classes: &str) -> Vec<f32> {
+        classes
+            .bytes()
+            .flat_map(|b| (0..5).map(move |class| if class == b - b'0' { 30.0 } else { 0.0 }))
+            .collect()
+    }
+
+    #[test]
+    fn repeats_merge_unless_a_blank_parts_them() {
+        let cases = [
+            ("11", Some("a")),
+            ("101", Some("aa")),
+            ("0110220", Some("ab")),
+            ("1212", Some("abab")),
+            ("12321", Some("ab ba")),
+            ("3130", Some("a")),
+            ("104", Some("aff")),
+            ("000", None),
+            ("303", None),
+            ("", None),
+        ];
+        for (classes, expected) in cases {
+            let text = decode(&scores(classes), &alphabet(), classes.len() as f32);
+            assert_eq!(
+                text.as_ref().map(|t| t.content.as_str()),
+                expected,
+                "{classes}"
+            );
+            if let Some(text) = text {
+                assert_eq!(
+                    text.positions.len(),
+                    text.content.chars().count(),
+                    "{classes}"
+                );
+                assert!(text.confidence > 0.999, "{classes}");
+            }
+        }
+    }
+
+    #[test]
+    fn confidence_is_the_mean_of_what_is_kept() {
+        // Two classes: the blank and "a". ln 3 against 0 is 3/4, ln 9 against 0 is 9/10; the blank between does not
+        // count, and of a repeat only the first step does.
+        let (three, nine) = (3f32.ln(), 9f32.ln());
+        let scores = [0.0, three, 0.0, nine, nine, 0.0, 0.0, nine];
+        let text = decode(&scores, &["a".to_owned()], 4.0).expect("two characters");
+        assert_eq!(text.content, "aa");
+        assert!(
+            (text.confidence - (0.75 + 0.9) / 2.0).abs() < 1e-6,
+            "{}",
+            text.confidence
+        );
+        assert_eq!(text.positions, [0.125, 0.875]);
+    }
+
+    #[test]
+    fn scores_that_do_not_compare_are_blanks() {
+        assert_eq!(decode(&[f32::NAN; 10], &alphabet(), 2.0), None);
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
+    }
+
+    fn quad(width: f32, height: f32) -> Quad {
+        [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)].map(|(x, y)| Point { x, y })
+    }
+
+    #[test]
+    fn inputs_follow_the_lines_proportions() {
+        // (box, input width, of which line)
+        let cases = [
+            (quad(96.0, 48.0), 96, 96),
+            (quad(100.0, 48.0), 104, 100),
+            (quad(100.0, 24.0), 200, 200),
+            // Narrow, but not yet upright.
+            (quad(20.0, 24.0), 40, 40),
+            (quad(2.0, 2.5), 40, 39),
+            // Upright: turned, 3 times as wide as high.
+            (quad(20.0, 60.0), 144, 144),
+            (quad(2000.0, 2.0), 2400, 2400),
+            (quad(0.0, 0.0), 16, 1),
+            (quad(f32::NAN, 3.0), 16, 1),
+        ];
+        let page = Rgb::filled(4, 4, [9; 3]);
+        for (quad, canvas, width) in cases {
+            let (input, line) = straighten(&page, &quad);
+            assert_eq!(
+                (input.width, input.height, line),
+                (canvas, 48, width),
+                "{quad:?}"
+            );
+            let row = input.row(0);
+            assert!(row[line * 3..].iter().all(|&v| v == PADDING), "{quad:?}");
+        }
+    }
+
+    #[test]
+    fn a_turned_line_is_set_upright() {
+        // The page was turned clockwise: what should be the line's left end, dark, is at the top.
+        let pixels = (0..60)
+            .flat_map(|y| [[if y < 30 { 0 } else { 255 }; 3]; 20])
+            .flatten()
+            .collect();
+        let page = Rgb::new(20, 60, pixels).expect("a test picture is a rectangle");
+        let (input, width) = straighten(&page, &quad(20.0, 60.0));
+        assert!(input.at(5, 24)[0] < 5 && input.at(width - 5, 24)[0] > 250);
+    }
+
+    #[test]
+    fn illegible_lines_are_dropped() {
+        let page = Page {
+            pixels: Rgb::filled(48, 48, [255; 3]),
+            width: 48,
+            height: 48,
+        };
+        let line = Line {
+            quad: quad(16.0, 48.0 / 1.4),
+            score: 1.0,
+        };
+        let steps = straighten(&page.pixels, &line.quad).0.width / STEP_PX;
+        let read = |winner: f32| {
+            let step = [0.0, winner, 0.0, 0.0, 0.0];
+            let answer = (vec![1, steps, 5], step.repeat(steps));
+            let recogniser = Fake::network("ocr-recogniser-latin", vec![answer]);
+            recognise(&recogniser, &alphabet(), &page, &line).expect("the fake answers")
+        };
+        assert_eq!(read(30.0).map(|t| t.content).as_deref(), Some("a"));
+        // e against four times 1: 0.40.
+        assert_eq!(read(1.0), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! The answer of the Kalanjiyam OCR service: plain text, line boxes as a string, and blocks.
+
+use serde::Serialize;
+
+use super::{Asked, rounded};
+use crate::Reading;
+use crate::page::Bounds;
+use crate::request::Engine;
+
+/// The answer's fields, in the order they are written.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer<'a> {
+    /// Blocks, parted by an empty line.
+    text: String,
+    /// Line boxes, one `x1 y1 x2 y2 text` a line, parted by tabs; for engine `surya` a JSON list in a string.
+    bounding_boxes: String,
+    /// The engine that was asked for.
+    engine: &'static str,
+    /// What ran in its place.
+    model: &'a str,
+    language: &'a str,
+    source_type: &'static str,
+    page_width: u32,
+    page_height: u32,
+    blocks: Vec<BlockAnswer<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct BlockAnswer<'a> {
+    id: String,
+    r#type: &'static str,
+    bbox: Bounds,
+    reading_order: usize,
+    content: String,
+    confidence: f64,
+    /// BCP-47.
+    language: &'a str,
+}
+
+pub(super) fn answer<'a>(reading: &'a Reading, asked: Asked<'a>) -> Answer<'a> {
+    Answer {
+        text: super::text::joined(reading),
+        bounding_boxes: bounding_boxes(reading, asked.engine),
+        engine: asked.engine.name(),
+        model: &reading.model,
+        language: asked.language,
+        source_type: "scan",
+        page_width: reading.page.width,
+        page_height: reading.page.height,
+        blocks: blocks(reading, asked.tag),
+    }
+}
+
+fn blocks<'a>(reading: &Reading, tag: &'a str) -> Vec<BlockAnswer<'a>> {
+    reading
+        .blocks
+        .iter()
+        .enumerate()
+        .map(|(i, block)| {
+            let content = block.content();
+            let lines = block.lines().map(|line| reading.page.bounds(&line.quad));
+            let bbox = lines.reduce(around).expect("a block has a line");
+            BlockAnswer {
+                id: id(&content, bbox),
+                r#type: "paragraph",
+                bbox,
+                reading_order: i + 1,
+                content,
+                confidence: rounded(block.confidence()),
+                language: tag,
+            }
+        })
+        .collect()
+}
+
+fn around(a: Bounds, b: Bounds) -> Bounds {
+    [
+        a[0].min(b[0]),
+        a[1].min(b[1]),
+        a[2].max(b[2]),
+        a[3].max(b[3]),
+    ]
+}
+
+/// Eight hex digits that stay the same as long as the block does: FNV-1a over its box and content.
+fn id(content: &str, bbox: Bounds) -> String {
+    let bytes = bbox
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .chain(content.bytes());
+    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("{hash:08x}")
+}
+
+fn bounding_boxes(reading: &Reading, engine: Engine) -> String {
+    #[derive(Serialize)]
+    struct LineBox<'a> {
+        x1: u32,
+        y1: u32,
+        x2: u32,
+        y2: u32,
+        text: &'a str,
+    }
+    let boxes: Vec<LineBox<'_>> = reading
+        .lines()
+        .map(|line| {
+            let [x1, y1, x2, y2] = reading.page.bounds(&line.quad);
+            LineBox {
+                x1,
+                y1,
+                x2,
+                y2,
+                text: &line.text.content,
+            }
+        })
+        .collect();
+    match engine {
+        Engine::Surya => serde_json::to_string(&boxes).expect("numbers and text are JSON"),
+        Engine::Ephemera | Engine::Tesseract => {
+            let lines: Vec<String> = boxes
+                .iter()
+                .map(|b| format!("{}\t{}\t{}\t{}\t{}", b.x1, b.y1, b.x2, b.y2, b.text))
+                .collect();
+            lines.join("\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::samples::{ASKED, blank, reading};
+    use super::*;
+
+    fn value(reading: &Reading, asked: Asked<'_>) -> Value {
+        serde_json::to_value(answer(reading, asked)).expect("an answer is JSON")
+    }
+
+    #[test]
+    fn the_contracts_fields_are_all_there() {
+        let content = "He said\n\"no\"";
+        let expected = json!({
+            "text": content,
+            "bounding_boxes": "2\t4\t18\t12\tHe said\n2\t14\t18\t22\t\"no\"",
+            "engine": "ephemera",
+            "model": "detector@1+recogniser@2",
+            "language": "eng",
+            "source_type": "scan",
+            "page_width": 20,
+            "page_height": 24,
+            "blocks": [{
+                "id": id(content, [2, 4, 18, 22]),
+                "type": "paragraph",
+                "bbox": [2, 4, 18, 22],
+                "reading_order": 1,
+                "content": content,
+                // (7 * 0.98 + 4 * 0.87654) / 11
+                "confidence": 0.9424,
+                "language": "en",
+            }],
+        });
+        assert_eq!(value(&reading(), ASKED), expected);
+    }
+
+    #[test]
+    fn surya_boxes_are_json_in_a_string() {
+        let answer = value(
+            &reading(),
+            Asked {
+                engine: Engine::Surya,
+                ..ASKED
+            },
+        );
+        let boxes = answer["bounding_boxes"].as_str().expect("a string");
+        let expected = r#"[{"x1":2,"y1":4,"x2":18,"y2":12,"text":"He said"},{"x1":2,"y1":14,"x2":18,"y2":22,"text":"\"no\""}]"#;
+        assert_eq!(boxes, expected);
+        assert_eq!(answer["engine"], "surya");
+    }
+
+    #[test]
+    fn a_blank_page_has_no_blocks() {
+        let answer = value(&blank(), ASKED);
+        assert_eq!(
+            (
+                &answer["text"],
+                &answer["bounding_boxes"],
+                &answer["blocks"]
+            ),
+            (&json!(""), &json!(""), &json!([]))
+        );
+        assert_eq!(
+            value(
+                &blank(),
+                Asked {
+                    engine: Engine::Surya,
+                    ..ASKED
+                }
+            )["bounding_boxes"],
+            "[]"
+        );
+    }
+
+    #[test]
+    fn ids_are_fnv_1a() {
+        // Sixteen zero bytes and "a", computed by another program.
+        assert_eq!(id("a", [0; 4]), FNV_OF_ZEROS_AND_A);
+        assert_ne!(id("a", [0, 0, 0, 1]), id("a", [0; 4]));
+    }
+
+    const FNV_OF_ZEROS_AND_A: &str = "5472f86c";
+}

@@ -1,0 +1,479 @@
+//! Body bytes -> [`Request`]: framing, limits, names.
+//!
+//! In: the parts of an HTTP request. Out: the image's bytes, still unopened, and what the caller wants done with them.
+
+use crate::Error;
+use crate::form::{self, Fields};
+use crate::http::HttpRequest;
+use crate::language::{Language, PACKS};
+
+/// Largest body. The platform's limit; the host refuses larger ones before an instance starts.
+pub const MAX_BODY_BYTES: usize = 10 << 20;
+
+/// A request for text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The file, not yet looked at. Not empty.
+    pub image: Vec<u8>,
+    /// The name to answer under.
+    pub engine: Engine,
+    /// What the text is written in.
+    pub language: Language,
+    /// How to write the answer.
+    pub format: Format,
+}
+
+/// A name that clients know an OCR engine by. The same models run under each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Our own name.
+    Ephemera,
+    /// An alias for clients that only offer this name; its boxes have another shape.
+    Surya,
+    /// An alias for clients that only offer this name.
+    Tesseract,
+}
+
+impl Engine {
+    /// All names, our own first.
+    pub const ALL: [Engine; 3] = [Engine::Ephemera, Engine::Surya, Engine::Tesseract];
+
+    /// The name in requests and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Ephemera => "ephemera",
+            Engine::Surya => "surya",
+            Engine::Tesseract => "tesseract",
+        }
+    }
+
+    /// The names on offer: all, or without the aliases our own.
+    pub fn offered(aliases: bool) -> &'static [Engine] {
+        if aliases {
+            &Engine::ALL
+        } else {
+            &Engine::ALL[..1]
+        }
+    }
+}
+
+/// A shape of answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON as the Kalanjiyam OCR service answers.
+    Kalanjiyam,
+    /// JSON as Surya writes its results.
+    Surya,
+    /// The text alone.
+    Text,
+}
+
+impl Request {
+    /// Reads the framing of a request. `aliases`: whether engines go by the names of others too.
+    ///
+    /// Names come from the form's fields, else from the query; the format from there too, else from `Accept`.
+    ///
+    /// # Errors
+    /// Every [`Error`] of 400, 413, 415 and 422 but those of the image itself.
+    pub fn parse(mut request: HttpRequest<'_>, aliases: bool) -> Result<Request, Error> {
+        if request.body.len() > MAX_BODY_BYTES {
+            return Err(Error::BodyTooLarge {
+                limit_bytes: MAX_BODY_BYTES,
+            });
+        }
+        let body = std::mem::take(&mut request.body);
+        let content_type = request.header("content-type").unwrap_or("");
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .to_ascii_lowercase();
+        let accept = request.header("accept").unwrap_or("");
+        let mut fields = Fields::from_query(request.query())?;
+        let accepted = accepted_format(accept);
+        let image = match essence.as_str() {
+            "multipart/form-data" => {
+                let (image, form) = form::read(content_type, body)?;
+                fields = form.or(fields);
+                image
+            }
+            raw if raw.starts_with("image/") || raw == "application/octet-stream" => body,
+            _ => {
+                return Err(Error::ContentType {
+                    actual: shortened(&essence),
+                });
+            }
+        };
+        if image.is_empty() {
+            return Err(Error::Empty);
+        }
+        Ok(Request {
+            image,
+            engine: engine(fields.engine, aliases)?,
+            language: language(fields.language)?,
+            format: format(fields.format, accepted)?,
+        })
+    }
+}
+
+fn engine(name: Option<String>, aliases: bool) -> Result<Engine, Error> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(Engine::Ephemera);
+    };
+    let offered = Engine::offered(aliases);
+    let found = offered
+        .iter()
+        .find(|engine| engine.name().eq_ignore_ascii_case(&name));
+    found.copied().ok_or_else(|| {
+        let available: Vec<&str> = offered.iter().map(|engine| engine.name()).collect();
+        Error::Engine {
+            actual: shortened(&name),
+            available: available.join(", "),
+        }
+    })
+}
+
+fn language(code: Option<String>) -> Result<Language, Error> {
+    let Some(code) = code.filter(|code| !code.is_empty()) else {
+        return Ok(Language::any());
+    };
+    Language::find(&code).ok_or_else(|| Error::Language {
+        actual: shortened(&code),
+        packs: PACKS,
+    })
+}
+
+fn format(name: Option<String>, accepted: Format) -> Result<Format, Error> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(accepted);
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "json" | "kalanjiyam" => Ok(Format::Kalanjiyam),
+        "surya" => Ok(Format::Surya),
+        "text" | "txt" | "plain" => Ok(Format::Text),
+        _ => Err(Error::Format {
+            actual: shortened(&name),
+        }),
+    }
+}
+
+/// The first format named in an `Accept` header; JSON where it names none that we have. Weights are not compared: no
+/// client that we know of sends any for these types.
+fn accepted_format(accept: &str) -> Format {
+    let first = accept.split(',').find_map(|range| {
+        match range
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "text/plain" | "text/*" => Some(Format::Text),
+            "application/json" | "application/*" | "*/*" => Some(Format::Kalanjiyam),
+            _ => None,
+        }
+    });
+    first.unwrap_or(Format::Kalanjiyam)
+}
+
+/// What a caller wrote, short enough to send back.
+fn shortened(value: &str) -> String {
+    value.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Request, Error> {
+        let headers: Vec<(String, String)> = headers
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let request = HttpRequest {
+            method: "POST",
+            target,
+            headers: &headers,
+            body: body.to_vec(),
+        };
+        Request::parse(request, true)
+    }
+
+    fn multipart(parts: &[(&str, &str)]) -> Vec<u8> {
+        let mut body = String::new();
+        for (disposition, content) in parts {
+            body += &format!(
+                "--edge\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{content}\r\n"
+            );
+        }
+        (body + "--edge--\r\n").into_bytes()
+    }
+
+    const FORM: (&str, &str) = ("Content-Type", "multipart/form-data; boundary=edge");
+
+    #[test]
+    fn raw_bodies_take_their_names_from_the_query() {
+        let png = [("content-type", "image/png")];
+        let plain = parse("/v1/ocr", &png, b"x").expect("valid");
+        let expected = Request {
+            image: b"x".to_vec(),
+            engine: Engine::Ephemera,
+            language: Language::any(),
+            format: Format::Kalanjiyam,
+        };
+        assert_eq!(plain, expected);
+        let named = parse(
+            "/v1/ocr?engine=surya&language=de-AT&format=text&other=1",
+            &png,
+            b"x",
+        )
+        .expect("valid");
+        assert_eq!(
+            (named.engine, named.language.tag, named.format),
+            (Engine::Surya, "de", Format::Text)
+        );
+        assert_eq!(named.language.requested, "de-AT");
+        // Percent signs, plus signs, empty values.
+        let odd = parse("/v1/ocr?engine=%73urya&language=&format=", &png, b"x").expect("valid");
+        assert_eq!((odd.engine, odd.language), (Engine::Surya, Language::any()));
+    }
+
+    #[test]
+    fn forms_win_over_the_query() {
+        let body = multipart(&[
+            (r#"name="engine""#, "tesseract"),
+            (r#"name="image"; filename="a.png""#, "one\r\ntwo"),
+            (r#"name="unknown""#, "skipped"),
+            (r#"name="language""#, "eng"),
+        ]);
+        let request = parse("/v1/ocr?engine=surya&format=surya", &[FORM], &body).expect("valid");
+        assert_eq!(request.image, b"one\r\ntwo");
+        assert_eq!(
+            (request.engine, request.language.tag, request.format),
+            (Engine::Tesseract, "en", Format::Surya)
+        );
+    }
+
+    #[test]
+    fn formats_follow_accept_unless_named() {
+        let cases = [
+            ("", "/v1/ocr", Format::Kalanjiyam),
+            ("*/*", "/v1/ocr", Format::Kalanjiyam),
+            (
+                "application/json, text/plain",
+                "/v1/ocr",
+                Format::Kalanjiyam,
+            ),
+            (
+                "text/html, text/plain;q=0.9, */*;q=0.1",
+                "/v1/ocr",
+                Format::Text,
+            ),
+            ("image/webp", "/v1/ocr", Format::Kalanjiyam),
+            ("text/plain", "/v1/ocr?format=surya", Format::Surya),
+            ("text/plain", "/v1/ocr?format=json", Format::Kalanjiyam),
+        ];
+        for (accept, target, expected) in cases {
+            let request = parse(
+                target,
+                &[("content-type", "image/tiff"), ("accept", accept)],
+                b"x",
+            )
+            .expect("valid");
+            assert_eq!(request.format, expected, "{accept} {target}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_has_its_answer() {
+        struct Case {
+            name: &'static str,
+            target: &'static str,
+            headers: &'static [(&'static str, &'static str)],
+            body: Vec<u8>,
+            status: u16,
+            detail: &'static str,
+        }
+        let base = || Case {
+            name: "",
+            target: "/v1/ocr",
+            headers: &[FORM],
+            body: Vec::new(),
+            status: 400,
+            detail: "",
+        };
+        let raw: &[(&str, &str)] = &[("content-type", "image/png")];
+        let image = r#"name="image""#;
+        let cases = [
+            Case {
+                name: "no type",
+                headers: &[],
+                body: b"x".to_vec(),
+                status: 415,
+                detail: "content type \"\"",
+                ..base()
+            },
+            Case {
+                name: "json",
+                headers: &[("content-type", "application/json; a=b")],
+                body: b"{}".to_vec(),
+                status: 415,
+                detail: "application/json",
+                ..base()
+            },
+            Case {
+                name: "empty raw",
+                headers: raw,
+                detail: "image is empty",
+                ..base()
+            },
+            Case {
+                name: "too large",
+                headers: raw,
+                body: vec![0; MAX_BODY_BYTES + 1],
+                status: 413,
+                detail: "10485760",
+                ..base()
+            },
+            Case {
+                name: "no boundary",
+                headers: &[("content-type", "multipart/form-data")],
+                body: b"x".to_vec(),
+                detail: "boundary",
+                ..base()
+            },
+            Case {
+                name: "empty form",
+                detail: "multipart",
+                ..base()
+            },
+            Case {
+                name: "no image",
+                body: multipart(&[(r#"name="engine""#, "surya")]),
+                detail: "\"image\" is missing",
+                ..base()
+            },
+            Case {
+                name: "empty image",
+                body: multipart(&[(image, "")]),
+                detail: "image is empty",
+                ..base()
+            },
+            Case {
+                name: "two images",
+                body: multipart(&[(image, "a"), (image, "b")]),
+                detail: "\"image\" is given more",
+                ..base()
+            },
+            Case {
+                name: "two engines",
+                body: multipart(&[
+                    (image, "a"),
+                    (r#"name="engine""#, "surya"),
+                    (r#"name="engine""#, "surya"),
+                ]),
+                detail: "\"engine\" is given more",
+                ..base()
+            },
+            Case {
+                name: "two engines in the query",
+                target: "/v1/ocr?engine=surya&engine=surya",
+                headers: raw,
+                body: b"x".to_vec(),
+                detail: "\"engine\" is given more",
+                ..base()
+            },
+            Case {
+                name: "cut form",
+                body: multipart(&[(image, "abc")])[..60].to_vec(),
+                detail: "multipart",
+                ..base()
+            },
+            Case {
+                name: "long engine",
+                body: multipart(&[
+                    (image, "a"),
+                    (
+                        r#"name="engine""#,
+                        "surya surya surya surya surya surya surya surya surya surya surya surya ",
+                    ),
+                ]),
+                detail: "longer than 64",
+                ..base()
+            },
+            Case {
+                name: "engine",
+                target: "/v1/ocr?engine=google",
+                headers: raw,
+                body: b"x".to_vec(),
+                status: 422,
+                detail: "ephemera, surya, tesseract",
+            },
+            Case {
+                name: "language",
+                target: "/v1/ocr?language=sa",
+                headers: raw,
+                body: b"x".to_vec(),
+                status: 422,
+                detail: "loaded packs: latin",
+            },
+            Case {
+                name: "format",
+                target: "/v1/ocr?format=xml",
+                headers: raw,
+                body: b"x".to_vec(),
+                status: 422,
+                detail: "json, surya, text",
+            },
+        ];
+        for Case {
+            name,
+            target,
+            headers,
+            body,
+            status,
+            detail,
+        } in cases
+        {
+            let error = parse(target, headers, &body).expect_err(name);
+            assert_eq!(error.status(), status, "{name}: {error}");
+            assert!(error.to_string().contains(detail), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn without_aliases_only_our_own_name_is_left() {
+        assert_eq!(
+            engine(Some("surya".to_owned()), false)
+                .expect_err("an alias")
+                .status(),
+            422
+        );
+        assert_eq!(
+            engine(Some("Ephemera".to_owned()), false).expect("our own"),
+            Engine::Ephemera
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_is_answered(
+            query in ".{0,40}",
+            content_type in prop_oneof![Just(FORM.1.to_owned()), ".{0,40}", "multipart/form-data; boundary=.{0,80}"],
+            accept in ".{0,40}",
+            body in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..200),
+                "(--edge\r\n[A-Za-z-]{0,20}: form-data; name=\"(image|engine)?\"\r\n\r\n.{0,20}\r\n){0,3}(--edge--)?".prop_map(String::into_bytes),
+            ],
+        ) {
+            let headers = [("content-type", content_type.as_str()), ("accept", accept.as_str())];
+            if let Ok(request) = parse(&format!("/v1/ocr?{query}"), &headers, &body) {
+                prop_assert!(!request.image.is_empty() && request.image.len() <= body.len());
+            }
+        }
+    }
+}
