@@ -45,7 +45,7 @@ class Affine:
 
 def plan(graph: Graph) -> list[set[str]]:
     """Groups of tensors to quantise; the tensors of a group share one mapping, so that their operator copies bytes."""
-    makers, users = graph.producers(), graph.consumers()
+    users = graph.consumers()
     rows = _row_tensors(graph)
     chosen = []
     for node in graph.nodes:
@@ -73,7 +73,6 @@ def plan(graph: Graph) -> list[set[str]]:
     for name in chosen:
         if group[name] not in unique:
             unique.append(group[name])
-    del makers
     return unique
 
 
@@ -98,25 +97,50 @@ def session(graph: Graph, extra_outputs=()) -> ort.InferenceSession:
     return ort.InferenceSession(graph.proto(extra_outputs).SerializeToString(), options, ["CPUExecutionProvider"])
 
 
-def observe(graph: Graph, names: list[str], samples: list[np.ndarray]) -> dict[str, tuple]:
-    """Runs samples (`[1, 3, H, W] f32` each); name -> (counts `[BINS]`, minimum, maximum)."""
+@dataclass
+class Sample:
+    """`x`: `[1, 3, H, W] f32`. `focus`: `[H, W] bool`, where half of the attention goes; None: everywhere alike."""
+
+    x: np.ndarray
+    focus: np.ndarray | None = None
+
+    def inside(self, height: int, width: int) -> np.ndarray | None:
+        """The focus at a map's resolution, flat `[height * width] bool`; None where it says nothing."""
+        if self.focus is None or height * width == 1:
+            return None
+        rows = (np.arange(height) * self.focus.shape[0]) // height
+        columns = (np.arange(width) * self.focus.shape[1]) // width
+        return self.focus[np.ix_(rows, columns)].reshape(-1)
+
+
+def observe(graph: Graph, names: list[str], samples: list[Sample]) -> dict[str, tuple]:
+    """Runs samples; name -> (counts `[BINS]`, minimum, maximum)."""
     exposed = [n for n in names if n not in graph.inputs and n not in graph.outputs]
     runner = session(graph, exposed)
     low, high = dict.fromkeys(exposed, 0.0), dict.fromkeys(exposed, 0.0)
     for sample in samples:
-        for name, value in zip(exposed, runner.run(exposed, {"x": sample})):
+        for name, value in zip(exposed, runner.run(exposed, {"x": sample.x})):
             low[name] = min(low[name], float(value.min()))
             high[name] = max(high[name], float(value.max()))
     counts = {name: np.zeros(BINS) for name in exposed}
     for sample in samples:
-        for name, value in zip(exposed, runner.run(exposed, {"x": sample})):
-            # A stride that is prime to the usual widths visits every channel and column.
-            stride = max(1, value.size // SAMPLED) | 1
-            flat = value.reshape(-1)[::stride]
-            found, _ = np.histogram(flat, BINS, (low[name], max(high[name], low[name] + 1e-6)))
-            # Each sample counts the same, whatever its size.
-            counts[name] += found / len(flat)
+        for name, value in zip(exposed, runner.run(exposed, {"x": sample.x})):
+            bounds = (low[name], max(high[name], low[name] + 1e-6))
+            for part in _parts(sample, value):
+                # A stride that is prime to the usual widths visits every channel and column. Each part counts the same,
+                # whatever its size.
+                flat = part[::max(1, part.size // SAMPLED) | 1]
+                counts[name] += np.histogram(flat, BINS, bounds)[0] / max(1, len(flat))
     return {name: (counts[name], low[name], max(high[name], low[name] + 1e-6)) for name in exposed}
+
+
+def _parts(sample: Sample, value: np.ndarray) -> list[np.ndarray]:
+    """The values of a tensor, flat; those in the sample's focus apart from the others."""
+    inside = sample.inside(*value.shape[2:]) if value.ndim == 4 else None
+    if inside is None:
+        return [value.reshape(-1)]
+    maps = value.reshape(value.shape[1], -1)
+    return [maps[:, inside].reshape(-1), maps[:, ~inside].reshape(-1)]
 
 
 def choose(graph: Graph, observed: dict[str, tuple], method: str) -> dict[str, Affine]:

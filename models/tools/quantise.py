@@ -64,8 +64,8 @@ def nearest(rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.clip(np.round(rows / scale), WEIGHT_MIN, WEIGHT_MAX)
 
 
-def rewrite(graph: Graph, mapping: dict[str, Affine], integers: dict[str, tuple]) -> Graph:
-    """`integers`: weight name -> (`i8` array of the weight's shape, `[N] f32` scales)."""
+def rewrite(graph: Graph, mapping: dict[str, Affine], integers: dict[str, tuple], keep: str | None = None) -> Graph:
+    """`integers`: weight name -> (`i8` array of the weight's shape, `[N] f32` scales). `keep`: the only output, if set."""
     result = graph.copy()
     nodes = []
     for name in result.inputs:
@@ -80,6 +80,8 @@ def rewrite(graph: Graph, mapping: dict[str, Affine], integers: dict[str, tuple]
             if name in mapping:
                 nodes += _pair(result, name, mapping[name])
     result.nodes = nodes
+    if keep is not None:
+        result.outputs = {keep: None}
     result.sweep()
     return result
 

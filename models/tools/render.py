@@ -19,7 +19,11 @@ SPLITS = {"calibration": (1, CALIBRATION), "test": (2, TEST)}
 # The recogniser's line height in pixels, and what its widths are multiples of.
 LINE_HEIGHT = 48
 WIDTH_STEP = 8
-# Widest line that is rendered: 40 letters or so; longer ones differ only in being longer.
+# The narrowest input that the recogniser's pooling takes.
+MIN_LINE_WIDTH = 16
+# What fills a line up to a multiple of the step: the value that normalisation takes to zero.
+PADDING = 128
+# Widest line that is rendered: 45 letters or so; longer ones differ in nothing else.
 MAX_LINE_WIDTH = 960
 
 
@@ -84,11 +88,12 @@ def _line(rng, available) -> Line:
 
 
 def to_line(pixels: np.ndarray) -> np.ndarray:
-    """Resizes a crop `[h, w, 3] u8` to the recogniser's height; the width keeps the aspect, rounded up to a step."""
+    """Resizes a crop `[h, w, 3] u8` to the recogniser's height, keeping its aspect; grey fills the last step."""
     h, w, _ = pixels.shape
-    width = int(np.ceil(LINE_HEIGHT * w / h / WIDTH_STEP)) * WIDTH_STEP
-    width = int(np.clip(width, WIDTH_STEP, MAX_LINE_WIDTH))
-    return np.asarray(Image.fromarray(pixels).resize((width, LINE_HEIGHT), Image.Resampling.BILINEAR))
+    width = int(np.clip(round(LINE_HEIGHT * w / h), WIDTH_STEP, MAX_LINE_WIDTH))
+    line = np.full((LINE_HEIGHT, max(MIN_LINE_WIDTH, -(-width // WIDTH_STEP) * WIDTH_STEP), 3), PADDING, np.uint8)
+    line[:, :width] = Image.fromarray(pixels).resize((width, LINE_HEIGHT), Image.Resampling.BILINEAR)
+    return line
 
 
 def _page(rng, available) -> Page:
@@ -143,8 +148,12 @@ def _pictures(rng, canvas, paper) -> None:
         pen.line((x, y, x + int(rng.integers(width)), y), fill=shade, width=int(rng.integers(1, 4)))
     if rng.random() < 0.25:
         w, h = (int(v) for v in rng.integers(60, 240, size=2))
-        coarse = rng.integers(0, 256, size=(4, 4, 3), dtype=np.uint8)
-        patch = Image.fromarray(coarse).resize((w, h), Image.Resampling.BICUBIC)
+        # Light and shade in one hue, with some grain.
+        shades = Image.fromarray(rng.integers(20, 236, size=(5, 5), dtype=np.uint8)).resize((w, h), Image.Resampling.BICUBIC)
+        grain = rng.normal(0, 10, size=(h, w))
+        hue = rng.uniform(0.75, 1.0, size=3)
+        pixels = np.clip((np.asarray(shades) + grain)[:, :, None] * hue, 0, 255).astype(np.uint8)
+        patch = Image.fromarray(pixels)
         canvas.paste(patch, (int(rng.integers(width)), int(rng.integers(height))))
 
 
