@@ -16,10 +16,16 @@
 
 pub mod bundle;
 mod error;
+mod graph;
+mod import;
+mod kernels;
+mod lower;
 mod manifest;
+mod program;
 mod tensor;
 
 pub use error::Error;
+pub use graph::Graph;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
 pub use tensor::{Data, Tensor};
 
