@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 
 use futures_util::StreamExt;
 use spin_sdk::http::{Headers, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
-use spin_sdk::http_component;
 
 use crate::{Error, HttpAnswer, HttpRequest, MAX_BODY_BYTES, Ocr};
 
@@ -39,6 +38,17 @@ mod snapshot {
     export!(Loader);
 }
 
+#[expect(unsafe_code, reason = "generated: the component model's calling convention")]
+mod incoming {
+    use spin_sdk::http::{IncomingRequest, ResponseOutparam};
+    use spin_sdk::http_component;
+
+    #[http_component]
+    async fn handle(request: IncomingRequest, response: ResponseOutparam) {
+        super::handle(request, response).await;
+    }
+}
+
 /// Loads the models. A failure ends the build of the artefact, with its message on standard error.
 fn load() {
     let ocr =
@@ -50,7 +60,6 @@ fn describe(error: &Error) -> String {
     error.cause().unwrap_or_else(|| error.to_string())
 }
 
-#[http_component]
 async fn handle(request: IncomingRequest, response: ResponseOutparam) {
     let method = name(&request.method());
     let target = request.path_with_query().unwrap_or_default();
