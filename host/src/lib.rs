@@ -21,7 +21,7 @@ mod files;
 mod guest_log;
 pub mod image;
 pub mod imports;
-mod models;
+pub mod models;
 mod module;
 pub mod procfs;
 pub mod progress;

@@ -16,7 +16,7 @@ use crate::digest::{Sha256Hex, sha256};
 /// # Errors
 ///
 /// A missing file, a table without `name` and `sha256`, a name that is not the folder's, a file that is not what its table says.
-pub(crate) fn bundle(folder: &Path, names: &[String]) -> Result<Vec<u8>> {
+pub fn bundle(folder: &Path, names: &[String]) -> Result<Vec<u8>> {
     let mut stream = tar::Builder::new(Vec::new());
     for name in names {
         let (table, onnx) = read(folder, name).with_context(|| format!("model `{name}`"))?;

@@ -167,6 +167,8 @@ fn connect(
     permit: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send + 'static {
     let service = Arc::clone(service);
+    // An answer is one write; waiting to fill a packet only delays it. A socket that refuses is about to fail anyway.
+    let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_time)
