@@ -11,9 +11,6 @@ import numpy as np
 from calibrate import Sample, session
 from graph import Graph
 
-# How much of a factor follows the activation's range; the rest follows the reading weights' range, which the factor
-# makes more uneven. 0.5 shares the loss evenly; weights have a scale per channel and so can take more of it.
-ALPHA = 0.7
 # Largest factor up or down: rarely used channels are not blown up into noise.
 LIMIT = 32.0
 
@@ -51,8 +48,12 @@ class Channels:
         return np.array([self.root(c) for c in self.of[name]])
 
 
-def equalise(graph: Graph, samples: list[Sample], alpha: float = ALPHA) -> None:
-    """Rescales weights in place."""
+def equalise(graph: Graph, samples: list[Sample], alpha: float) -> None:
+    """Rescales weights in place.
+
+    `alpha`: how much of a factor follows the activation's range, 0..=1; the rest follows the range of the weights that
+    read it, which the factor makes more uneven.
+    """
     channels = _follow(graph)
     loudest = _loudest(graph, channels, samples)
     reading = _reading(graph, channels)

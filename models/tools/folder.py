@@ -13,6 +13,20 @@ TRAINING_DATA = (
     " not published as a whole; we add no training, only calibration on pages rendered from Debian fonts."
 )
 
+# Where a card has its figures, and what they are called there.
+MARK_START, MARK_END = "<!-- figures -->", "<!-- end -->"
+FIGURES = {
+    "cer_source": "CER of the source",
+    "cer_f32": "CER of f32, head pruned",
+    "cer_int8": "CER of int8",
+    "agreement": "agreement with f32, characters",
+    "equal_lines": "lines that read the same as with f32",
+    "mask_overlap_mean": "mask overlap with f32, mean",
+    "mask_overlap_median": "median",
+    "mask_overlap_least": "least",
+    "time_int8_to_f32": "time, int8 / f32",
+}
+
 
 def write(folder: Path, graph: Graph, facts: dict, inputs: list, outputs: list, characters=()) -> None:
     """`facts`: name, version, source, source_sha256. `inputs`: list of tables; `outputs`: the same."""
@@ -47,6 +61,15 @@ def set_accuracy(folder: Path, figures: dict) -> None:
     head = path.read_text().split("\n[accuracy]\n")[0].rstrip("\n")
     table = "\n".join(f"{key} = {_value(value)}" for key, value in figures.items())
     path.write_text(f"{head}\n\n[accuracy]\n{table}\n")
+
+
+def set_card(folder: Path, figures: dict) -> None:
+    """Puts the figures, one row each, between the marks of the card."""
+    path = folder / "README.md"
+    head, rest = path.read_text().split(MARK_START)
+    _, tail = rest.split(MARK_END)
+    rows = "".join(f"| {FIGURES[key]} | {value} |\n" for key, value in figures.items() if key in FIGURES)
+    path.write_text(f"{head}{MARK_START}\n| int8 | |\n|---|---|\n{rows}{MARK_END}{tail}")
 
 
 def _value(value) -> str:

@@ -13,7 +13,7 @@ from calibrate import Affine, Sample, session
 from graph import Graph, attributes
 
 # Positions of a layer that are looked at, over all samples.
-POSITIONS = 12_000
+POSITIONS = 20_000
 # Added to the diagonal of the inputs' covariance, as a part of its mean: inputs that hardly vary decide nothing.
 DAMPING = 0.01
 # The same for the pull of the refitted weights back to the original ones.

@@ -195,7 +195,7 @@ def _rare(rng) -> str:
 
 def _signs(rng) -> str:
     pieces = ["© 2021", "® ™", "† ‡", "…", "“so”", "‘no’", "«oui»", "— yes —", "– 5 –", "• item", "5 µm", "½ cup", "10 m²",
-              "1st ¶ 2", "* * *", "A → B", "3 ≤ n", "x² + y²", "№".replace("№", "Nr."), "50 ± 2", "a/b", "!?", "90°",
+              "1st ¶ 2", "* * *", "A → B", "3 ≤ n", "x² + y²", "Nr.", "50 ± 2", "a/b", "!?", "90°",
               *GREEK]
     return " ".join(pieces[i] for i in rng.integers(len(pieces), size=rng.integers(2, 6)))
 
