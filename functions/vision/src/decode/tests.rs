@@ -151,9 +151,26 @@ fn lossless_variants_by_hand() {
                     0b0010_0110,
                     0b1010_1010,
                     0b1110_0000,
-                    0b0000_0100,
+                    0b0000_0010,
                     0b0000_0000,
-                    0b0100_0000,
+                    0b0010_0000,
+                ],
+            ),
+            &black_white,
+        ),
+        // The same picture with black as zero, so that the code's black is white: vertical left 1 = 010 and vertical 0
+        // in row 1; vertical left 1 twice and vertical 0 in row 2.
+        (
+            "tiff g4, black is zero",
+            bilevel(
+                4,
+                1,
+                &[
+                    0b0101_0100,
+                    0b1010_0000,
+                    0b0000_0010,
+                    0b0000_0000,
+                    0b0010_0000,
                 ],
             ),
             &black_white,
