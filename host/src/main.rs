@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use ephemera::app::App;
 use ephemera::build::{self, Artifact};
@@ -134,8 +134,21 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             build::build(&project, &components, &progress)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Up(options) => up(project, options, &progress),
-        Command::Run(options) => run_files(project, options, &progress),
+        Command::Up(options) => {
+            let artifacts = match options.no_build {
+                true => opened(&project, &[], &progress)?,
+                false => built(&cli.manifest, &project, &[], &progress)?,
+            };
+            up(project, &artifacts, options)
+        }
+        Command::Run(options) => {
+            let names = std::slice::from_ref(&options.component);
+            let artifacts = match options.no_build {
+                true => opened(&project, names, &progress)?,
+                false => built(&cli.manifest, &project, names, &progress)?,
+            };
+            run_files(project, &artifacts, options)
+        }
         Command::Bench(Bench::Start {
             json,
             runs,
@@ -153,7 +166,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             requests,
             file,
         }) => {
-            let artifacts = build::build(&project, &[], &progress)?;
+            let artifacts = built(&cli.manifest, &project, &[], &progress)?;
             let soak = executor()?.block_on(bench::soak(project, &artifacts, requests, file))?;
             soak.print(json, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)
@@ -168,22 +181,33 @@ fn executor() -> Result<tokio::runtime::Runtime> {
         .context("starting the executor")
 }
 
-/// The functions built, or opened as they are.
-fn artifacts(
-    project: &Project,
-    names: &[String],
-    no_build: bool,
-    progress: &Progress,
-) -> Result<Vec<Artifact>> {
-    if !no_build {
-        return build::build(project, names, progress);
-    }
+/// The functions as they were last built.
+fn opened(project: &Project, names: &[String], progress: &Progress) -> Result<Vec<Artifact>> {
     let open = |function: &Function| build::open(function, progress);
     project.select(names)?.into_iter().map(open).collect()
 }
 
-fn up(project: Project, options: Up, progress: &Progress) -> Result<ExitCode> {
-    let artifacts = artifacts(&project, &[], options.no_build, progress)?;
+/// The functions, built now.
+///
+/// Compilers take hundreds of MiB and an allocator keeps what they gave back, so they run in a process that ends before this one serves.
+fn built(
+    manifest: &Path,
+    project: &Project,
+    names: &[String],
+    progress: &Progress,
+) -> Result<Vec<Artifact>> {
+    let status = std::process::Command::new(std::env::current_exe()?)
+        .arg("--manifest")
+        .arg(manifest)
+        .arg("build")
+        .args(names)
+        .status()
+        .context("starting the build")?;
+    ensure!(status.success(), "the build failed");
+    opened(project, names, progress)
+}
+
+fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<ExitCode> {
     let sample = sample(&project.root);
     let mut settings = Options {
         listen: options.listen,
@@ -191,7 +215,7 @@ fn up(project: Project, options: Up, progress: &Progress) -> Result<ExitCode> {
         ..Options::default()
     };
     settings.instances = options.instances.unwrap_or(settings.instances);
-    let app = App::load(project, &artifacts, settings.instances)?;
+    let app = App::load(project, artifacts, settings.instances)?;
 
     executor()?.block_on(async {
         // Listened for before the address is printed: who reads it may stop us at once.
@@ -253,21 +277,14 @@ fn sample(root: &Path) -> Option<PathBuf> {
     Some(shorter.unwrap_or(found))
 }
 
-fn run_files(project: Project, options: Run, progress: &Progress) -> Result<ExitCode> {
-    let name = options.component;
-    let artifacts = artifacts(
-        &project,
-        std::slice::from_ref(&name),
-        options.no_build,
-        progress,
-    )?;
-    let app = App::load(project, &artifacts, 1)?;
+fn run_files(project: Project, artifacts: &[Artifact], options: Run) -> Result<ExitCode> {
+    let app = App::load(project, artifacts, 1)?;
     let question = run::Question {
         json: options.json,
         language: options.language,
     };
     let all = executor()?.block_on(run::run(
-        app.function(&name)?,
+        app.function(&options.component)?,
         &options.files,
         &question,
         &mut std::io::stdout(),

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Store};
 use wasmtime_wasi::cli::StdoutStream;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx};
@@ -49,6 +49,10 @@ async fn run(component: &[u8], models: Vec<u8>) -> Result<Vec<u8>> {
     let mut config = Config::new();
     // Values computed while loading must not depend on the machine that builds.
     config.relaxed_simd_deterministic(true);
+    // The code runs once, for about a second: compiling it quickly matters more.
+    config
+        .cranelift_opt_level(OptLevel::None)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
     let engine = Engine::new(&config)?;
 
     let output = MemoryOutputPipe::new(MAX_OUTPUT_BYTES);
