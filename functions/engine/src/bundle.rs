@@ -4,14 +4,15 @@
 
 use std::io::Read;
 
-use crate::{Error, Manifest};
+use crate::{Error, Graph, Manifest};
 
-/// Calls `each` with the manifest and the ONNX bytes of every model in `stream`, in order.
+/// Loads every model in `stream`, in order.
 ///
 /// # Errors
-/// [`Error::Bundle`] when an entry is unexpected or cut short, [`Error::Manifest`], or what `each` returns.
-pub fn read(stream: impl Read, mut each: impl FnMut(Manifest, Vec<u8>) -> Result<(), Error>) -> Result<(), Error> {
+/// [`Error::Bundle`] when an entry is unexpected or cut short, [`Error::Manifest`] and [`Error::Load`] from the models.
+pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
     let mut archive = tar::Archive::new(stream);
+    let mut models = vec![];
     let mut manifest: Option<Manifest> = None;
     for entry in archive.entries().map_err(bundle_error)? {
         let mut entry = entry.map_err(bundle_error)?;
@@ -25,7 +26,8 @@ pub fn read(stream: impl Read, mut each: impl FnMut(Manifest, Vec<u8>) -> Result
             (Some("model.onnx"), Some(manifest)) => {
                 let mut onnx = Vec::with_capacity(usize::try_from(entry.size()).unwrap_or(0));
                 entry.read_to_end(&mut onnx).map_err(bundle_error)?;
-                each(manifest, onnx)?;
+                let graph = Graph::load(&manifest, &onnx)?;
+                models.push((manifest, graph));
             }
             (_, manifest) => {
                 let expected = if manifest.is_some() { "model.onnx" } else { "model.toml" };
@@ -34,7 +36,7 @@ pub fn read(stream: impl Read, mut each: impl FnMut(Manifest, Vec<u8>) -> Result
         }
     }
     match manifest {
-        None => Ok(()),
+        None => Ok(models),
         Some(manifest) => Err(Error::Bundle(format!("{}: model.onnx is missing", manifest.name))),
     }
 }

@@ -10,6 +10,7 @@
 //! lower/       typed model    -> Program       float expressions resolved to integer steps
 //! program/     Program, input -> output        shapes, arena, steps
 //! kernels/     the inner loops, one file per instruction set
+//! scrub.rs     free memory    -> zeroes, before a snapshot
 //! ```
 //!
 //! The engine never reads a file, a clock or the environment.
@@ -22,6 +23,8 @@ mod kernels;
 mod lower;
 mod manifest;
 mod program;
+#[cfg(target_family = "wasm")]
+pub mod scrub;
 mod tensor;
 
 pub use error::Error;

@@ -5,6 +5,7 @@
 
 use std::sync::OnceLock;
 
+use ephemera_engine::{bundle, scrub};
 use futures_util::StreamExt;
 use spin_sdk::http::{Headers, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
 
@@ -49,11 +50,29 @@ mod incoming {
     }
 }
 
+/// Standard input by its WASI 0.2 handle, given back when this is dropped. `std::io::stdin` would keep handles of all
+/// three streams, which no instance made from the snapshot has.
+struct ModelStream(wasi::io::streams::InputStream);
+
+/// A read makes a list of this size in the guest's memory, which never shrinks.
+const READ_BYTES: usize = 64 << 10;
+
+impl std::io::Read for ModelStream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(READ_BYTES);
+        std::io::Read::read(&mut self.0, &mut buffer[..most])
+    }
+}
+
 /// Loads the models. A failure ends the build of the artefact, with its message on standard error.
 fn load() {
-    let ocr =
-        Ocr::load(std::io::stdin().lock()).unwrap_or_else(|error| panic!("{}", describe(&error)));
+    let stream = ModelStream(wasi::cli::stdin::get_stdin());
+    let ocr = bundle::load(stream)
+        .map_err(Error::from)
+        .and_then(Ocr::new)
+        .unwrap_or_else(|error| panic!("{}", describe(&error)));
     assert!(OCR.set(ocr).is_ok(), "models are loaded once");
+    scrub::scrub();
 }
 
 fn describe(error: &Error) -> String {

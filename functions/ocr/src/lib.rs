@@ -30,9 +30,7 @@ pub mod request;
 #[cfg(test)]
 mod testing;
 
-use std::io::Read;
-
-use ephemera_engine::{Graph, Manifest, Model, Tensor, bundle};
+use ephemera_engine::{Graph, Manifest, Model, Tensor};
 use ephemera_vision::Rgb;
 
 pub use error::{Error, UnexpectedOutput};
@@ -74,26 +72,19 @@ impl Reading {
 }
 
 impl Ocr {
-    /// Loads both models from a tar stream; the one with a character list is the recogniser.
+    /// The function with `models`, as a bundle has them; the one with a character list is the recogniser.
     ///
     /// # Errors
-    /// [`Error::Model`] when the stream or a model is unusable, or when either is missing.
-    pub fn load(models: impl Read) -> Result<Ocr, Error> {
-        let (mut detector, mut recogniser) = (None, None);
-        bundle::read(models, |manifest, onnx| {
-            let graph = Graph::load(&manifest, &onnx)?;
-            let slot = if manifest.characters.is_empty() {
-                &mut detector
-            } else {
-                &mut recogniser
-            };
-            *slot = Some((manifest, graph));
-            Ok(())
-        })?;
+    /// [`Error::Model`] when either is missing.
+    pub fn new(models: Vec<(Manifest, Graph)>) -> Result<Ocr, Error> {
+        let (mut recognisers, mut detectors): (Vec<_>, Vec<_>) = models
+            .into_iter()
+            .partition(|(manifest, _)| !manifest.characters.is_empty());
         let missing =
             |what: &str| ephemera_engine::Error::Bundle(format!("expected a {what}, got none"));
-        let (detector, detector_graph) = detector.ok_or_else(|| missing("detector"))?;
-        let (recogniser, recogniser_graph) = recogniser.ok_or_else(|| missing("recogniser"))?;
+        let (detector, detector_graph) = detectors.pop().ok_or_else(|| missing("detector"))?;
+        let (recogniser, recogniser_graph) =
+            recognisers.pop().ok_or_else(|| missing("recogniser"))?;
         Ok(Ocr {
             detector: Network::new(&detector, Box::new(detector_graph))?,
             recogniser: Network::new(&recogniser, Box::new(recogniser_graph))?,

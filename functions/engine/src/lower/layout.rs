@@ -25,7 +25,7 @@ impl Lowering<'_> {
     }
 
     fn constant(&mut self, tensor: &Tensor) -> TractResult<Place> {
-        let shape = tensor.shape().iter().map(|&extent| Extent::fixed(extent, &self.program.symbols)).collect();
+        let shape = tensor.shape().iter().map(|&extent| Extent::fixed(extent, &self.symbols)).collect();
         let values = tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
         self.program.values.push(Value { element: Element::F32, shape, constant: Some(values) });
         Ok(Place { value: self.program.values.len() - 1, channels_last: false })

@@ -31,10 +31,10 @@ use expr::{Bytes, Expr, Pending, Place, Table, Weights};
 /// # Errors
 /// The first node that has no integer form here, with the reason.
 pub(crate) fn program(model: &TypedModel, manifest: &Manifest, expected_bytes: usize) -> TractResult<Program> {
-    let mut program = Program { symbols: symbols(model, manifest)?, ..Program::default() };
+    let mut program = Program::default();
     // Before anything else is allocated, so that it lies low in the memory image and nothing is left below it.
     program.weights.reserve_exact(expected_bytes);
-    let mut lowering = Lowering { model, manifest, program, exprs: HashMap::default() };
+    let mut lowering = Lowering { model, manifest, symbols: symbols(model, manifest)?, program, exprs: HashMap::default() };
     for &node in &model.eval_order()? {
         let node = model.node(node);
         let outputs = lowering.node(node).with_context(|| format!("{} {}", node.op.name(), node.name))?;
@@ -55,6 +55,8 @@ pub(crate) fn program(model: &TypedModel, manifest: &Manifest, expected_bytes: u
 struct Lowering<'m> {
     model: &'m TypedModel,
     manifest: &'m Manifest,
+    /// What the shapes are over.
+    symbols: Symbols,
     program: Program,
     exprs: HashMap<OutletId, Expr>,
 }
@@ -224,7 +226,7 @@ impl Lowering<'_> {
 
     /// The shape of an outlet in the graph.
     fn shape(&self, outlet: OutletId) -> TractResult<TVec<Extent>> {
-        self.model.outlet_fact(outlet)?.shape.iter().map(|dim| self.program.symbols.extent(dim)).collect()
+        self.model.outlet_fact(outlet)?.shape.iter().map(|dim| self.symbols.extent(dim)).collect()
     }
 
     /// The shape of an outlet as it is stored.

@@ -42,8 +42,6 @@ pub(crate) struct Value {
 /// A model as steps.
 #[derive(Debug, Default)]
 pub(crate) struct Program {
-    /// The symbols that the shapes are over.
-    pub(crate) symbols: Symbols,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,
     /// The values that hold the model's inputs, in the manifest's order.

@@ -8,7 +8,7 @@ use super::requant::Requant;
 use super::{Binary, Conv, Depthwise, Epilogue, Pool, PoolKind, Program, Unary, ValueId, float};
 
 /// An operator with its operands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Step {
     /// The node that it comes from, for reports.
     pub(crate) name: String,
@@ -18,7 +18,7 @@ pub(crate) struct Step {
 }
 
 /// What a step does. Shapes are as stored: channels last.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Op {
     /// u8 to u8: a convolution, or with a window of one a product with a constant matrix. f32 with a float epilogue.
     Conv(Box<Conv>),

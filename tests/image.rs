@@ -1,0 +1,53 @@
+//! The built component: small enough, linked by every engine, started from its image without a copy.
+
+use anyhow::Result;
+
+use crate::runners::{self, Asked};
+
+/// What an edge platform takes is 50 MiB; ours is half of that.
+const MAX_COMPONENT_BYTES: u64 = 24 << 20;
+
+/// Page faults of starting an instance. A mapped image costs some tens; copying 8 MiB would cost 2,000.
+const MAX_START_FAULTS: u64 = 500;
+
+#[test]
+fn the_component_is_small() {
+    let bytes = runners::OCR.report.component_bytes;
+    assert!(bytes <= MAX_COMPONENT_BYTES, "{bytes} bytes, limit is {MAX_COMPONENT_BYTES}");
+}
+
+/// Names and the highest version that Spin 3 links; `wasi:cli` only in what `wasi:http/proxy` includes, so that plain
+/// `wasmtime serve` links it too.
+#[test]
+fn the_component_imports_what_spin_3_links() {
+    const ALLOWED: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:logging/"];
+    for import in &runners::OCR.report.imports {
+        let (name, version) = import.split_once('@').unwrap_or_else(|| panic!("{import} has no version"));
+        assert!(ALLOWED.iter().any(|allowed| name.starts_with(allowed)), "{import}");
+        let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+        assert!(matches!(parts[..], [0, 2, 0..=6]), "{import}");
+    }
+    assert!(!runners::OCR.report.imports.is_empty(), "an HTTP component imports something");
+}
+
+#[test]
+fn starting_maps_the_image_and_copies_nothing() -> Result<()> {
+    assert!(runners::OCR.report.maps_everywhere(), "{:?}", runners::OCR.report.images);
+    let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let function = runners::HOST.app.function("ocr")?;
+    executor.block_on(function.start_faults())?;
+    let faults = executor.block_on(function.start_faults())?;
+    assert!(faults <= MAX_START_FAULTS, "{faults} page faults, limit is {MAX_START_FAULTS}");
+    Ok(())
+}
+
+#[test]
+fn answers_tell_their_peak_memory_and_leave_no_instance() -> Result<()> {
+    let large = runners::root().join("tests/cases/large-page/request.png");
+    let answer = runners::host(&Asked::file(&large, "text/plain")?)?;
+    let peak = answer.peak_bytes.expect("the host reports it");
+    let limit = runners::PROJECT.function("ocr")?.limits.memory_bytes as u64;
+    eprintln!("a page over 2048 px: {peak} bytes of linear memory");
+    assert!((1 << 20..=limit).contains(&peak), "{peak} of {limit} bytes");
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The whole path: request bytes in, answer bytes out, through native code, our host and `wasmtime serve`.
+//!
+//! The components are built once, by the same code as `ephemera build`; a second run finds them unchanged.
+
+mod cases;
+mod image;
+mod models;
+mod rejected;
+mod runners;
+mod samples;
