@@ -169,7 +169,7 @@ fn end_with_us(command: &mut Command) {
 fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(120)))
+        .timeout_global(Some(Duration::from_secs(600)))
         .build()
         .into();
     let mut request = ureq::http::Request::builder().method(asked.method).uri(format!("http://{address}{}", asked.target));
