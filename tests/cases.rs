@@ -16,13 +16,21 @@ fn folders() -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path()));
     let mut folders = entries.collect::<Result<Vec<_>>>()?;
     folders.sort();
-    ensure!(folders.len() >= 6, "expected at least 6 cases, got {}", folders.len());
+    ensure!(
+        folders.len() >= 6,
+        "expected at least 6 cases, got {}",
+        folders.len()
+    );
     Ok(folders)
 }
 
 fn request(folder: &Path) -> Result<PathBuf> {
-    let candidates = ["png", "jpg", "tif"].map(|extension| folder.join(format!("request.{extension}")));
-    candidates.into_iter().find(|path| path.exists()).with_context(|| format!("{}: no request", folder.display()))
+    let candidates =
+        ["png", "jpg", "tif"].map(|extension| folder.join(format!("request.{extension}")));
+    candidates
+        .into_iter()
+        .find(|path| path.exists())
+        .with_context(|| format!("{}: no request", folder.display()))
 }
 
 #[test]
@@ -33,12 +41,23 @@ fn every_runner_gives_the_expected_bytes() -> Result<()> {
         if std::env::var_os("UPDATE_CASES").is_some() {
             std::fs::write(&expected, runners::native(&asked)?.body)?;
         }
-        let expected = std::fs::read_to_string(&expected).with_context(|| format!("{}", expected.display()))?;
+        let expected = std::fs::read_to_string(&expected)
+            .with_context(|| format!("{}", expected.display()))?;
         for (name, run) in runners::ALL {
             let answer = run(&asked).with_context(|| format!("{} by {name}", folder.display()))?;
             assert_eq!(answer.status, 200, "{} by {name}", folder.display());
-            assert_eq!(answer.content_type, "application/json", "{} by {name}", folder.display());
-            assert_eq!(String::from_utf8(answer.body)?, expected, "{} by {name}", folder.display());
+            assert_eq!(
+                answer.content_type,
+                "application/json",
+                "{} by {name}",
+                folder.display()
+            );
+            assert_eq!(
+                String::from_utf8(answer.body)?,
+                expected,
+                "{} by {name}",
+                folder.display()
+            );
         }
     }
     Ok(())
@@ -49,16 +68,23 @@ fn texts_are_what_was_printed() -> Result<()> {
     for folder in folders()? {
         let truth = std::fs::read_to_string(folder.join("text.txt"))?;
         let answer = runners::host(&Asked::file(&request(&folder)?, "text/plain")?)?;
-        assert_eq!((answer.status, answer.content_type.as_str()), (200, "text/plain; charset=utf-8"));
+        assert_eq!(
+            (answer.status, answer.content_type.as_str()),
+            (200, "text/plain; charset=utf-8")
+        );
         let text = String::from_utf8(answer.body)?;
         let rate = character_error_rate(&truth, &text);
-        ensure!(rate <= MAX_CER, "{}: CER {rate:.4}\nexpected:\n{truth}\ngot:\n{text}", folder.display());
+        ensure!(
+            rate <= MAX_CER,
+            "{}: CER {rate:.4}\nexpected:\n{truth}\ngot:\n{text}",
+            folder.display()
+        );
     }
     Ok(())
 }
 
 /// Edits per character of the truth, whitespace counted once. An empty truth allows no character at all.
-pub fn character_error_rate(truth: &str, text: &str) -> f64 {
+pub(crate) fn character_error_rate(truth: &str, text: &str) -> f64 {
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (truth, text) = (plain(truth), plain(text));
     strsim::levenshtein(&truth, &text) as f64 / truth.chars().count().max(1) as f64
@@ -66,10 +92,18 @@ pub fn character_error_rate(truth: &str, text: &str) -> f64 {
 
 #[test]
 fn character_error_rate_counts_edits() {
-    for (truth, text, expected) in
-        [("ab cd", "ab\n cd\n", 0.0), ("abcd", "abxd", 0.25), ("abcd", "", 1.0), ("", "", 0.0), ("", "ab", 2.0)]
-    {
-        assert_eq!(character_error_rate(truth, text), expected, "{truth:?} and {text:?}");
+    for (truth, text, expected) in [
+        ("ab cd", "ab\n cd\n", 0.0),
+        ("abcd", "abxd", 0.25),
+        ("abcd", "", 1.0),
+        ("", "", 0.0),
+        ("", "ab", 2.0),
+    ] {
+        assert_eq!(
+            character_error_rate(truth, text),
+            expected,
+            "{truth:?} and {text:?}"
+        );
     }
 }
 
@@ -81,16 +115,27 @@ fn every_shape_of_answer_has_its_fields() -> Result<()> {
     let answer: serde_json::Value = serde_json::from_slice(&runners::host(&asked)?.body)?;
     assert_eq!(answer["engine"], "surya");
     assert_eq!(answer["source_type"], "scan");
-    let boxes: serde_json::Value = serde_json::from_str(answer["bounding_boxes"].as_str().context("a string")?)?;
-    assert_eq!(boxes[0]["text"], answer["text"].as_str().context("a text")?.trim());
+    let boxes: serde_json::Value =
+        serde_json::from_str(answer["bounding_boxes"].as_str().context("a string")?)?;
+    assert_eq!(
+        boxes[0]["text"],
+        answer["text"].as_str().context("a text")?.trim()
+    );
     let id = answer["blocks"][0]["id"].as_str().context("an id")?;
-    assert!(id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    assert!(
+        id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{id}"
+    );
 
     asked.target = "/v1/ocr?format=surya".to_owned();
     let answer: serde_json::Value = serde_json::from_slice(&runners::host(&asked)?.body)?;
     let line = &answer["text_lines"][0];
     assert_eq!(line["polygon"].as_array().map(Vec::len), Some(4));
     assert_eq!(line["bbox"].as_array().map(Vec::len), Some(4));
-    assert!(line["confidence"].as_f64().is_some_and(|confidence| confidence > 0.5));
+    assert!(
+        line["confidence"]
+            .as_f64()
+            .is_some_and(|confidence| confidence > 0.5)
+    );
     Ok(())
 }

@@ -13,30 +13,56 @@ const MAX_START_FAULTS: u64 = 500;
 #[test]
 fn the_component_is_small() {
     let bytes = runners::OCR.report.component_bytes;
-    assert!(bytes <= MAX_COMPONENT_BYTES, "{bytes} bytes, limit is {MAX_COMPONENT_BYTES}");
+    assert!(
+        bytes <= MAX_COMPONENT_BYTES,
+        "{bytes} bytes, limit is {MAX_COMPONENT_BYTES}"
+    );
 }
 
 /// Names and the highest version that Spin 3 links; `wasi:cli` only in what `wasi:http/proxy` includes, so that plain
 /// `wasmtime serve` links it too.
 #[test]
 fn the_component_imports_what_spin_3_links() {
-    const ALLOWED: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:logging/"];
+    const ALLOWED: [&str; 6] = [
+        "wasi:cli/",
+        "wasi:clocks/",
+        "wasi:http/",
+        "wasi:io/",
+        "wasi:random/",
+        "wasi:logging/",
+    ];
     for import in &runners::OCR.report.imports {
-        let (name, version) = import.split_once('@').unwrap_or_else(|| panic!("{import} has no version"));
-        assert!(ALLOWED.iter().any(|allowed| name.starts_with(allowed)), "{import}");
-        let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+        let (name, version) = import
+            .split_once('@')
+            .unwrap_or_else(|| panic!("{import} has no version"));
+        assert!(
+            ALLOWED.iter().any(|allowed| name.starts_with(allowed)),
+            "{import}"
+        );
+        let parts: Vec<u32> = version
+            .split('.')
+            .filter_map(|part| part.parse().ok())
+            .collect();
         assert!(matches!(parts[..], [0, 2, 0..=6]), "{import}");
     }
-    assert!(!runners::OCR.report.imports.is_empty(), "an HTTP component imports something");
+    assert!(
+        !runners::OCR.report.imports.is_empty(),
+        "an HTTP component imports something"
+    );
 }
 
 #[test]
 fn starting_maps_the_image_and_copies_nothing() -> Result<()> {
-    let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let executor = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let function = runners::HOST.app.function("ocr")?;
     executor.block_on(function.start_faults())?;
     let faults = executor.block_on(function.start_faults())?;
-    assert!(faults <= MAX_START_FAULTS, "{faults} page faults, limit is {MAX_START_FAULTS}");
+    assert!(
+        faults <= MAX_START_FAULTS,
+        "{faults} page faults, limit is {MAX_START_FAULTS}"
+    );
     Ok(())
 }
 

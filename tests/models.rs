@@ -11,16 +11,29 @@ fn every_model_has_its_hash_and_runs_in_integers() -> Result<()> {
     let mut seen = 0;
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
-        let Ok(text) = std::fs::read_to_string(path.join("model.toml")) else { continue };
+        let Ok(text) = std::fs::read_to_string(path.join("model.toml")) else {
+            continue;
+        };
         let manifest = Manifest::parse(&text).with_context(|| format!("{}", path.display()))?;
         let onnx = std::fs::read(path.join("model.onnx"))?;
-        assert_eq!(ephemera::digest::sha256(&onnx).to_string(), manifest.sha256, "{}", manifest.name);
-        assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(manifest.name.as_str()));
+        assert_eq!(
+            ephemera::digest::sha256(&onnx).to_string(),
+            manifest.sha256,
+            "{}",
+            manifest.name
+        );
+        assert_eq!(
+            path.file_name().and_then(|name| name.to_str()),
+            Some(manifest.name.as_str())
+        );
         let graph = Graph::load(&manifest, &onnx)?;
         assert_eq!(graph.float_reason(), None, "{}", manifest.name);
         seen += 1;
     }
-    assert!(seen >= 2, "expected the detector and a recogniser, got {seen} models");
+    assert!(
+        seen >= 2,
+        "expected the detector and a recogniser, got {seen} models"
+    );
     Ok(())
 }
 
@@ -35,7 +48,8 @@ const MIN_OVERLAP: f64 = 0.95;
 fn the_recogniser_reads_its_check_lines_as_its_card_says() -> Result<()> {
     let (manifest, graph) = load("ocr-recogniser-latin")?;
     let folder = runners::root().join("models/ocr-recogniser-latin/check");
-    let check: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("check.json"))?)?;
+    let check: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("check.json"))?)?;
     let (mut edits, mut characters) = (0, 0);
     for line in check["lines"].as_array().context("lines")? {
         let file = line["file"].as_str().context("a file")?;
@@ -47,14 +61,21 @@ fn the_recogniser_reads_its_check_lines_as_its_card_says() -> Result<()> {
         let input = Tensor::u8(&[1, 48, width as usize, 3], padded.into_raw())?;
         let outputs = graph.run(&[(&manifest.inputs[0].name, input)])?;
         let read = greedy(&outputs[0].1, &manifest.characters)?;
-        assert_eq!(read, line["int8"].as_str().context("int8")?, "{file}: not what onnxruntime reads");
+        assert_eq!(
+            read,
+            line["int8"].as_str().context("int8")?,
+            "{file}: not what onnxruntime reads"
+        );
         let truth = line["text"].as_str().context("text")?;
         edits += strsim::levenshtein(truth, &read);
         characters += truth.chars().count();
     }
     let rate = edits as f64 / characters as f64;
     let expected = check["cer_int8"].as_f64().context("cer_int8")?;
-    assert!((rate - expected).abs() < 5e-5, "CER {rate:.4}, the card's set has {expected}");
+    assert!(
+        (rate - expected).abs() < 5e-5,
+        "CER {rate:.4}, the card's set has {expected}"
+    );
     Ok(())
 }
 
@@ -62,9 +83,11 @@ fn the_recogniser_reads_its_check_lines_as_its_card_says() -> Result<()> {
 fn the_detector_masks_its_check_pages_as_f32_does() -> Result<()> {
     let (manifest, graph) = load("ocr-detector")?;
     let folder = runners::root().join("models/ocr-detector/check");
-    let check: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("check.json"))?)?;
+    let check: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("check.json"))?)?;
     for page in check["pages"].as_array().context("pages")? {
-        let file = |key: &str| Ok::<_, anyhow::Error>(folder.join(page[key].as_str().context("a file")?));
+        let file =
+            |key: &str| Ok::<_, anyhow::Error>(folder.join(page[key].as_str().context("a file")?));
         let picture = image::open(file("file")?)?.to_rgb8();
         let mask = image::open(file("mask")?)?.to_luma8();
         assert_eq!(picture.dimensions(), mask.dimensions());
@@ -72,14 +95,23 @@ fn the_detector_masks_its_check_pages_as_f32_does() -> Result<()> {
         let input = Tensor::u8(&[1, height, width, 3], picture.into_raw())?;
         let outputs = graph.run(&[(&manifest.inputs[0].name, input)])?;
         assert_eq!(outputs[0].1.shape, [1, 1, height, width]);
-        let text = outputs[0].1.as_f32().context("f32")?.iter().map(|&p| p > MASK_THRESHOLD);
+        let text = outputs[0]
+            .1
+            .as_f32()
+            .context("f32")?
+            .iter()
+            .map(|&p| p > MASK_THRESHOLD);
         let (mut both, mut either) = (0, 0);
         for (ours, theirs) in text.zip(mask.pixels().map(|pixel| pixel.0[0] > 127)) {
             both += usize::from(ours && theirs);
             either += usize::from(ours || theirs);
         }
         let overlap = both as f64 / either as f64;
-        assert!(overlap >= MIN_OVERLAP, "{}: overlap {overlap:.4}, at least {MIN_OVERLAP}", page["file"]);
+        assert!(
+            overlap >= MIN_OVERLAP,
+            "{}: overlap {overlap:.4}, at least {MIN_OVERLAP}",
+            page["file"]
+        );
     }
     Ok(())
 }
@@ -97,7 +129,13 @@ fn greedy(logits: &Tensor, characters: &[String]) -> Result<String> {
     let mut text = String::new();
     let mut before = 0;
     for step in logits.as_f32().context("f32")?.chunks_exact(classes) {
-        let best = (0..classes).fold(0, |best, class| if step[class] > step[best] { class } else { best });
+        let best = (0..classes).fold(0, |best, class| {
+            if step[class] > step[best] {
+                class
+            } else {
+                best
+            }
+        });
         if best != before && best > 0 {
             text += &characters[best - 1];
         }

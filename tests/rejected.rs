@@ -35,37 +35,97 @@ fn a_body_over_the_limit_is_refused() -> Result<()> {
     check(&case, "host", runners::host)
 }
 
-fn check(case: &Case, name: &str, run: fn(&Asked) -> Result<runners::Answered>) -> Result<()> {
+fn check(case: &Case, name: &str, run: runners::Runner) -> Result<()> {
     let about = || format!("{} by {name}", case.name);
     let answer = run(&case.asked).with_context(about)?;
     let said = String::from_utf8(answer.body)?;
     assert_eq!(answer.status, case.status, "{}: {said}", about());
     let json: serde_json::Value = serde_json::from_str(&said).with_context(about)?;
     let detail = json["detail"].as_str().with_context(about)?;
-    assert!(detail.contains(case.says), "{}: {detail:?} does not contain {:?}", about(), case.says);
-    ensure!(!detail.contains(".rs") && !detail.contains('/') || case.status == 415 || case.status == 404, "{}: {detail:?}", about());
+    assert!(
+        detail.contains(case.says),
+        "{}: {detail:?} does not contain {:?}",
+        about(),
+        case.says
+    );
+    ensure!(
+        !detail.contains(".rs") && !detail.contains('/')
+            || case.status == 415
+            || case.status == 404,
+        "{}: {detail:?}",
+        about()
+    );
     let word = runners::root().join("tests/cases/single-word/request.png");
     let next = run(&Asked::file(&word, "text/plain")?).with_context(about)?;
-    assert_eq!((next.status, next.body.trim_ascii()), (200, b"Ephemera".as_slice()), "the request after {}", about());
+    assert_eq!(
+        (next.status, next.body.trim_ascii()),
+        (200, b"Ephemera".as_slice()),
+        "the request after {}",
+        about()
+    );
     Ok(())
 }
 
 fn cases() -> Result<Vec<Case>> {
     let word = std::fs::read(runners::root().join("tests/cases/single-word/request.png"))?;
-    let query = |query: &str| Asked { target: format!("/v1/ocr?{query}"), ..Asked::post("image/png", "*/*", word.clone()) };
+    let query = |query: &str| Asked {
+        target: format!("/v1/ocr?{query}"),
+        ..Asked::post("image/png", "*/*", word.clone())
+    };
     let post = |content_type, body| Asked::post(content_type, "*/*", body);
-    let case = |name, asked, status, says| Case { name, asked, status, says };
+    let case = |name, asked, status, says| Case {
+        name,
+        asked,
+        status,
+        says,
+    };
     Ok(vec![
-        case("not an image", post("image/png", b"Dear Sir or Madam".to_vec()), 415, ""),
-        case("truncated", post("image/png", word[..word.len() / 2].to_vec()), 400, ""),
-        case("content type", post("text/html", word.clone()), 415, "text/html"),
+        case(
+            "not an image",
+            post("image/png", b"Dear Sir or Madam".to_vec()),
+            415,
+            "",
+        ),
+        case(
+            "truncated",
+            post("image/png", word[..word.len() / 2].to_vec()),
+            400,
+            "",
+        ),
+        case(
+            "content type",
+            post("text/html", word.clone()),
+            415,
+            "text/html",
+        ),
         case("empty body", post("image/png", vec![]), 400, "empty"),
-        case("30,000 pixels a side", post("image/png", png_header(30_000, 30_000)), 413, ""),
+        case(
+            "30,000 pixels a side",
+            post("image/png", png_header(30_000, 30_000)),
+            413,
+            "",
+        ),
         case("no pixels", post("image/png", png_header(0, 7)), 400, ""),
         case("engine", query("engine=paper"), 422, "\"paper\""),
         case("language", query("language=tlh"), 422, "\"tlh\""),
-        case("path", Asked { target: "/v1/nothing".to_owned(), ..query("") }, 404, "no such path"),
-        case("method", Asked { method: "PUT", ..query("") }, 405, "POST"),
+        case(
+            "path",
+            Asked {
+                target: "/v1/nothing".to_owned(),
+                ..query("")
+            },
+            404,
+            "no such path",
+        ),
+        case(
+            "method",
+            Asked {
+                method: "PUT",
+                ..query("")
+            },
+            405,
+            "POST",
+        ),
     ])
 }
 
@@ -85,7 +145,13 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 /// The checksum of PNG chunks (ISO 3309).
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum, &byte| {
-        (0..8).fold(sum ^ u32::from(byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            if sum & 1 == 1 {
+                sum >> 1 ^ 0xedb8_8320
+            } else {
+                sum >> 1
+            }
+        })
     })
 }
 

@@ -16,26 +16,26 @@ use ephemera_ocr::{HttpRequest, Ocr};
 
 /// A request as a client makes it.
 #[derive(Debug, Clone)]
-pub struct Asked {
-    pub method: &'static str,
-    pub target: String,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Asked {
+    pub(crate) method: &'static str,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    pub status: u16,
-    pub content_type: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) body: Vec<u8>,
     /// `x-ephemera-peak-memory`, where there is a sandbox to measure.
-    pub peak_bytes: Option<u64>,
+    pub(crate) peak_bytes: Option<u64>,
 }
 
 impl Asked {
     /// A file's bytes, as they are, to `/v1/ocr`.
-    pub fn file(path: &Path, accept: &str) -> Result<Self> {
+    pub(crate) fn file(path: &Path, accept: &str) -> Result<Self> {
         let body = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let content_type = match path.extension().and_then(|extension| extension.to_str()) {
             Some("png") => "image/png",
@@ -47,81 +47,124 @@ impl Asked {
     }
 
     /// `body`, as `content_type`, to `/v1/ocr`.
-    pub fn post(content_type: &str, accept: &str, body: Vec<u8>) -> Self {
-        let headers = vec![("content-type", content_type.to_owned()), ("accept", accept.to_owned())];
-        Self { method: "POST", target: "/v1/ocr".to_owned(), headers, body }
+    pub(crate) fn post(content_type: &str, accept: &str, body: Vec<u8>) -> Self {
+        let headers = vec![
+            ("content-type", content_type.to_owned()),
+            ("accept", accept.to_owned()),
+        ];
+        Self {
+            method: "POST",
+            target: "/v1/ocr".to_owned(),
+            headers,
+            body,
+        }
     }
 }
 
 /// The function's code in this process.
-pub fn native(asked: &Asked) -> Result<Answered> {
+pub(crate) fn native(asked: &Asked) -> Result<Answered> {
     static OCR: LazyLock<Ocr> = LazyLock::new(|| {
         let models = &PROJECT.function("ocr").expect("spin.toml has it").models;
-        let stream = ephemera::models::bundle(&PROJECT.root.join("models"), models).expect("the models are committed");
+        let stream = ephemera::models::bundle(&PROJECT.root.join("models"), models)
+            .expect("the models are committed");
         let models = ephemera_engine::bundle::load(stream.as_slice()).expect("the models load");
         Ocr::new(models).expect("both models are there")
     });
-    let headers: Vec<_> = asked.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let headers: Vec<_> = asked
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
     let answer = OCR.handle(HttpRequest {
         method: asked.method,
         target: &asked.target,
         headers: &headers,
         body: asked.body.clone(),
     });
-    let content_type = answer.headers.iter().find(|(name, _)| *name == "content-type");
+    let content_type = answer
+        .headers
+        .iter()
+        .find(|(name, _)| *name == "content-type");
     Ok(Answered {
         status: answer.status,
-        content_type: content_type.map(|(_, value)| value.clone()).unwrap_or_default(),
+        content_type: content_type
+            .map(|(_, value)| value.clone())
+            .unwrap_or_default(),
         body: answer.body,
         peak_bytes: None,
     })
 }
 
 /// The component in our host, over a real connection.
-pub fn host(asked: &Asked) -> Result<Answered> {
+pub(crate) fn host(asked: &Asked) -> Result<Answered> {
     over_http(&HOST.address, asked)
 }
 
 /// The component under `wasmtime serve`.
-pub fn wasmtime(asked: &Asked) -> Result<Answered> {
+pub(crate) fn wasmtime(asked: &Asked) -> Result<Answered> {
     over_http(&WASMTIME.address, asked)
 }
 
+/// A way to get an answer.
+pub(crate) type Runner = fn(&Asked) -> Result<Answered>;
+
 /// All of them, by name.
-pub const ALL: [(&str, fn(&Asked) -> Result<Answered>); 3] =
-    [("native", native), ("host", host), ("wasmtime serve", wasmtime)];
+pub(crate) const ALL: [(&str, Runner); 3] = [
+    ("native", native),
+    ("host", host),
+    ("wasmtime serve", wasmtime),
+];
 
 /// The repository's root.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in it").to_owned()
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in it")
+        .to_owned()
 }
 
 /// What spin.toml declares.
-pub static PROJECT: LazyLock<Project> =
+pub(crate) static PROJECT: LazyLock<Project> =
     LazyLock::new(|| Project::open(&root().join("spin.toml")).expect("spin.toml is valid"));
 
 /// The built OCR function.
-pub static OCR: LazyLock<Artifact> = LazyLock::new(|| {
+pub(crate) static OCR: LazyLock<Artifact> = LazyLock::new(|| {
     let built = build::build(&PROJECT, &["ocr".to_owned()], &Progress::stderr());
-    built.unwrap_or_else(|error| panic!("{error:#}")).pop().expect("one function was asked for")
+    built
+        .unwrap_or_else(|error| panic!("{error:#}"))
+        .pop()
+        .expect("one function was asked for")
 });
 
 /// Our host, serving until the process ends.
-pub struct Host {
-    pub address: String,
-    pub app: Arc<App>,
+pub(crate) struct Host {
+    pub(crate) address: String,
+    pub(crate) app: Arc<App>,
     _server: Server,
     _executor: tokio::runtime::Runtime,
 }
 
-pub static HOST: LazyLock<Host> = LazyLock::new(|| {
-    let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("an executor starts");
-    let options = Options { listen: ([127, 0, 0, 1], 0).into(), ..Options::default() };
+pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
+    let executor = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("an executor starts");
+    let options = Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        ..Options::default()
+    };
     let project = Project::open(&root().join("spin.toml")).expect("spin.toml is valid");
     let app = App::load(project, std::slice::from_ref(&*OCR), 2).expect("the function loads");
     let app = Arc::new(app);
-    let server = executor.block_on(Server::start(Arc::clone(&app), options)).expect("a port is free");
-    Host { address: server.address().to_string(), app, _server: server, _executor: executor }
+    let server = executor
+        .block_on(Server::start(Arc::clone(&app), options))
+        .expect("a port is free");
+    Host {
+        address: server.address().to_string(),
+        app,
+        _server: server,
+        _executor: executor,
+    }
 });
 
 /// A `wasmtime serve` that ends with the test process.
@@ -130,11 +173,16 @@ struct Wasmtime {
     _child: Mutex<Child>,
 }
 
-static WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| start_wasmtime().unwrap_or_else(|error| panic!("{error:#}")));
+static WASMTIME: LazyLock<Wasmtime> =
+    LazyLock::new(|| start_wasmtime().unwrap_or_else(|error| panic!("{error:#}")));
 
 fn start_wasmtime() -> Result<Wasmtime> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasmtime"));
-    command.args(["serve", "--addr", "127.0.0.1:0"]).arg(&OCR.component).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(["serve", "--addr", "127.0.0.1:0"])
+        .arg(&OCR.component)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     end_with_us(&mut command);
     let mut child = command.spawn().context("starting wasmtime serve")?;
     let stderr = child.stderr.take().context("its standard error")?;
@@ -146,7 +194,10 @@ fn start_wasmtime() -> Result<Wasmtime> {
             let address = address.trim_end_matches('/').to_owned();
             // Somebody has to read what it goes on to say.
             std::thread::spawn(move || lines.for_each(drop));
-            return Ok(Wasmtime { address, _child: Mutex::new(child) });
+            return Ok(Wasmtime {
+                address,
+                _child: Mutex::new(child),
+            });
         }
         said += &line;
         said += "\n";
@@ -157,10 +208,16 @@ fn start_wasmtime() -> Result<Wasmtime> {
 /// Statics are never dropped, so the kernel is asked to end the child.
 fn end_with_us(command: &mut Command) {
     // `setpriv` comes with util-linux, which every Debian has; without it the child outlives a test run by at most its own idle wait.
-    let available = Command::new("setpriv").arg("--version").stdout(Stdio::null()).status();
+    let available = Command::new("setpriv")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
     if available.is_ok_and(|status| status.success()) {
         let mut wrapped = Command::new("setpriv");
-        wrapped.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+        wrapped
+            .args(["--pdeathsig", "KILL"])
+            .arg(command.get_program())
+            .args(command.get_args());
         wrapped.stdout(Stdio::null()).stderr(Stdio::piped());
         *command = wrapped;
     }
@@ -172,7 +229,9 @@ fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
         .timeout_global(Some(Duration::from_secs(600)))
         .build()
         .into();
-    let mut request = ureq::http::Request::builder().method(asked.method).uri(format!("http://{address}{}", asked.target));
+    let mut request = ureq::http::Request::builder()
+        .method(asked.method)
+        .uri(format!("http://{address}{}", asked.target));
     for (name, value) in &asked.headers {
         request = request.header(*name, value);
     }
@@ -185,10 +244,21 @@ fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
         let value = response.headers().get(name)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    let (content_type, peak) = (header("content-type").unwrap_or_default(), header("x-ephemera-peak-memory"));
+    let (content_type, peak) = (
+        header("content-type").unwrap_or_default(),
+        header("x-ephemera-peak-memory"),
+    );
     let status = response.status().as_u16();
     let body = response.into_body().read_to_vec()?;
     let peak_bytes = peak.map(|peak| peak.parse()).transpose()?;
-    ensure!(status < 500 || peak_bytes.is_none() || !body.is_empty(), "an empty failure");
-    Ok(Answered { status, content_type, body, peak_bytes })
+    ensure!(
+        status < 500 || peak_bytes.is_none() || !body.is_empty(),
+        "an empty failure"
+    );
+    Ok(Answered {
+        status,
+        content_type,
+        body,
+        peak_bytes,
+    })
 }

@@ -12,7 +12,10 @@ fn known_scans_are_read() -> Result<()> {
         eprintln!("skipped: ../shared/samples/ocr is not there");
         return Ok(());
     }
-    for (image, truth, limit) in [("phototest.tif", "phototest.gold.txt", 0.01), ("eurotext.tif", "eurotext.txt", 0.02)] {
+    for (image, truth, limit) in [
+        ("phototest.tif", "phototest.gold.txt", 0.01),
+        ("eurotext.tif", "eurotext.txt", 0.02),
+    ] {
         let truth = std::fs::read_to_string(folder.join(truth)).context(truth)?;
         let asked = Asked::file(&folder.join(image), "text/plain")?;
         let native = runners::native(&asked)?;
@@ -23,7 +26,10 @@ fn known_scans_are_read() -> Result<()> {
         let text = String::from_utf8(native.body)?;
         let rate = character_error_rate(&truth, &text);
         eprintln!("{image}: CER {rate:.4}");
-        ensure!(rate <= limit, "{image}: CER {rate:.4}, limit {limit}\n{text}");
+        ensure!(
+            rate <= limit,
+            "{image}: CER {rate:.4}, limit {limit}\n{text}"
+        );
     }
     Ok(())
 }

@@ -16,7 +16,11 @@ pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
     let mut manifest: Option<Manifest> = None;
     for entry in archive.entries().map_err(bundle_error)? {
         let mut entry = entry.map_err(bundle_error)?;
-        let path = entry.path().map_err(bundle_error)?.to_string_lossy().into_owned();
+        let path = entry
+            .path()
+            .map_err(bundle_error)?
+            .to_string_lossy()
+            .into_owned();
         match (path.rsplit('/').next(), manifest.take()) {
             (Some("model.toml"), None) => {
                 let mut text = String::new();
@@ -30,18 +34,24 @@ pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
                 models.push((manifest, graph));
             }
             (_, manifest) => {
-                let expected = if manifest.is_some() { "model.onnx" } else { "model.toml" };
+                let expected = if manifest.is_some() {
+                    "model.onnx"
+                } else {
+                    "model.toml"
+                };
                 return Err(Error::Bundle(format!("expected {expected}, got {path:?}")));
             }
         }
     }
     match manifest {
         None => Ok(models),
-        Some(manifest) => Err(Error::Bundle(format!("{}: model.onnx is missing", manifest.name))),
+        Some(manifest) => Err(Error::Bundle(format!(
+            "{}: model.onnx is missing",
+            manifest.name
+        ))),
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
 fn bundle_error(error: std::io::Error) -> Error {
     Error::Bundle(error.to_string())
 }

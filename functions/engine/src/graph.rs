@@ -33,20 +33,30 @@ impl Graph {
     /// # Errors
     /// [`Error::Manifest`] or [`Error::Load`] when the file is not what the manifest says, or tract cannot run it either.
     pub fn load(manifest: &Manifest, onnx: &[u8]) -> Result<Self, Error> {
-        let int8 = import::typed_model(manifest, onnx).and_then(|model| {
-            lower::program(&model, manifest, onnx.len()).map_err(Error::Load)
-        });
+        let int8 = import::typed_model(manifest, onnx)
+            .and_then(|model| lower::program(&model, manifest, onnx.len()).map_err(Error::Load));
         let form = match int8 {
             Ok(program) => Form::Int8(program),
             Err(Error::Load(reason)) => {
                 let model = import::plain_typed_model(manifest, onnx)?;
-                let runnable = model.into_optimized().and_then(|model| model.into_runnable()).map_err(Error::Load)?;
+                let runnable = model
+                    .into_optimized()
+                    .and_then(|model| model.into_runnable())
+                    .map_err(Error::Load)?;
                 Form::Tract(runnable, format!("{reason:#}"))
             }
             Err(error) => return Err(error),
         };
-        let outputs = manifest.outputs.iter().map(|output| output.name.clone()).collect();
-        Ok(Self { inputs: manifest.inputs.clone(), outputs, form })
+        let outputs = manifest
+            .outputs
+            .iter()
+            .map(|output| output.name.clone())
+            .collect();
+        Ok(Self {
+            inputs: manifest.inputs.clone(),
+            outputs,
+            form,
+        })
     }
 
     /// Why the graph runs in f32; `None` when it runs in integers.
@@ -84,15 +94,25 @@ impl Graph {
                     },
                 };
                 if !fits {
-                    return Err(Error::Input(format!("{}: expected {:?}, got {shape:?}", input.name, input.shape)));
+                    return Err(Error::Input(format!(
+                        "{}: expected {:?}, got {shape:?}",
+                        input.name, input.shape
+                    )));
                 }
             }
             tensors.push(tensor);
         }
         if given.len() != self.inputs.len() {
-            return Err(Error::Input(format!("expected {} tensors, got {}", self.inputs.len(), given.len())));
+            return Err(Error::Input(format!(
+                "expected {} tensors, got {}",
+                self.inputs.len(),
+                given.len()
+            )));
         }
-        Ok((tensors, symbols.into_iter().map(|(_, value)| value).collect()))
+        Ok((
+            tensors,
+            symbols.into_iter().map(|(_, value)| value).collect(),
+        ))
     }
 }
 
@@ -105,12 +125,18 @@ impl Model for Graph {
                     Data::U8(bytes) => Given::U8(bytes),
                     Data::F32(values) => Given::F32(values),
                 });
-                program.run(&symbols, &given.collect::<Vec<_>>()).map_err(Error::Run)?
+                program
+                    .run(&symbols, &given.collect::<Vec<_>>())
+                    .map_err(Error::Run)?
             }
-            Form::Tract(model, _) => run_in_tract(model, &self.inputs, &tensors).map_err(Error::Run)?,
+            Form::Tract(model, _) => {
+                run_in_tract(model, &self.inputs, &tensors).map_err(Error::Run)?
+            }
         };
         let named = self.outputs.iter().zip(results);
-        named.map(|(name, (shape, values))| Ok((name.clone(), Tensor::f32(&shape, values)?))).collect()
+        named
+            .map(|(name, (shape, values))| Ok((name.clone(), Tensor::f32(&shape, values)?)))
+            .collect()
     }
 }
 
@@ -124,11 +150,24 @@ fn graph_shape(input: &InputSpec, tensor: &Tensor) -> Result<Vec<usize>, Error> 
     let shape = match (&tensor.data, is_image(input), tensor.shape.as_slice()) {
         (Data::U8(_), true, &[n, h, w, c]) => vec![n, c, h, w],
         (Data::F32(_), false, shape) => shape.to_vec(),
-        (_, true, shape) => return Err(Error::Input(format!("{}: expected [1, H, W, 3] u8, got {shape:?}", input.name))),
-        (_, false, shape) => return Err(Error::Input(format!("{}: expected f32, got u8 {shape:?}", input.name))),
+        (_, true, shape) => {
+            return Err(Error::Input(format!(
+                "{}: expected [1, H, W, 3] u8, got {shape:?}",
+                input.name
+            )));
+        }
+        (_, false, shape) => {
+            return Err(Error::Input(format!(
+                "{}: expected f32, got u8 {shape:?}",
+                input.name
+            )));
+        }
     };
     if shape.len() != input.shape.len() {
-        return Err(Error::Input(format!("{}: expected {:?}, got {shape:?}", input.name, input.shape)));
+        return Err(Error::Input(format!(
+            "{}: expected {:?}, got {shape:?}",
+            input.name, input.shape
+        )));
     }
     Ok(shape)
 }
@@ -148,10 +187,18 @@ fn run_in_tract(
     });
     let outputs = model.run(inputs.collect::<anyhow::Result<_>>()?)?;
     let read = |output: TValue| {
-        let values = output.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+        let values = output
+            .cast_to::<f32>()?
+            .try_as_plain_ram()?
+            .as_slice::<f32>()?
+            .to_vec();
         Ok((output.shape().to_vec(), values))
     };
-    outputs.into_iter().map(read).collect::<anyhow::Result<_>>().context("reading the outputs")
+    outputs
+        .into_iter()
+        .map(read)
+        .collect::<anyhow::Result<_>>()
+        .context("reading the outputs")
 }
 
 /// Pixels `[N, H, W, 3]` as the graph's `[N, 3, H, W]`, normalised.
@@ -160,7 +207,11 @@ fn normalised(spec: &InputSpec, shape: &[usize], pixels: &[u8]) -> Vec<f32> {
     let channels = spec.mean.len();
     let mut values = vec![0.0; pixels.len()];
     for (index, value) in values.iter_mut().enumerate() {
-        let (image, channel, at) = (index / (channels * plane), index / plane % channels, index % plane);
+        let (image, channel, at) = (
+            index / (channels * plane),
+            index / plane % channels,
+            index % plane,
+        );
         let source = match spec.channels {
             ChannelOrder::Rgb => channel,
             ChannelOrder::Bgr => channels - 1 - channel,

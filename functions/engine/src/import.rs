@@ -19,10 +19,18 @@ use crate::{Error, InputSpec, Manifest};
 pub(crate) fn typed_model(manifest: &Manifest, onnx: &[u8]) -> Result<TypedModel, Error> {
     let mut framework = tract_onnx::onnx();
     framework.ignore_value_info = true;
-    framework.op_register.insert("QuantizeLinear", quantize_linear);
-    framework.op_register.insert("DequantizeLinear", dequantize_linear);
-    framework.op_register.insert("LayerNormalization", layer_normalization);
-    framework.op_register.insert("GlobalAveragePool", |_, _| Ok((expand(GlobalAveragePool), vec![])));
+    framework
+        .op_register
+        .insert("QuantizeLinear", quantize_linear);
+    framework
+        .op_register
+        .insert("DequantizeLinear", dequantize_linear);
+    framework
+        .op_register
+        .insert("LayerNormalization", layer_normalization);
+    framework.op_register.insert("GlobalAveragePool", |_, _| {
+        Ok((expand(GlobalAveragePool), vec![]))
+    });
     framework.op_register.insert("Resize", resize);
     framework.op_register.insert("Concat", concat);
     typed_with(framework, manifest, onnx)
@@ -38,19 +46,33 @@ pub(crate) fn plain_typed_model(manifest: &Manifest, onnx: &[u8]) -> Result<Type
     typed_with(framework, manifest, onnx)
 }
 
-fn typed_with(framework: tract_onnx::Onnx, manifest: &Manifest, mut onnx: &[u8]) -> Result<TypedModel, Error> {
+fn typed_with(
+    framework: tract_onnx::Onnx,
+    manifest: &Manifest,
+    mut onnx: &[u8],
+) -> Result<TypedModel, Error> {
     let mut model = framework.model_for_read(&mut onnx).map_err(Error::Load)?;
-    let names: Vec<&str> = manifest.inputs.iter().map(|input| input.name.as_str()).collect();
+    let names: Vec<&str> = manifest
+        .inputs
+        .iter()
+        .map(|input| input.name.as_str())
+        .collect();
     model.set_input_names(&names).map_err(Error::Load)?;
     for (index, input) in manifest.inputs.iter().enumerate() {
         let fact = input_fact(&model, input)?;
         model.set_input_fact(index, fact).map_err(Error::Load)?;
     }
-    let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
+    let names: Vec<&str> = manifest
+        .outputs
+        .iter()
+        .map(|output| output.name.as_str())
+        .collect();
     model.select_outputs_by_name(&names).map_err(Error::Load)?;
     for index in 0..names.len() {
         // The file's symbols are not the manifest's; the analysis finds the shape anew.
-        model.set_output_fact(index, InferenceFact::default()).map_err(Error::Load)?;
+        model
+            .set_output_fact(index, InferenceFact::default())
+            .map_err(Error::Load)?;
     }
     model.into_typed().map_err(Error::Load)
 }
@@ -132,7 +154,10 @@ impl EvalOp for Concat {
 
 impl TypedOp for Concat {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let shapes: Vec<TVec<TDim>> = inputs.iter().map(|fact| fact.shape.iter().cloned().collect()).collect();
+        let shapes: Vec<TVec<TDim>> = inputs
+            .iter()
+            .map(|fact| fact.shape.iter().cloned().collect())
+            .collect();
         Ok(tvec![inputs[0].datum_type.fact(joined(self.axis, &shapes))])
     }
 
@@ -172,46 +197,100 @@ macro_rules! marker {
 }
 
 marker!(Quantize, "Quantize", |op, shape| {
-    (if op.params.signed { i8::datum_type() } else { u8::datum_type() }, shape.into())
+    (
+        if op.params.signed {
+            i8::datum_type()
+        } else {
+            u8::datum_type()
+        },
+        shape.into(),
+    )
 });
-marker!(Dequantize, "Dequantize", |_, shape| (f32::datum_type(), shape.into()));
-marker!(LayerNorm, "LayerNorm", |_, shape| (f32::datum_type(), shape.into()));
-marker!(GlobalMean, "GlobalMean", |_, shape| (f32::datum_type(), pooled(shape)));
-marker!(Repeat, "Repeat", |op, shape| (f32::datum_type(), repeated(shape, &op.factors)));
+marker!(Dequantize, "Dequantize", |_, shape| (
+    f32::datum_type(),
+    shape.into()
+));
+marker!(LayerNorm, "LayerNorm", |_, shape| (
+    f32::datum_type(),
+    shape.into()
+));
+marker!(GlobalMean, "GlobalMean", |_, shape| (
+    f32::datum_type(),
+    pooled(shape)
+));
+marker!(Repeat, "Repeat", |op, shape| (
+    f32::datum_type(),
+    repeated(shape, &op.factors)
+));
 
 fn pooled(shape: &[TDim]) -> TVec<TDim> {
-    shape.iter().enumerate().map(|(axis, extent)| if axis < 2 { extent.clone() } else { 1.to_dim() }).collect()
+    shape
+        .iter()
+        .enumerate()
+        .map(|(axis, extent)| if axis < 2 { extent.clone() } else { 1.to_dim() })
+        .collect()
 }
 
 fn repeated(shape: &[TDim], factors: &[usize]) -> TVec<TDim> {
     let factors = [1, 1].iter().chain(factors);
-    shape.iter().zip(factors).map(|(extent, &factor)| extent.clone() * factor).collect()
+    shape
+        .iter()
+        .zip(factors)
+        .map(|(extent, &factor)| extent.clone() * factor)
+        .collect()
 }
 
 type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 fn quantize_linear(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
     check_attributes(node)?;
-    Ok((expand(QuantizeLinear { zero_point: node.input.len() == 3 }), vec![]))
+    Ok((
+        expand(QuantizeLinear {
+            zero_point: node.input.len() == 3,
+        }),
+        vec![],
+    ))
 }
 
 fn dequantize_linear(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
     check_attributes(node)?;
     let axis = node.get_attr_opt("axis")?.unwrap_or(1i64);
-    Ok((expand(DequantizeLinear { zero_point: node.input.len() == 3, axis }), vec![]))
+    Ok((
+        expand(DequantizeLinear {
+            zero_point: node.input.len() == 3,
+            axis,
+        }),
+        vec![],
+    ))
 }
 
 fn layer_normalization(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
     let axis: i64 = node.get_attr_opt("axis")?.unwrap_or(-1);
-    ensure!(axis == -1, "LayerNormalization over axis {axis}: only the last axis is supported");
-    ensure!(node.output.len() == 1, "LayerNormalization with {} outputs", node.output.len());
+    ensure!(
+        axis == -1,
+        "LayerNormalization over axis {axis}: only the last axis is supported"
+    );
+    ensure!(
+        node.output.len() == 1,
+        "LayerNormalization with {} outputs",
+        node.output.len()
+    );
     let epsilon = node.get_attr_opt("epsilon")?.unwrap_or(1e-5);
-    Ok((expand(LayerNormalization { epsilon, inputs: node.input.len() }), vec![]))
+    Ok((
+        expand(LayerNormalization {
+            epsilon,
+            inputs: node.input.len(),
+        }),
+        vec![],
+    ))
 }
 
 fn resize(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
     let attribute = |name, default| -> TractResult<String> {
-        Ok(node.get_attr_opt::<&str>(name)?.unwrap_or(default).to_owned())
+        Ok(node
+            .get_attr_opt::<&str>(name)?
+            .unwrap_or(default)
+            .to_owned())
     };
     let mode = attribute("mode", "nearest")?;
     let coordinates = attribute("coordinate_transformation_mode", "half_pixel")?;
@@ -222,20 +301,37 @@ fn resize(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
     );
     // Absent inputs have no name and no place among a node's inputs.
     let scales = 1 + usize::from(node.input.get(1).is_some_and(|name| !name.is_empty()));
-    Ok((expand(Resize { scales, inputs: node.input.iter().filter(|name| !name.is_empty()).count() }), vec![]))
+    Ok((
+        expand(Resize {
+            scales,
+            inputs: node.input.iter().filter(|name| !name.is_empty()).count(),
+        }),
+        vec![],
+    ))
 }
 
 fn concat(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
     let axis: i64 = node.get_attr("axis")?;
     // A concatenation of shapes, or from the back, is for tract.
     let axis = usize::try_from(axis).ok().filter(|&axis| axis > 0);
-    let axis = axis.with_context(|| format!("Concat along axis {:?}", node.get_attr::<i64>("axis")))?;
-    Ok((expand(Concatenate { axis, inputs: node.input.len() }), vec![]))
+    let axis =
+        axis.with_context(|| format!("Concat along axis {:?}", node.get_attr::<i64>("axis")))?;
+    Ok((
+        expand(Concatenate {
+            axis,
+            inputs: node.input.len(),
+        }),
+        vec![],
+    ))
 }
 
 fn check_attributes(node: &NodeProto) -> TractResult<()> {
     let block_size: i64 = node.get_attr_opt("block_size")?.unwrap_or(0);
-    ensure!(block_size == 0, "{}: blocks of {block_size} are not supported", node.op_type);
+    ensure!(
+        block_size == 0,
+        "{}: blocks of {block_size} are not supported",
+        node.op_type
+    );
     Ok(())
 }
 
@@ -265,12 +361,24 @@ impl Expansion for QuantizeLinear {
         s.equals(&inputs[0].shape, &outputs[0].shape)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
         let (scales, zero_points, datum_type) = parameters(model, inputs, self.zero_point)?;
         let ([scale], [zero_point]) = (&*scales, &*zero_points) else {
-            bail!("QuantizeLinear with {} scales: only one is supported", scales.len());
+            bail!(
+                "QuantizeLinear with {} scales: only one is supported",
+                scales.len()
+            );
         };
-        let params = Affine { scale: *scale, zero_point: *zero_point, signed: datum_type == i8::datum_type() };
+        let params = Affine {
+            scale: *scale,
+            zero_point: *zero_point,
+            signed: datum_type == i8::datum_type(),
+        };
         model.wire_node(prefix, Quantize { params }, &inputs[..1])
     }
 
@@ -302,17 +410,46 @@ impl Expansion for DequantizeLinear {
         s.equals(&inputs[0].shape, &outputs[0].shape)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
         let (scales, zero_points, _) = parameters(model, inputs, self.zero_point)?;
         let rank = model.outlet_fact(inputs[0])?.rank() as i64;
-        let axis = if self.axis < 0 { self.axis + rank } else { self.axis };
-        ensure!(scales.len() == 1 || (0..rank).contains(&axis), "axis {} of a tensor of rank {rank}", self.axis);
-        let axis = if scales.len() == 1 { 0 } else { usize::try_from(axis)? };
+        let axis = if self.axis < 0 {
+            self.axis + rank
+        } else {
+            self.axis
+        };
+        ensure!(
+            scales.len() == 1 || (0..rank).contains(&axis),
+            "axis {} of a tensor of rank {rank}",
+            self.axis
+        );
+        let axis = if scales.len() == 1 {
+            0
+        } else {
+            usize::try_from(axis)?
+        };
         if scales.len() > 1 {
             let extent = &model.outlet_fact(inputs[0])?.shape[axis];
-            ensure!(*extent == scales.len().to_dim(), "{} scales for an axis of {extent}", scales.len());
+            ensure!(
+                *extent == scales.len().to_dim(),
+                "{} scales for an axis of {extent}",
+                scales.len()
+            );
         }
-        model.wire_node(prefix, Dequantize { scales, zero_points, axis }, &inputs[..1])
+        model.wire_node(
+            prefix,
+            Dequantize {
+                scales,
+                zero_points,
+                axis,
+            },
+            &inputs[..1],
+        )
     }
 
     fn runs_out_of_plan(&self) -> bool {
@@ -343,8 +480,19 @@ impl Expansion for LayerNormalization {
         s.equals(&inputs[0].shape, &outputs[0].shape)
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, LayerNorm { epsilon: self.epsilon }, inputs)
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        model.wire_node(
+            prefix,
+            LayerNorm {
+                epsilon: self.epsilon,
+            },
+            inputs,
+        )
     }
 }
 
@@ -365,10 +513,17 @@ impl Expansion for GlobalAveragePool {
         check_input_arity(inputs, 1)?;
         check_output_arity(outputs, 1)?;
         s.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        s.given(&inputs[0].shape, move |s, shape| s.equals(&outputs[0].shape, pooled(&shape)))
+        s.given(&inputs[0].shape, move |s, shape| {
+            s.equals(&outputs[0].shape, pooled(&shape))
+        })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
         model.wire_node(prefix, GlobalMean, inputs)
     }
 }
@@ -386,7 +541,9 @@ impl Resize {
         let scales = scales.try_as_plain_ram()?.as_slice::<f32>()?;
         let whole = |scale: f32| (1.0..=64.0).contains(&scale) && scale.fract() == 0.0;
         ensure!(
-            scales.len() > 2 && scales[..2] == [1.0, 1.0] && scales.iter().all(|&scale| whole(scale)),
+            scales.len() > 2
+                && scales[..2] == [1.0, 1.0]
+                && scales.iter().all(|&scale| whole(scale)),
             "Resize by {scales:?}: only whole spatial factors are supported"
         );
         Ok(scales[2..].iter().map(|&scale| scale as usize).collect())
@@ -406,14 +563,26 @@ impl Expansion for Resize {
     ) -> InferenceResult {
         check_input_arity(inputs, self.inputs)?;
         check_output_arity(outputs, 1)?;
-        ensure!(self.scales < self.inputs, "Resize without scales is not supported");
+        ensure!(
+            self.scales < self.inputs,
+            "Resize without scales is not supported"
+        );
         s.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        s.given_2(&inputs[0].shape, &inputs[self.scales].value, move |s, shape, scales| {
-            s.equals(&outputs[0].shape, repeated(&shape, &self.factors(&scales)?))
-        })
+        s.given_2(
+            &inputs[0].shape,
+            &inputs[self.scales].value,
+            move |s, shape, scales| {
+                s.equals(&outputs[0].shape, repeated(&shape, &self.factors(&scales)?))
+            },
+        )
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
         let factors = self.factors(&*constant(model, inputs[self.scales], "scales")?)?;
         model.wire_node(prefix, Repeat { factors }, &inputs[..1])
     }
@@ -441,7 +610,9 @@ impl Expansion for Concatenate {
         s.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
         s.given_all(inputs.iter().map(|input| &input.shape), move |s, shapes| {
             ensure!(
-                shapes.iter().all(|shape| shape.len() == shapes[0].len() && self.axis < shape.len()),
+                shapes
+                    .iter()
+                    .all(|shape| shape.len() == shapes[0].len() && self.axis < shape.len()),
                 "Concat along axis {} of {shapes:?}",
                 self.axis
             );
@@ -449,7 +620,12 @@ impl Expansion for Concatenate {
         })
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
         model.wire_node(prefix, Concat { axis: self.axis }, inputs)
     }
 }
@@ -461,9 +637,16 @@ fn parameters(
     has_zero_point: bool,
 ) -> TractResult<(Vec<f32>, Vec<i32>, DatumType)> {
     let scales = constant(model, inputs[1], "scale")?;
-    let scales = scales.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+    let scales = scales
+        .cast_to::<f32>()?
+        .try_as_plain_ram()?
+        .as_slice::<f32>()?
+        .to_vec();
     ensure!(!scales.is_empty(), "no scale");
-    if let Some(scale) = scales.iter().find(|scale| !(scale.is_normal() && **scale > 0.0)) {
+    if let Some(scale) = scales
+        .iter()
+        .find(|scale| !(scale.is_normal() && **scale > 0.0))
+    {
         bail!("scale {scale} is not a positive number");
     }
     if !has_zero_point {
@@ -476,11 +659,24 @@ fn parameters(
         [u8::datum_type(), i8::datum_type(), i32::datum_type()].contains(&datum_type),
         "zero point of type {datum_type:?}"
     );
-    let zero_points = zero_points.cast_to::<i32>()?.try_as_plain_ram()?.as_slice::<i32>()?.to_vec();
-    ensure!(zero_points.len() == scales.len(), "{} scales but {} zero points", scales.len(), zero_points.len());
+    let zero_points = zero_points
+        .cast_to::<i32>()?
+        .try_as_plain_ram()?
+        .as_slice::<i32>()?
+        .to_vec();
+    ensure!(
+        zero_points.len() == scales.len(),
+        "{} scales but {} zero points",
+        scales.len(),
+        zero_points.len()
+    );
     Ok((scales, zero_points, datum_type))
 }
 
 fn constant(model: &TypedModel, outlet: OutletId, what: &str) -> TractResult<Arc<Tensor>> {
-    model.outlet_fact(outlet)?.konst.clone().with_context(|| format!("{what} must be a constant"))
+    model
+        .outlet_fact(outlet)?
+        .konst
+        .clone()
+        .with_context(|| format!("{what} must be a constant"))
 }

@@ -86,7 +86,8 @@ impl Manifest {
     /// # Errors
     /// [`Error::Manifest`] when a field is missing or contradicts another.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let manifest: Self = toml::from_str(text).map_err(|e| Error::Manifest(e.message().to_owned()))?;
+        let manifest: Self =
+            toml::from_str(text).map_err(|e| Error::Manifest(e.message().to_owned()))?;
         for input in &manifest.inputs {
             if input.mean.len() != input.std.len() {
                 return Err(Error::Manifest(format!(
@@ -96,12 +97,21 @@ impl Manifest {
                     input.std.len()
                 )));
             }
-            if let Some(std) = input.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
-                return Err(Error::Manifest(format!("input {}: standard deviation {std} is not positive", input.name)));
+            if let Some(std) = input
+                .std
+                .iter()
+                .find(|std| !(std.is_finite() && **std > 0.0))
+            {
+                return Err(Error::Manifest(format!(
+                    "input {}: standard deviation {std} is not positive",
+                    input.name
+                )));
             }
         }
         if manifest.inputs.is_empty() || manifest.outputs.is_empty() {
-            return Err(Error::Manifest("expected at least one input and one output".to_owned()));
+            return Err(Error::Manifest(
+                "expected at least one input and one output".to_owned(),
+            ));
         }
         Ok(manifest)
     }
@@ -121,10 +131,16 @@ impl Dim {
                     None => (Some(1), text.trim()),
                 };
                 match factor {
-                    Some(factor) if factor > 0 && symbol.chars().all(char::is_alphabetic) && !symbol.is_empty() => {
+                    Some(factor)
+                        if factor > 0
+                            && symbol.chars().all(char::is_alphabetic)
+                            && !symbol.is_empty() =>
+                    {
                         Ok((factor, Some(symbol)))
                     }
-                    _ => Err(Error::Manifest(format!("dimension {text:?}: expected a number, `w` or `8*w`"))),
+                    _ => Err(Error::Manifest(format!(
+                        "dimension {text:?}: expected a number, `w` or `8*w`"
+                    ))),
                 }
             }
         }
@@ -152,8 +168,15 @@ mod tests {
         let manifest = Manifest::parse(TEXT).expect("a whole manifest");
         let input = &manifest.inputs[0];
         assert_eq!(input.channels, ChannelOrder::Bgr);
-        let parts: Vec<_> = input.shape.iter().map(|dim| dim.parts().expect("a dimension")).collect();
-        assert_eq!(parts, [(1, None), (3, None), (32, Some("h")), (1, Some("w"))]);
+        let parts: Vec<_> = input
+            .shape
+            .iter()
+            .map(|dim| dim.parts().expect("a dimension"))
+            .collect();
+        assert_eq!(
+            parts,
+            [(1, None), (3, None), (32, Some("h")), (1, Some("w"))]
+        );
         assert!(manifest.characters.is_empty());
     }
 
@@ -161,12 +184,29 @@ mod tests {
     fn names_what_is_wrong() {
         for (from, to, expected) in [
             ("name = \"m\"\n", "", "missing field `name`"),
-            ("std = [1, 1, 1]", "std = [1, 1]", "3 means but 2 standard deviations"),
-            ("std = [1, 1, 1]", "std = [1, 0, 1]", "standard deviation 0 is not positive"),
-            ("outputs = [{ name = \"y\", shape = [1, 7] }]", "outputs = []", "at least one input and one output"),
+            (
+                "std = [1, 1, 1]",
+                "std = [1, 1]",
+                "3 means but 2 standard deviations",
+            ),
+            (
+                "std = [1, 1, 1]",
+                "std = [1, 0, 1]",
+                "standard deviation 0 is not positive",
+            ),
+            (
+                "outputs = [{ name = \"y\", shape = [1, 7] }]",
+                "outputs = []",
+                "at least one input and one output",
+            ),
         ] {
-            let error = Manifest::parse(&TEXT.replacen(from, to, 1)).expect_err(to).to_string();
-            assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
+            let error = Manifest::parse(&TEXT.replacen(from, to, 1))
+                .expect_err(to)
+                .to_string();
+            assert!(
+                error.contains(expected),
+                "{error:?} does not contain {expected:?}"
+            );
         }
         assert!(Dim::Symbolic("w+1".to_owned()).parts().is_err());
         assert!(Dim::Symbolic("0*w".to_owned()).parts().is_err());

@@ -10,7 +10,9 @@ pub fn scrub() {
     fill::<{ 1 << 20 }>(|| {
         fill::<{ 1 << 17 }>(|| {
             fill::<{ 1 << 14 }>(|| {
-                fill::<{ 1 << 11 }>(|| fill::<{ 1 << 8 }>(|| fill::<{ 1 << 6 }>(|| fill::<{ 1 << 3 }>(|| ()))));
+                fill::<{ 1 << 11 }>(|| {
+                    fill::<{ 1 << 8 }>(|| fill::<{ 1 << 6 }>(|| fill::<{ 1 << 3 }>(|| ())))
+                });
             });
         });
     });
@@ -26,7 +28,10 @@ fn fill<const SIZE: usize>(next: impl FnOnce()) {
     let mut blocks: Vec<Option<Box<[u8; SIZE]>>> = (0..MAX_BLOCKS).map(|_| None).collect();
     for slot in &mut blocks {
         let before = pages();
-        *slot = std::hint::black_box(vec![0u8; SIZE]).into_boxed_slice().try_into().ok();
+        *slot = std::hint::black_box(vec![0u8; SIZE])
+            .into_boxed_slice()
+            .try_into()
+            .ok();
         if pages() > before {
             break;
         }

@@ -27,7 +27,10 @@ impl Tensor {
     /// [`Error::Input`] when `data` has not as many elements as `shape` says.
     pub fn f32(shape: &[usize], data: Vec<f32>) -> Result<Self, Error> {
         check_len(shape, data.len())?;
-        Ok(Self { shape: shape.to_vec(), data: Data::F32(data) })
+        Ok(Self {
+            shape: shape.to_vec(),
+            data: Data::F32(data),
+        })
     }
 
     /// A u8 tensor.
@@ -36,7 +39,10 @@ impl Tensor {
     /// [`Error::Input`] when `data` has not as many elements as `shape` says.
     pub fn u8(shape: &[usize], data: Vec<u8>) -> Result<Self, Error> {
         check_len(shape, data.len())?;
-        Ok(Self { shape: shape.to_vec(), data: Data::U8(data) })
+        Ok(Self {
+            shape: shape.to_vec(),
+            data: Data::U8(data),
+        })
     }
 
     /// The elements of an f32 tensor; `None` for any other type.
@@ -49,9 +55,13 @@ impl Tensor {
 }
 
 fn check_len(shape: &[usize], actual: usize) -> Result<(), Error> {
-    let expected = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+    let expected = shape
+        .iter()
+        .try_fold(1usize, |product, &extent| product.checked_mul(extent));
     match expected {
         Some(expected) if expected == actual => Ok(()),
-        _ => Err(Error::Input(format!("shape {shape:?} does not hold {actual} elements"))),
+        _ => Err(Error::Input(format!(
+            "shape {shape:?} does not hold {actual} elements"
+        ))),
     }
 }

@@ -39,7 +39,10 @@ mod snapshot {
     export!(Loader);
 }
 
-#[expect(unsafe_code, reason = "generated: the component model's calling convention")]
+#[expect(
+    unsafe_code,
+    reason = "generated: the component model's calling convention"
+)]
 mod incoming {
     use spin_sdk::http::{IncomingRequest, ResponseOutparam};
     use spin_sdk::http_component;

@@ -1,8 +1,8 @@
 //! The tile product in 256-bit integer vectors: a panel's eight channels by four `k` in one register.
 
 use std::arch::x86_64::{
-    _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_storeu_si256,
+    _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_storeu_si256,
 };
 
 use super::{PANEL, ROWS, STEP, Tile};
@@ -19,7 +19,8 @@ pub(super) unsafe fn accumulate(x: &[u8], offsets: &[u32], weights: &[i8], tile:
     let ones = _mm256_set1_epi16(1);
     let rows: [*const u8; ROWS] = std::array::from_fn(|row| x[offsets[row] as usize..].as_ptr());
     // SAFETY: a row of the tile is 32 bytes.
-    let mut sums: [_; ROWS] = std::array::from_fn(|row| unsafe { _mm256_loadu_si256(tile[row].as_ptr().cast()) });
+    let mut sums: [_; ROWS] =
+        std::array::from_fn(|row| unsafe { _mm256_loadu_si256(tile[row].as_ptr().cast()) });
     for (step, weights) in weights.chunks_exact(PANEL * STEP).enumerate() {
         // SAFETY: a chunk is 32 bytes.
         let weights = unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) };

@@ -94,7 +94,11 @@ pub(crate) fn accumulate(
         let offsets = &offsets[tap * stride..tap * stride + ROWS];
         // The fast forms read without checks of their own.
         let end = offsets.iter().max().map_or(0, |&offset| offset as usize) + steps * STEP;
-        assert!(end <= x.len(), "tap {tap} reads up to {end} of {} bytes", x.len());
+        assert!(
+            end <= x.len(),
+            "tap {tap} reads up to {end} of {} bytes",
+            x.len()
+        );
         let weights = &panel[tap * steps * STEP * PANEL..][..steps * STEP * PANEL];
         match form {
             Form::Scalar => scalar::accumulate(x, offsets, weights, tile),
@@ -117,9 +121,15 @@ mod tests {
     use super::*;
 
     /// `taps`, `k`, `n`, weights in `taps * k * n` order, activations.
-    fn problem(lowest: i8, highest: i8) -> impl Strategy<Value = (usize, usize, usize, Vec<i8>, Vec<u8>)> {
+    fn problem(
+        lowest: i8,
+        highest: i8,
+    ) -> impl Strategy<Value = (usize, usize, usize, Vec<i8>, Vec<u8>)> {
         (1usize..4, 1usize..40, 1usize..20).prop_flat_map(move |(taps, k, n)| {
-            let weights = prop::collection::vec(prop_oneof![Just(lowest), Just(highest), lowest..=highest], taps * k * n);
+            let weights = prop::collection::vec(
+                prop_oneof![Just(lowest), Just(highest), lowest..=highest],
+                taps * k * n,
+            );
             let x = prop::collection::vec(prop_oneof![Just(0u8), Just(255u8), any::<u8>()], 512);
             (Just(taps), Just(k), Just(n), weights, x)
         })
@@ -127,19 +137,39 @@ mod tests {
 
     fn check(form: Form, taps: usize, k: usize, n: usize, weights: &[i8], x: &[u8]) {
         let mut region = Vec::new();
-        let packed = Packed::new(taps, k, n, |tap, k_index, channel| weights[(tap * k + k_index) * n + channel], &mut region);
+        let packed = Packed::new(
+            taps,
+            k,
+            n,
+            |tap, k_index, channel| weights[(tap * k + k_index) * n + channel],
+            &mut region,
+        );
         let stride = ROWS + 3;
-        let offsets: Vec<u32> = (0..taps * stride).map(|i| (i * 37 % (512 - 48)) as u32).collect();
+        let offsets: Vec<u32> = (0..taps * stride)
+            .map(|i| (i * 37 % (512 - 48)) as u32)
+            .collect();
         for panel in 0..packed.panels {
             let mut tile = [[7; PANEL]; ROWS];
-            accumulate(form, x, &offsets, stride, &packed, packed.panel(&region, panel), &mut tile);
+            accumulate(
+                form,
+                x,
+                &offsets,
+                stride,
+                &packed,
+                packed.panel(&region, panel),
+                &mut tile,
+            );
             for (row, sums) in tile.iter().enumerate() {
                 for (lane, &sum) in sums.iter().enumerate() {
                     let channel = panel * PANEL + lane;
                     let mut expected = 7;
                     for tap in 0..taps {
                         for k_index in 0..k {
-                            let weight = if channel < n { weights[(tap * k + k_index) * n + channel] } else { 0 };
+                            let weight = if channel < n {
+                                weights[(tap * k + k_index) * n + channel]
+                            } else {
+                                0
+                            };
                             let start = offsets[tap * stride + row] as usize;
                             expected += i32::from(x[start + k_index]) * i32::from(weight);
                         }
@@ -170,6 +200,14 @@ mod tests {
         let mut region = Vec::new();
         let packed = Packed::new(1, 8, 8, |_, _, _| 1, &mut region);
         let mut tile = [[0; PANEL]; ROWS];
-        accumulate(Form::best(true), &[0; 12], &[5; ROWS], ROWS, &packed, packed.panel(&region, 0), &mut tile);
+        accumulate(
+            Form::best(true),
+            &[0; 12],
+            &[5; ROWS],
+            ROWS,
+            &packed,
+            packed.panel(&region, 0),
+            &mut tile,
+        );
     }
 }

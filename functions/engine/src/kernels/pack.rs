@@ -41,9 +41,14 @@ impl Packed {
             for tap in 0..taps {
                 for step in 0..steps {
                     for lane in 0..PANEL * STEP {
-                        let (channel, k_index) = (panel * PANEL + lane / STEP, step * STEP + lane % STEP);
+                        let (channel, k_index) =
+                            (panel * PANEL + lane / STEP, step * STEP + lane % STEP);
                         let inside = channel < n && k_index < k;
-                        let value = if inside { weight(tap, k_index, channel) } else { 0 };
+                        let value = if inside {
+                            weight(tap, k_index, channel)
+                        } else {
+                            0
+                        };
                         if inside {
                             sums[channel] += i32::from(value);
                         }
@@ -53,7 +58,14 @@ impl Packed {
                 }
             }
         }
-        Self { start, taps, steps, panels, narrow, sums }
+        Self {
+            start,
+            taps,
+            steps,
+            panels,
+            narrow,
+            sums,
+        }
     }
 
     /// Bytes in a panel.
@@ -75,14 +87,35 @@ mod tests {
     fn packs_by_panel_tap_and_step() {
         // Two taps, K = 5, N = 9: a weight tells where it stood.
         let mut region = vec![99];
-        let packed = Packed::new(2, 5, 9, |tap, k, n| (tap * 50 + k * 10 + n) as i8, &mut region);
-        assert_eq!((packed.start, packed.taps, packed.steps, packed.panels), (1, 2, 2, 2));
+        let packed = Packed::new(
+            2,
+            5,
+            9,
+            |tap, k, n| (tap * 50 + k * 10 + n) as i8,
+            &mut region,
+        );
+        assert_eq!(
+            (packed.start, packed.taps, packed.steps, packed.panels),
+            (1, 2, 2, 2)
+        );
         assert_eq!(region.len(), 1 + 2 * packed.panel_len());
         let first = packed.panel(&region, 0);
-        assert_eq!(first[..8], [0, 10, 20, 30, 1, 11, 21, 31], "channels 0 and 1 of step 0");
-        assert_eq!(first[32..36], [40, 0, 0, 0], "step 1 holds one weight and padding");
+        assert_eq!(
+            first[..8],
+            [0, 10, 20, 30, 1, 11, 21, 31],
+            "channels 0 and 1 of step 0"
+        );
+        assert_eq!(
+            first[32..36],
+            [40, 0, 0, 0],
+            "step 1 holds one weight and padding"
+        );
         assert_eq!(first[64..68], [50, 60, 70, 80], "tap 1");
-        assert_eq!(packed.panel(&region, 1)[..8], [8, 18, 28, 38, 0, 0, 0, 0], "channel 8, then padding");
+        assert_eq!(
+            packed.panel(&region, 1)[..8],
+            [8, 18, 28, 38, 0, 0, 0, 0],
+            "channel 8, then padding"
+        );
         assert_eq!(packed.sums[0], 10 + 20 + 30 + 40 + 50 + 60 + 70 + 80 + 90);
         assert!(!packed.narrow, "98 takes more than seven bits");
     }

@@ -14,7 +14,12 @@ pub(super) unsafe fn accumulate(x: &[u8], offsets: &[u32], weights: &[i8], tile:
     let mut sums = [[dot::zero(); 2]; ROWS];
     for (step, weights) in weights.chunks_exact(PANEL * STEP).enumerate() {
         // SAFETY: a chunk is 32 bytes.
-        let weights = unsafe { [v128_load(weights.as_ptr().cast()), v128_load(weights.as_ptr().add(16).cast())] };
+        let weights = unsafe {
+            [
+                v128_load(weights.as_ptr().cast()),
+                v128_load(weights.as_ptr().add(16).cast()),
+            ]
+        };
         for (sums, row) in sums.iter_mut().zip(rows) {
             // SAFETY: the caller vouches for the row's bytes.
             let bytes = dot::prepare(unsafe { v128_load32_splat(row.add(step * STEP).cast()) });
@@ -27,7 +32,10 @@ pub(super) unsafe fn accumulate(x: &[u8], offsets: &[u32], weights: &[i8], tile:
             // SAFETY: half a row of the tile is 16 bytes.
             unsafe {
                 let before: v128 = v128_load(half.as_ptr().cast());
-                v128_store(half.as_mut_ptr().cast(), i32x4_add(before, dot::finish(sum)));
+                v128_store(
+                    half.as_mut_ptr().cast(),
+                    i32x4_add(before, dot::finish(sum)),
+                );
             }
         }
     }
@@ -36,8 +44,8 @@ pub(super) unsafe fn accumulate(x: &[u8], offsets: &[u32], weights: &[i8], tile:
 /// Exact sums of four products a lane with the 16-bit dot product of plain simd128.
 mod dot {
     use std::arch::wasm32::{
-        i16x8_extend_high_i8x16, i16x8_extend_low_i8x16, i16x8_extend_low_u8x16, i32x4_add, i32x4_dot_i16x8, i32x4_shuffle,
-        i32x4_splat, v128,
+        i16x8_extend_high_i8x16, i16x8_extend_low_i8x16, i16x8_extend_low_u8x16, i32x4_add,
+        i32x4_dot_i16x8, i32x4_shuffle, i32x4_splat, v128,
     };
 
     /// Sums of pairs: channels 0 and 1, then 2 and 3, two pairs each.
@@ -55,11 +63,17 @@ mod dot {
     pub(super) fn add((low, high): Sums, bytes: v128, weights: v128) -> Sums {
         (
             i32x4_add(low, i32x4_dot_i16x8(bytes, i16x8_extend_low_i8x16(weights))),
-            i32x4_add(high, i32x4_dot_i16x8(bytes, i16x8_extend_high_i8x16(weights))),
+            i32x4_add(
+                high,
+                i32x4_dot_i16x8(bytes, i16x8_extend_high_i8x16(weights)),
+            ),
         )
     }
 
     pub(super) fn finish((low, high): Sums) -> v128 {
-        i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, high), i32x4_shuffle::<1, 3, 5, 7>(low, high))
+        i32x4_add(
+            i32x4_shuffle::<0, 2, 4, 6>(low, high),
+            i32x4_shuffle::<1, 3, 5, 7>(low, high),
+        )
     }
 }

@@ -56,13 +56,21 @@ pub(super) struct Table {
 impl Table {
     /// What the bytes stand for.
     pub(super) fn plain(bytes: Bytes) -> Self {
-        Self { bytes, table: requant::reals(bytes.affine), plain: true }
+        Self {
+            bytes,
+            table: requant::reals(bytes.affine),
+            plain: true,
+        }
     }
 
     /// Another function on top.
     pub(super) fn map(&self, function: impl Fn(f32) -> f32) -> Self {
         let table = Box::new(self.table.map(function));
-        Self { bytes: self.bytes, table, plain: false }
+        Self {
+            bytes: self.bytes,
+            table,
+            plain: false,
+        }
     }
 
     /// The byte that each byte becomes under another quantisation.
@@ -90,18 +98,29 @@ impl Weights {
         let of = |index: usize| (index / inner.max(1)) % self.scales.len();
         let integers = values.try_as_plain_ram()?.as_slice::<i32>()?;
         let mut plain = reals.try_as_plain_ram_mut()?;
-        for (index, (real, &value)) in plain.as_slice_mut::<f32>()?.iter_mut().zip(integers).enumerate() {
+        for (index, (real, &value)) in plain
+            .as_slice_mut::<f32>()?
+            .iter_mut()
+            .zip(integers)
+            .enumerate()
+        {
             *real = self.scales[of(index)] * (value - self.zero_points[of(index)]) as f32;
         }
-        drop(plain);
         Ok(reals)
     }
 
     /// The values as weights of symmetric quantisation.
     pub(super) fn symmetric(&self) -> TractResult<&[i8]> {
-        ensure!(self.zero_points.iter().all(|&zero| zero == 0), "weights with a zero point");
-        ensure!(self.values.datum_type() == i8::datum_type(), "weights of type {:?}", self.values.datum_type());
-        Ok(self.values.try_as_plain_ram()?.as_slice::<i8>()?)
+        ensure!(
+            self.zero_points.iter().all(|&zero| zero == 0),
+            "weights with a zero point"
+        );
+        ensure!(
+            self.values.datum_type() == i8::datum_type(),
+            "weights of type {:?}",
+            self.values.datum_type()
+        );
+        self.values.try_as_plain_ram()?.as_slice::<i8>()
     }
 
     /// One scale for each index of `axis`.
@@ -110,7 +129,10 @@ impl Weights {
         match self.scales.len() {
             1 => Ok(vec![self.scales[0]; extent]),
             _ if self.axis == axis => Ok(self.scales.to_vec()),
-            _ => bail!("weights quantised along axis {}, expected {axis}", self.axis),
+            _ => bail!(
+                "weights quantised along axis {}, expected {axis}",
+                self.axis
+            ),
         }
     }
 
@@ -121,9 +143,14 @@ impl Weights {
         let axis = if self.scales.len() == 1 {
             0
         } else {
-            op.transform_axis(self.axis).context("the quantised axis is taken apart")?
+            op.transform_axis(self.axis)
+                .context("the quantised axis is taken apart")?
         };
-        Ok(Self { values: values.into_arc_tensor(), axis, ..self.clone() })
+        Ok(Self {
+            values: values.into_arc_tensor(),
+            axis,
+            ..self.clone()
+        })
     }
 }
 
@@ -139,18 +166,34 @@ pub(super) struct Pending {
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     /// `conv.scale` is input scale times weight scale; the bias is apart.
-    Conv { input: ValueId, conv: Conv, bias: Vec<f32> },
-    Depthwise { input: ValueId, conv: Depthwise, bias: Vec<f32> },
+    Conv {
+        input: ValueId,
+        conv: Conv,
+        bias: Vec<f32>,
+    },
+    Depthwise {
+        input: ValueId,
+        conv: Depthwise,
+        bias: Vec<f32>,
+    },
     Add(Bytes, Bytes),
     /// The second is `[N, C, 1...]` or of the first's shape.
     Mul(Bytes, Bytes),
-    Mean { input: Bytes, window: Option<Window> },
+    Mean {
+        input: Bytes,
+        window: Option<Window>,
+    },
     Concat(Vec<Table>),
 }
 
 impl Pending {
     pub(super) fn new(kind: Kind, channels_last: bool) -> Self {
-        Self { kind, low: f32::NEG_INFINITY, high: f32::INFINITY, channels_last }
+        Self {
+            kind,
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+            channels_last,
+        }
     }
 
     /// The requantisation of the output to `affine`.

@@ -4,16 +4,24 @@ use tract_onnx::tract_core::internal::*;
 
 use super::Lowering;
 use super::expr::{Bytes, Expr, Kind, Pending, Place, Table};
-use crate::program::{Binary, BinaryOp, Element, Extent, Epilogue, Op, Unary, Value};
+use crate::program::{Binary, BinaryOp, Element, Epilogue, Extent, Op, Unary, Value};
 
 impl Lowering<'_> {
     /// An f32 value that holds the outlet's tensor, made if there is none yet.
     pub(super) fn real(&mut self, outlet: OutletId) -> TractResult<Place> {
         let place = match self.exprs[&outlet].clone() {
             Expr::Real(place) => place,
-            Expr::Table(Table { bytes: Bytes { place, .. }, table, .. }) => {
-                self.step_for(outlet, Op::Decode(table), &[place.value], Element::F32, place.channels_last)?
-            }
+            Expr::Table(Table {
+                bytes: Bytes { place, .. },
+                table,
+                ..
+            }) => self.step_for(
+                outlet,
+                Op::Decode(table),
+                &[place.value],
+                Element::F32,
+                place.channels_last,
+            )?,
             Expr::Pending(pending) => self.real_of_pending(outlet, *pending)?,
             Expr::Constant(tensor) => self.constant(&tensor)?,
             Expr::Weights(weights) => self.constant(&weights.dequantised()?)?,
@@ -25,10 +33,25 @@ impl Lowering<'_> {
     }
 
     fn constant(&mut self, tensor: &Tensor) -> TractResult<Place> {
-        let shape = tensor.shape().iter().map(|&extent| Extent::fixed(extent, &self.symbols)).collect();
-        let values = tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-        self.program.values.push(Value { element: Element::F32, shape, constant: Some(values) });
-        Ok(Place { value: self.program.values.len() - 1, channels_last: false })
+        let shape = tensor
+            .shape()
+            .iter()
+            .map(|&extent| Extent::fixed(extent, &self.symbols))
+            .collect();
+        let values = tensor
+            .cast_to::<f32>()?
+            .try_as_plain_ram()?
+            .as_slice::<f32>()?
+            .to_vec();
+        self.program.values.push(Value {
+            element: Element::F32,
+            shape,
+            constant: Some(values),
+        });
+        Ok(Place {
+            value: self.program.values.len() - 1,
+            channels_last: false,
+        })
     }
 
     fn real_of_pending(&mut self, outlet: OutletId, pending: Pending) -> TractResult<Place> {
@@ -37,11 +60,19 @@ impl Lowering<'_> {
             Kind::Conv { input, conv, bias } => {
                 let mut conv = conv.clone();
                 conv.epilogue = Epilogue::Real(bias.clone());
-                self.step_for(outlet, Op::Conv(Box::new(conv)), &[*input], Element::F32, channels_last)?
+                self.step_for(
+                    outlet,
+                    Op::Conv(Box::new(conv)),
+                    &[*input],
+                    Element::F32,
+                    channels_last,
+                )?
             }
             Kind::Add(a, b) => self.real_of_two(outlet, BinaryOp::Add, [a, b], channels_last)?,
             Kind::Mul(a, b) => self.real_of_two(outlet, BinaryOp::Mul, [a, b], channels_last)?,
-            Kind::Depthwise { .. } | Kind::Mean { .. } | Kind::Concat(_) => bail!("the output is not quantised"),
+            Kind::Depthwise { .. } | Kind::Mean { .. } | Kind::Concat(_) => {
+                bail!("the output is not quantised")
+            }
         };
         ensure!(pending.unclamped(), "a clamped output is not quantised");
         Ok(place)
@@ -68,11 +99,22 @@ impl Lowering<'_> {
             value
         };
         let operands = [decode(operands[0]), decode(operands[1])];
-        self.step_for(outlet, Op::Binary(Binary { op }), &operands, Element::F32, channels_last)
+        self.step_for(
+            outlet,
+            Op::Binary(Binary { op }),
+            &operands,
+            Element::F32,
+            channels_last,
+        )
     }
 
     /// The same tensor with its channels last or where the graph has them.
-    pub(super) fn with_layout(&mut self, place: Place, outlet: OutletId, channels_last: bool) -> TractResult<Place> {
+    pub(super) fn with_layout(
+        &mut self,
+        place: Place,
+        outlet: OutletId,
+        channels_last: bool,
+    ) -> TractResult<Place> {
         if place.channels_last == channels_last {
             return Ok(place);
         }
@@ -96,14 +138,19 @@ impl Lowering<'_> {
             }
             let tensor = tensor.into_shape(&fixed(&shape)?)?;
             let value = self.constant(&tensor)?.value;
-            return Ok(Place { value, channels_last });
+            return Ok(Place {
+                value,
+                channels_last,
+            });
         }
         self.step_for(outlet, op, &[place.value], element, channels_last)
     }
 
     /// The outlet's bytes with the function they stand for, channels where they are wanted.
     pub(super) fn table(&mut self, outlet: OutletId, channels_last: bool) -> TractResult<Table> {
-        let Expr::Table(mut table) = self.exprs[&outlet].clone() else { bail!("input {outlet:?} is not quantised") };
+        let Expr::Table(mut table) = self.exprs[&outlet].clone() else {
+            bail!("input {outlet:?} is not quantised")
+        };
         table.bytes.place = self.with_layout(table.bytes.place, outlet, channels_last)?;
         Ok(table)
     }
@@ -111,7 +158,10 @@ impl Lowering<'_> {
     /// The outlet's bytes, channels where they are wanted, when they are just what the tensor is.
     pub(super) fn bytes(&mut self, outlet: OutletId, channels_last: bool) -> TractResult<Bytes> {
         let table = self.table(outlet, channels_last)?;
-        ensure!(table.plain, "a function of the quantised input is not quantised");
+        ensure!(
+            table.plain,
+            "a function of the quantised input is not quantised"
+        );
         Ok(table.bytes)
     }
 
@@ -126,15 +176,26 @@ impl Lowering<'_> {
 
     /// The one number that a constant outlet holds everywhere.
     pub(super) fn scalar(&self, outlet: OutletId) -> TractResult<Option<f32>> {
-        let Some(tensor) = self.known(outlet)? else { return Ok(None) };
+        let Some(tensor) = self.known(outlet)? else {
+            return Ok(None);
+        };
         let values = tensor.try_as_plain_ram()?.as_slice::<f32>()?;
-        Ok(values.first().copied().filter(|first| values.iter().all(|value| value == first)))
+        Ok(values
+            .first()
+            .copied()
+            .filter(|first| values.iter().all(|value| value == first)))
     }
 
     /// A real step of one operand.
     pub(super) fn real_unary(&mut self, node: &TypedNode, function: Unary) -> TractResult<Expr> {
         let place = self.real(node.inputs[0])?;
-        let place = self.step(node, Op::Unary(function), &[place.value], Element::F32, place.channels_last)?;
+        let place = self.step(
+            node,
+            Op::Unary(function),
+            &[place.value],
+            Element::F32,
+            place.channels_last,
+        )?;
         Ok(Expr::Real(place))
     }
 
@@ -146,12 +207,21 @@ impl Lowering<'_> {
         for ((operand, place), &input) in operands.iter_mut().zip(places).zip(&node.inputs) {
             *operand = self.with_layout(place, input, channels_last)?.value;
         }
-        let place = self.step(node, Op::Binary(Binary { op }), &operands, Element::F32, channels_last)?;
+        let place = self.step(
+            node,
+            Op::Binary(Binary { op }),
+            &operands,
+            Element::F32,
+            channels_last,
+        )?;
         Ok(Expr::Real(place))
     }
 }
 
 /// A constant's shape.
 fn fixed(shape: &[Extent]) -> TractResult<TVec<usize>> {
-    shape.iter().map(|extent| extent.as_fixed().context("a constant of variable shape")).collect()
+    shape
+        .iter()
+        .map(|extent| extent.as_fixed().context("a constant of variable shape"))
+        .collect()
 }

@@ -10,6 +10,7 @@ mod operators;
 use std::collections::HashMap;
 
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::array::Slice;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
@@ -19,7 +20,6 @@ use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::nn::Softmax;
 use tract_onnx::tract_core::ops::source::TypedSource;
-use tract_onnx::tract_core::ops::array::Slice;
 
 use crate::Manifest;
 use crate::import::{Affine, Concat, Dequantize, GlobalMean, LayerNorm, Quantize, Repeat};
@@ -30,14 +30,26 @@ use expr::{Bytes, Expr, Pending, Place, Table, Weights};
 ///
 /// # Errors
 /// The first node that has no integer form here, with the reason.
-pub(crate) fn program(model: &TypedModel, manifest: &Manifest, expected_bytes: usize) -> TractResult<Program> {
+pub(crate) fn program(
+    model: &TypedModel,
+    manifest: &Manifest,
+    expected_bytes: usize,
+) -> TractResult<Program> {
     let mut program = Program::default();
     // Before anything else is allocated, so that it lies low in the memory image and nothing is left below it.
     program.weights.reserve_exact(expected_bytes);
-    let mut lowering = Lowering { model, manifest, symbols: symbols(model, manifest)?, program, exprs: HashMap::default() };
+    let mut lowering = Lowering {
+        model,
+        manifest,
+        symbols: symbols(model, manifest)?,
+        program,
+        exprs: HashMap::default(),
+    };
     for &node in &model.eval_order()? {
         let node = model.node(node);
-        let outputs = lowering.node(node).with_context(|| format!("{} {}", node.op.name(), node.name))?;
+        let outputs = lowering
+            .node(node)
+            .with_context(|| format!("{} {}", node.op.name(), node.name))?;
         for (slot, expr) in outputs.into_iter().enumerate() {
             lowering.exprs.insert(OutletId::new(node.id, slot), expr);
         }
@@ -74,7 +86,10 @@ impl Lowering<'_> {
             self.dequantize(node, op)?
         } else if node.op_is::<Identity>() {
             self.exprs[&node.inputs[0]].clone()
-        } else if node.op_as::<Cast>().is_some_and(|op| op.to == f32::datum_type()) {
+        } else if node
+            .op_as::<Cast>()
+            .is_some_and(|op| op.to == f32::datum_type())
+        {
             // Between floats, or from constants, which are folded: the value stays.
             self.exprs[&node.inputs[0]].clone()
         } else if let Some(op) = node.op_as::<AxisOp>() {
@@ -121,19 +136,34 @@ impl Lowering<'_> {
         }
         let mut inputs = tvec![];
         for input in &node.inputs {
-            let Expr::Constant(tensor) = &self.exprs[input] else { return Ok(None) };
+            let Expr::Constant(tensor) = &self.exprs[input] else {
+                return Ok(None);
+            };
             inputs.push(tensor.clone().into_tvalue());
         }
         let outputs = node.op.eval_out_of_plan(inputs)?;
-        Ok(outputs.map(|outputs| outputs.into_iter().map(|value| Expr::Constant(value.into_arc_tensor())).collect()))
+        Ok(outputs.map(|outputs| {
+            outputs
+                .into_iter()
+                .map(|value| Expr::Constant(value.into_arc_tensor()))
+                .collect()
+        }))
     }
 
     fn source(&mut self, node: &TypedNode) -> TractResult<Expr> {
-        let index = self.model.input_outlets()?.iter().position(|outlet| outlet.node == node.id);
+        let index = self
+            .model
+            .input_outlets()?
+            .iter()
+            .position(|outlet| outlet.node == node.id);
         let index = index.context("a source that is not an input")?;
         let image = !self.manifest.inputs[index].mean.is_empty();
         let value = if image {
-            ensure!(self.fact(node)?.rank() == 4, "an image of rank {}", self.fact(node)?.rank());
+            ensure!(
+                self.fact(node)?.rank() == 4,
+                "an image of rank {}",
+                self.fact(node)?.rank()
+            );
             let shape = self.stored_shape(node.id.into(), true)?;
             self.value(Element::U8, shape)
         } else {
@@ -141,8 +171,18 @@ impl Lowering<'_> {
             self.value(Element::F32, shape)
         };
         self.program.inputs.push(value);
-        ensure!(self.program.inputs.len() == index + 1, "inputs out of order");
-        Ok(if image { Expr::Input(index) } else { Expr::Real(Place { value, channels_last: false }) })
+        ensure!(
+            self.program.inputs.len() == index + 1,
+            "inputs out of order"
+        );
+        Ok(if image {
+            Expr::Input(index)
+        } else {
+            Expr::Real(Place {
+                value,
+                channels_last: false,
+            })
+        })
     }
 
     fn quantize(&mut self, node: &TypedNode, params: Affine) -> TractResult<Expr> {
@@ -153,17 +193,35 @@ impl Lowering<'_> {
             Expr::Table(table) if table.plain && table.bytes.affine == affine => table.bytes,
             Expr::Table(table) => {
                 let map = Op::Map(table.requantised(affine));
-                let place = self.step(node, map, &[table.bytes.place.value], Element::U8, table.bytes.place.channels_last)?;
+                let place = self.step(
+                    node,
+                    map,
+                    &[table.bytes.place.value],
+                    Element::U8,
+                    table.bytes.place.channels_last,
+                )?;
                 Bytes { place, affine }
             }
             Expr::Pending(pending) => self.finish(node, &pending, affine)?,
             Expr::Real(place) => {
-                let requant = crate::program::Requant::new(affine, f32::NEG_INFINITY, f32::INFINITY);
-                let encode = Op::Encode { inverse_scale: 1.0 / affine.scale, requant };
-                let place = self.step(node, encode, &[place.value], Element::U8, place.channels_last)?;
+                let requant =
+                    crate::program::Requant::new(affine, f32::NEG_INFINITY, f32::INFINITY);
+                let encode = Op::Encode {
+                    inverse_scale: 1.0 / affine.scale,
+                    requant,
+                };
+                let place = self.step(
+                    node,
+                    encode,
+                    &[place.value],
+                    Element::U8,
+                    place.channels_last,
+                )?;
                 Bytes { place, affine }
             }
-            Expr::Bytes(_) | Expr::Weights(_) | Expr::Constant(_) => bail!("quantises what is not a float activation"),
+            Expr::Bytes(_) | Expr::Weights(_) | Expr::Constant(_) => {
+                bail!("quantises what is not a float activation")
+            }
         };
         Ok(Expr::Bytes(bytes))
     }
@@ -181,8 +239,15 @@ impl Lowering<'_> {
                     bail!("activations with {} scales", op.scales.len())
                 };
                 // The bytes may be read under another scale than they were written with.
-                let params = Affine { scale: *scale, zero_point: *zero_point, signed: bytes.affine.signed };
-                Ok(Expr::Table(Table::plain(Bytes { affine: stored(params)?, ..*bytes })))
+                let params = Affine {
+                    scale: *scale,
+                    zero_point: *zero_point,
+                    signed: bytes.affine.signed,
+                };
+                Ok(Expr::Table(Table::plain(Bytes {
+                    affine: stored(params)?,
+                    ..*bytes
+                })))
             }
             _ => bail!("dequantises what is not quantised"),
         }
@@ -211,12 +276,24 @@ impl Lowering<'_> {
         let shape = self.stored_shape(outlet, channels_last)?;
         let value = self.value(element, shape);
         let name = self.model.node(outlet.node).name.clone();
-        self.program.steps.push(Step { name, op, inputs: inputs.to_vec(), output: value });
-        Ok(Place { value, channels_last })
+        self.program.steps.push(Step {
+            name,
+            op,
+            inputs: inputs.to_vec(),
+            output: value,
+        });
+        Ok(Place {
+            value,
+            channels_last,
+        })
     }
 
     fn value(&mut self, element: Element, shape: TVec<Extent>) -> ValueId {
-        self.program.values.push(Value { element, shape, constant: None });
+        self.program.values.push(Value {
+            element,
+            shape,
+            constant: None,
+        });
         self.program.values.len() - 1
     }
 
@@ -226,14 +303,23 @@ impl Lowering<'_> {
 
     /// The shape of an outlet in the graph.
     fn shape(&self, outlet: OutletId) -> TractResult<TVec<Extent>> {
-        self.model.outlet_fact(outlet)?.shape.iter().map(|dim| self.symbols.extent(dim)).collect()
+        self.model
+            .outlet_fact(outlet)?
+            .shape
+            .iter()
+            .map(|dim| self.symbols.extent(dim))
+            .collect()
     }
 
     /// The shape of an outlet as it is stored.
     fn stored_shape(&self, outlet: OutletId, channels_last: bool) -> TractResult<TVec<Extent>> {
         let mut shape = self.shape(outlet)?;
         if channels_last {
-            ensure!(shape.len() >= 3, "channels of a tensor of rank {}", shape.len());
+            ensure!(
+                shape.len() >= 3,
+                "channels of a tensor of rank {}",
+                shape.len()
+            );
             let channels = shape.remove(1);
             shape.push(channels);
         }
@@ -241,7 +327,12 @@ impl Lowering<'_> {
     }
 
     /// A pending operator with its output's quantisation.
-    fn finish(&mut self, node: &TypedNode, pending: &Pending, affine: Affine) -> TractResult<Bytes> {
+    fn finish(
+        &mut self,
+        node: &TypedNode,
+        pending: &Pending,
+        affine: Affine,
+    ) -> TractResult<Bytes> {
         let (op, inputs) = operators::finished(pending, affine)?;
         let place = self.step(node, op, &inputs, Element::U8, pending.channels_last)?;
         Ok(Bytes { place, affine })
@@ -265,14 +356,26 @@ fn symbols(model: &TypedModel, manifest: &Manifest) -> TractResult<Symbols> {
 /// The quantisation as it is stored: i8 values are kept plus 128.
 fn stored(params: Affine) -> TractResult<Affine> {
     let zero_point = params.zero_point + if params.signed { 128 } else { 0 };
-    ensure!((0..=255).contains(&zero_point), "zero point {} is not in the type's range", params.zero_point);
-    Ok(Affine { zero_point, ..params })
+    ensure!(
+        (0..=255).contains(&zero_point),
+        "zero point {} is not in the type's range",
+        params.zero_point
+    );
+    Ok(Affine {
+        zero_point,
+        ..params
+    })
 }
 
 /// Puts each table that alone reads an operator's bytes into that operator.
 fn fuse_tables(program: &mut Program) {
     let mut readers = vec![0; program.values.len()];
-    for value in program.steps.iter().flat_map(|step| &step.inputs).chain(&program.outputs) {
+    for value in program
+        .steps
+        .iter()
+        .flat_map(|step| &step.inputs)
+        .chain(&program.outputs)
+    {
         readers[*value] += 1;
     }
     let mut makers = vec![None; program.values.len()];
@@ -281,10 +384,20 @@ fn fuse_tables(program: &mut Program) {
     }
     for index in 0..program.steps.len() {
         let (before, rest) = program.steps.split_at_mut(index);
-        let Op::Map(table) = &rest[0].op else { continue };
+        let Op::Map(table) = &rest[0].op else {
+            continue;
+        };
         let input = rest[0].inputs[0];
-        let Some(maker) = makers[input].filter(|_| readers[input] == 1) else { continue };
-        let Some(requant) = before[maker].op.requant_mut().filter(|requant| requant.table.is_none()) else { continue };
+        let Some(maker) = makers[input].filter(|_| readers[input] == 1) else {
+            continue;
+        };
+        let Some(requant) = before[maker]
+            .op
+            .requant_mut()
+            .filter(|requant| requant.table.is_none())
+        else {
+            continue;
+        };
         requant.table = Some(table.clone());
         before[maker].output = rest[0].output;
         makers[rest[0].output] = Some(maker);

@@ -3,7 +3,9 @@
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::Slice;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::cnn::{
+    Conv, Deconv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool,
+};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, LeakyRelu, Softmax};
@@ -12,7 +14,10 @@ use super::Lowering;
 use super::expr::{Bytes, Expr, Kind, Pending, Table, Weights};
 use crate::import::{Affine, Concat, LayerNorm, Repeat};
 use crate::kernels::Packed;
-use crate::program::{self, AddQ, BinaryOp, Depthwise, Element, Epilogue, Extent, Op, Padding, Pool, PoolKind, Requant, ScaleQ, Unary, ValueId, Window};
+use crate::program::{
+    self, AddQ, BinaryOp, Depthwise, Element, Epilogue, Extent, Op, Padding, Pool, PoolKind,
+    Requant, ScaleQ, Unary, ValueId, Window,
+};
 use crate::{ChannelOrder, program::requant};
 
 /// The step of a pending operator whose output is quantised to `affine`.
@@ -49,18 +54,39 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
         }
         Kind::Mul(a, b) => {
             let scale = a.affine.scale * b.affine.scale / affine.scale;
-            let mul = ScaleQ { a_zero: a.affine.zero_point, b_zero: b.affine.zero_point, scale, requant };
+            let mul = ScaleQ {
+                a_zero: a.affine.zero_point,
+                b_zero: b.affine.zero_point,
+                scale,
+                requant,
+            };
             (Op::Scale(Box::new(mul)), vec![a.place.value, b.place.value])
         }
         Kind::Mean { input, window } => {
             let scale = input.affine.scale / affine.scale;
-            let kind = PoolKind::Mean { zero_point: input.affine.zero_point, scale, requant };
-            (Op::Pool(Box::new(Pool { kind, window: window.clone() })), vec![input.place.value])
+            let kind = PoolKind::Mean {
+                zero_point: input.affine.zero_point,
+                scale,
+                requant,
+            };
+            (
+                Op::Pool(Box::new(Pool {
+                    kind,
+                    window: window.clone(),
+                })),
+                vec![input.place.value],
+            )
         }
         Kind::Concat(tables) => {
             ensure!(pending.unclamped(), "a clamped concatenation");
-            let maps = tables.iter().map(|table| *table.requantised(affine)).collect();
-            (Op::Concat(maps), tables.iter().map(|table| table.bytes.place.value).collect())
+            let maps = tables
+                .iter()
+                .map(|table| *table.requantised(affine))
+                .collect();
+            (
+                Op::Concat(maps),
+                tables.iter().map(|table| table.bytes.place.value).collect(),
+            )
         }
     })
 }
@@ -72,12 +98,23 @@ fn whole(value: f64) -> i32 {
 
 impl Lowering<'_> {
     /// The first step of an image model: pixels to quantised, normalised, reordered channels.
-    pub(super) fn image(&mut self, node: &TypedNode, index: usize, affine: Affine) -> TractResult<Bytes> {
+    pub(super) fn image(
+        &mut self,
+        node: &TypedNode,
+        index: usize,
+        affine: Affine,
+    ) -> TractResult<Bytes> {
         let input = &self.manifest.inputs[index];
-        ensure!(input.mean.len() == 3, "an image of {} channels", input.mean.len());
+        ensure!(
+            input.mean.len() == 3,
+            "an image of {} channels",
+            input.mean.len()
+        );
         let channels = std::array::from_fn(|channel| {
             let (mean, std) = (input.mean[channel], input.std[channel]);
-            let table = std::array::from_fn(|value| requant::quantise((value as f32 / 255.0 - mean) / std, affine));
+            let table = std::array::from_fn(|value| {
+                requant::quantise((value as f32 / 255.0 - mean) / std, affine)
+            });
             let source = match input.channels {
                 ChannelOrder::Rgb => channel,
                 ChannelOrder::Bgr => 2 - channel,
@@ -85,29 +122,58 @@ impl Lowering<'_> {
             (source, table)
         });
         let pixels = self.program.inputs[index];
-        let place = self.step(node, Op::Image(Box::new(channels)), &[pixels], Element::U8, true)?;
+        let place = self.step(
+            node,
+            Op::Image(Box::new(channels)),
+            &[pixels],
+            Element::U8,
+            true,
+        )?;
         Ok(Bytes { place, affine })
     }
 
     pub(super) fn conv(&mut self, node: &TypedNode, op: &Conv) -> TractResult<Expr> {
         ensure!(op.q_params.is_none(), "an integer convolution");
-        ensure!(op.kernel_fmt == KernelFormat::OIHW, "kernel format {:?}", op.kernel_fmt);
+        ensure!(
+            op.kernel_fmt == KernelFormat::OIHW,
+            "kernel format {:?}",
+            op.kernel_fmt
+        );
         let window = window(&op.pool_spec)?;
         let input = self.bytes(node.inputs[0], true)?;
         let weights = self.weights(node.inputs[1])?;
         let values = weights.symmetric()?;
-        let [out_channels, group_channels] = weights.values.shape()[..2] else { bail!("a kernel of no channels") };
+        let [out_channels, group_channels] = weights.values.shape()[..2] else {
+            bail!("a kernel of no channels")
+        };
         let taps = window.taps();
-        ensure!(taps * out_channels * group_channels == values.len(), "a kernel of {:?}", weights.values.shape());
+        ensure!(
+            taps * out_channels * group_channels == values.len(),
+            "a kernel of {:?}",
+            weights.values.shape()
+        );
         let scale = product_scales(&weights, 0, input.affine)?;
         let bias = self.bias(node.inputs[2], out_channels)?;
         let zero_point = u8::try_from(input.affine.zero_point)?;
         let weight = |tap, k, channel: usize| values[(channel * group_channels + k) * taps + tap];
         let kind = if op.group == 1 {
-            let packed = Packed::new(taps, group_channels, out_channels, weight, &mut self.program.weights);
+            let packed = Packed::new(
+                taps,
+                group_channels,
+                out_channels,
+                weight,
+                &mut self.program.weights,
+            );
             let conv = dense(window, packed, out_channels, zero_point, scale);
-            Kind::Conv { input: input.place.value, conv, bias }
-        } else if group_channels == 1 && op.group == out_channels && op.pool_spec.input_channels == out_channels {
+            Kind::Conv {
+                input: input.place.value,
+                conv,
+                bias,
+            }
+        } else if group_channels == 1
+            && op.group == out_channels
+            && op.pool_spec.input_channels == out_channels
+        {
             let start = self.program.weights.len();
             let mut sums = vec![0; out_channels];
             for tap in 0..taps {
@@ -118,8 +184,19 @@ impl Lowering<'_> {
                 }
             }
             let requant = Requant::new(input.affine, 0.0, 0.0);
-            let conv = Depthwise { window, weights: start, zero_point, bias: sums, scale, requant };
-            Kind::Depthwise { input: input.place.value, conv, bias }
+            let conv = Depthwise {
+                window,
+                weights: start,
+                zero_point,
+                bias: sums,
+                scale,
+                requant,
+            };
+            Kind::Depthwise {
+                input: input.place.value,
+                conv,
+                bias,
+            }
         } else {
             bail!("{} groups of {group_channels} channels", op.group)
         };
@@ -128,30 +205,64 @@ impl Lowering<'_> {
 
     pub(super) fn deconv(&mut self, node: &TypedNode, op: &Deconv) -> TractResult<Expr> {
         let window = window(&op.pool_spec)?;
-        ensure!(op.kernel_format == KernelFormat::OIHW, "kernel format {:?}", op.kernel_format);
         ensure!(
-            op.group == 1 && window.kernel == window.stride && window.dilation.iter().all(|&dilation| dilation == 1),
+            op.kernel_format == KernelFormat::OIHW,
+            "kernel format {:?}",
+            op.kernel_format
+        );
+        ensure!(
+            op.group == 1
+                && window.kernel == window.stride
+                && window.dilation.iter().all(|&dilation| dilation == 1),
             "a transposed convolution whose windows overlap"
         );
         ensure!(
-            op.adjustments.iter().all(|&more| more == 0) && matches!(&window.padding, Padding::Before(before) if before.iter().all(|&before| before == 0)),
+            op.adjustments.iter().all(|&more| more == 0)
+                && matches!(&window.padding, Padding::Before(before) if before.iter().all(|&before| before == 0)),
             "a transposed convolution with padding"
         );
         let input = self.bytes(node.inputs[0], true)?;
         let weights = self.weights(node.inputs[1])?;
         let values = weights.symmetric()?;
-        let [out_channels, in_channels] = weights.values.shape()[..2] else { bail!("a kernel of no channels") };
+        let [out_channels, in_channels] = weights.values.shape()[..2] else {
+            bail!("a kernel of no channels")
+        };
         let taps = window.taps();
-        ensure!(taps * out_channels * in_channels == values.len(), "a kernel of {:?}", weights.values.shape());
+        ensure!(
+            taps * out_channels * in_channels == values.len(),
+            "a kernel of {:?}",
+            weights.values.shape()
+        );
         // Each tap makes its own output pixel: as many times the channels, tap by tap.
-        let weight = |_, k, lane: usize| values[((lane % out_channels) * in_channels + k) * taps + lane / out_channels];
-        let packed = Packed::new(1, in_channels, taps * out_channels, weight, &mut self.program.weights);
+        let weight = |_, k, lane: usize| {
+            values[((lane % out_channels) * in_channels + k) * taps + lane / out_channels]
+        };
+        let packed = Packed::new(
+            1,
+            in_channels,
+            taps * out_channels,
+            weight,
+            &mut self.program.weights,
+        );
         let scale = product_scales(&weights, 0, input.affine)?.repeat(taps);
         let bias = self.bias(node.inputs[2], out_channels)?.repeat(taps);
         let zero_point = u8::try_from(input.affine.zero_point)?;
-        let mut conv = dense(Window::pointwise(window.kernel.len()), packed, out_channels, zero_point, scale);
+        let mut conv = dense(
+            Window::pointwise(window.kernel.len()),
+            packed,
+            out_channels,
+            zero_point,
+            scale,
+        );
         conv.spread = Some(window.stride);
-        Ok(Expr::Pending(Box::new(Pending::new(Kind::Conv { input: input.place.value, conv, bias }, true))))
+        Ok(Expr::Pending(Box::new(Pending::new(
+            Kind::Conv {
+                input: input.place.value,
+                conv,
+                bias,
+            },
+            true,
+        ))))
     }
 
     fn weights(&self, outlet: OutletId) -> TractResult<Weights> {
@@ -174,10 +285,22 @@ impl Lowering<'_> {
     }
 
     pub(super) fn max_pool(&mut self, node: &TypedNode, op: &MaxPool) -> TractResult<Expr> {
-        ensure!(op.with_index_outputs.is_none(), "a pooling that gives indices");
+        ensure!(
+            op.with_index_outputs.is_none(),
+            "a pooling that gives indices"
+        );
         let input = self.bytes(node.inputs[0], true)?;
-        let pool = Pool { kind: PoolKind::Max, window: Some(window(&op.pool_spec)?) };
-        let place = self.step(node, Op::Pool(Box::new(pool)), &[input.place.value], Element::U8, true)?;
+        let pool = Pool {
+            kind: PoolKind::Max,
+            window: Some(window(&op.pool_spec)?),
+        };
+        let place = self.step(
+            node,
+            Op::Pool(Box::new(pool)),
+            &[input.place.value],
+            Element::U8,
+            true,
+        )?;
         Ok(Expr::Table(Table::plain(Bytes { place, ..input })))
     }
 
@@ -185,28 +308,64 @@ impl Lowering<'_> {
         ensure!(op.normalize, "a sum over a window");
         let window = window(&op.pool_spec)?;
         let padded = !matches!(&window.padding, Padding::Before(before) if before.iter().all(|&before| before == 0));
-        ensure!(!(op.count_include_pad && padded), "a mean that counts padding");
+        ensure!(
+            !(op.count_include_pad && padded),
+            "a mean that counts padding"
+        );
         let input = self.bytes(node.inputs[0], true)?;
-        Ok(Expr::Pending(Box::new(Pending::new(Kind::Mean { input, window: Some(window) }, true))))
+        Ok(Expr::Pending(Box::new(Pending::new(
+            Kind::Mean {
+                input,
+                window: Some(window),
+            },
+            true,
+        ))))
     }
 
     pub(super) fn global_mean(&mut self, node: &TypedNode) -> TractResult<Expr> {
         let input = self.bytes(node.inputs[0], true)?;
-        Ok(Expr::Pending(Box::new(Pending::new(Kind::Mean { input, window: None }, true))))
+        Ok(Expr::Pending(Box::new(Pending::new(
+            Kind::Mean {
+                input,
+                window: None,
+            },
+            true,
+        ))))
     }
 
     pub(super) fn repeat(&mut self, node: &TypedNode, op: &Repeat) -> TractResult<Expr> {
-        ensure!(op.factors.len() == 2, "resizing of {} axes", op.factors.len());
+        ensure!(
+            op.factors.len() == 2,
+            "resizing of {} axes",
+            op.factors.len()
+        );
         let table = self.table(node.inputs[0], true)?;
         let repeat = Op::Repeat(op.factors.clone());
         let place = self.step(node, repeat, &[table.bytes.place.value], Element::U8, true)?;
-        Ok(Expr::Table(Table { bytes: Bytes { place, ..table.bytes }, ..table }))
+        Ok(Expr::Table(Table {
+            bytes: Bytes {
+                place,
+                ..table.bytes
+            },
+            ..table
+        }))
     }
 
     pub(super) fn concat(&mut self, node: &TypedNode, op: &Concat) -> TractResult<Expr> {
-        ensure!(op.axis == 1 && self.fact(node)?.rank() > 2, "a concatenation of axis {}", op.axis);
-        let tables = node.inputs.iter().map(|&input| self.table(input, true)).collect::<TractResult<_>>()?;
-        Ok(Expr::Pending(Box::new(Pending::new(Kind::Concat(tables), true))))
+        ensure!(
+            op.axis == 1 && self.fact(node)?.rank() > 2,
+            "a concatenation of axis {}",
+            op.axis
+        );
+        let tables = node
+            .inputs
+            .iter()
+            .map(|&input| self.table(input, true))
+            .collect::<TractResult<_>>()?;
+        Ok(Expr::Pending(Box::new(Pending::new(
+            Kind::Concat(tables),
+            true,
+        ))))
     }
 
     pub(super) fn unary(&mut self, node: &TypedNode, op: &ElementWiseOp) -> TractResult<Expr> {
@@ -219,7 +378,9 @@ impl Lowering<'_> {
 
     pub(super) fn binary(&mut self, node: &TypedNode, op: &TypedBinOp) -> TractResult<Expr> {
         let op = binary(op)?;
-        let [a, b] = node.inputs[..] else { bail!("{} operands", node.inputs.len()) };
+        let [a, b] = node.inputs[..] else {
+            bail!("{} operands", node.inputs.len())
+        };
         let scalars = [self.scalar(a)?, self.scalar(b)?];
         match (self.exprs[&a].clone(), self.exprs[&b].clone(), scalars) {
             (Expr::Table(table), _, [_, Some(scalar)]) => {
@@ -229,10 +390,17 @@ impl Lowering<'_> {
                 return Ok(Expr::Table(table.map(|value| op.apply(scalar, value))));
             }
             (Expr::Table(a), Expr::Table(b), _) if a.bytes == b.bytes => {
-                let table = Box::new(std::array::from_fn(|byte| op.apply(a.table[byte], b.table[byte])));
-                return Ok(Expr::Table(Table { bytes: a.bytes, table, plain: false }));
+                let table = Box::new(std::array::from_fn(|byte| {
+                    op.apply(a.table[byte], b.table[byte])
+                }));
+                return Ok(Expr::Table(Table {
+                    bytes: a.bytes,
+                    table,
+                    plain: false,
+                }));
             }
-            (Expr::Pending(pending), _, [_, Some(limit)]) | (_, Expr::Pending(pending), [Some(limit), _])
+            (Expr::Pending(pending), _, [_, Some(limit)])
+            | (_, Expr::Pending(pending), [Some(limit), _])
                 if matches!(op, BinaryOp::Min | BinaryOp::Max) =>
             {
                 let mut pending = pending;
@@ -255,21 +423,33 @@ impl Lowering<'_> {
     }
 
     /// Sum or product of two quantised tensors, when their shapes are such that there is an operator for it.
-    fn quantised_binary(&mut self, op: BinaryOp, a: OutletId, b: OutletId) -> TractResult<Option<Kind>> {
+    fn quantised_binary(
+        &mut self,
+        op: BinaryOp,
+        a: OutletId,
+        b: OutletId,
+    ) -> TractResult<Option<Kind>> {
         let (a_shape, b_shape) = (self.shape(a)?, self.shape(b)?);
         let channels_last = a_shape.len() > 2;
         let gates = |gate: &[Extent], of: &[Extent]| {
-            channels_last && gate[..2] == of[..2] && gate[2..].iter().all(|extent| extent.as_fixed() == Some(1))
+            channels_last
+                && gate[..2] == of[..2]
+                && gate[2..].iter().all(|extent| extent.as_fixed() == Some(1))
         };
         let same = a_shape == b_shape;
         Ok(match op {
-            BinaryOp::Add if same => Some(Kind::Add(self.bytes(a, channels_last)?, self.bytes(b, channels_last)?)),
-            BinaryOp::Mul if same || gates(&b_shape, &a_shape) => {
-                Some(Kind::Mul(self.bytes(a, channels_last)?, self.bytes(b, channels_last)?))
-            }
-            BinaryOp::Mul if gates(&a_shape, &b_shape) => {
-                Some(Kind::Mul(self.bytes(b, channels_last)?, self.bytes(a, channels_last)?))
-            }
+            BinaryOp::Add if same => Some(Kind::Add(
+                self.bytes(a, channels_last)?,
+                self.bytes(b, channels_last)?,
+            )),
+            BinaryOp::Mul if same || gates(&b_shape, &a_shape) => Some(Kind::Mul(
+                self.bytes(a, channels_last)?,
+                self.bytes(b, channels_last)?,
+            )),
+            BinaryOp::Mul if gates(&a_shape, &b_shape) => Some(Kind::Mul(
+                self.bytes(b, channels_last)?,
+                self.bytes(a, channels_last)?,
+            )),
             _ => None,
         })
     }
@@ -278,27 +458,51 @@ impl Lowering<'_> {
     pub(super) fn matmul(&mut self, node: &TypedNode, op: &EinSum) -> TractResult<Expr> {
         ensure!(op.q_params.is_none(), "an integer product");
         let expression = op.axes.to_string();
-        let (inputs, output) = expression.split_once("->").context("an expression without an output")?;
-        let (a, b) = inputs.split_once(',').context("an expression of one operand")?;
+        let (inputs, output) = expression
+            .split_once("->")
+            .context("an expression without an output")?;
+        let (a, b) = inputs
+            .split_once(',')
+            .context("an expression of one operand")?;
         let axes = [a, b, output].map(|axes| axes.chars().collect::<Vec<_>>());
         let [a, b, c] = &axes;
-        let (&[ref outer @ .., m, n], Some(&k)) = (&**c, a.last()) else { bail!("product {expression}") };
+        let (&[ref outer @ .., m, n], Some(&k)) = (&**c, a.last()) else {
+            bail!("product {expression}")
+        };
         let natural = *a == [outer, &[m, k]].concat() && b.ends_with(&[k, n]) && k != n;
         ensure!(natural, "product {expression}");
         let quantised = matches!(&self.exprs[&node.inputs[0]], Expr::Table(table) if table.plain);
         if quantised && let Expr::Weights(weights) = self.exprs[&node.inputs[1]].clone() {
-            let &[ref outer @ .., k, n] = weights.values.shape() else { bail!("product {expression}") };
-            ensure!(outer.iter().all(|&extent| extent == 1), "a stack of {outer:?} constant matrices");
+            let &[ref outer @ .., k, n] = weights.values.shape() else {
+                bail!("product {expression}")
+            };
+            ensure!(
+                outer.iter().all(|&extent| extent == 1),
+                "a stack of {outer:?} constant matrices"
+            );
             let input = self.bytes(node.inputs[0], false)?;
             let values = weights.symmetric()?;
-            let packed = Packed::new(1, k, n, |_, k, channel| values[k * n + channel], &mut self.program.weights);
+            let packed = Packed::new(
+                1,
+                k,
+                n,
+                |_, k, channel| values[k * n + channel],
+                &mut self.program.weights,
+            );
             let zero_point = u8::try_from(input.affine.zero_point)?;
             let scale = product_scales(&weights, outer.len() + 1, input.affine)?;
             let conv = dense(Window::pointwise(1), packed, n, zero_point, scale);
-            let kind = Kind::Conv { input: input.place.value, conv, bias: vec![0.0; n] };
+            let kind = Kind::Conv {
+                input: input.place.value,
+                conv,
+                bias: vec![0.0; n],
+            };
             return Ok(Expr::Pending(Box::new(Pending::new(kind, false))));
         }
-        ensure!(b.len() == c.len() && b.starts_with(outer), "product {expression}");
+        ensure!(
+            b.len() == c.len() && b.starts_with(outer),
+            "product {expression}"
+        );
         let mut operands = [0; 2];
         for (operand, &input) in operands.iter_mut().zip(&node.inputs) {
             let place = self.real(input)?;
@@ -310,16 +514,28 @@ impl Lowering<'_> {
 
     pub(super) fn softmax(&mut self, node: &TypedNode, op: &Softmax) -> TractResult<Expr> {
         let rank = self.fact(node)?.rank();
-        ensure!(op.axes[..] == [rank - 1] && op.quant_output_dt.is_none(), "softmax over {:?} of {rank} axes", op.axes);
+        ensure!(
+            op.axes[..] == [rank - 1] && op.quant_output_dt.is_none(),
+            "softmax over {:?} of {rank} axes",
+            op.axes
+        );
         let place = self.real(node.inputs[0])?;
         let place = self.with_layout(place, node.inputs[0], false)?;
-        Ok(Expr::Real(self.step(node, Op::Softmax, &[place.value], Element::F32, false)?))
+        Ok(Expr::Real(self.step(
+            node,
+            Op::Softmax,
+            &[place.value],
+            Element::F32,
+            false,
+        )?))
     }
 
     pub(super) fn layer_norm(&mut self, node: &TypedNode, op: &LayerNorm) -> TractResult<Expr> {
         let place = self.real(node.inputs[0])?;
         let place = self.with_layout(place, node.inputs[0], false)?;
-        let gamma = self.known(node.inputs[1])?.context("a gamma that is not constant")?;
+        let gamma = self
+            .known(node.inputs[1])?
+            .context("a gamma that is not constant")?;
         let gamma = gamma.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
         let beta = match node.inputs.get(2) {
             None => vec![0.0; gamma.len()],
@@ -328,9 +544,24 @@ impl Lowering<'_> {
                 beta.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()
             }
         };
-        ensure!(gamma.len() == beta.len(), "{} gammas but {} betas", gamma.len(), beta.len());
-        let norm = Op::LayerNorm { epsilon: op.epsilon, gamma, beta };
-        Ok(Expr::Real(self.step(node, norm, &[place.value], Element::F32, false)?))
+        ensure!(
+            gamma.len() == beta.len(),
+            "{} gammas but {} betas",
+            gamma.len(),
+            beta.len()
+        );
+        let norm = Op::LayerNorm {
+            epsilon: op.epsilon,
+            gamma,
+            beta,
+        };
+        Ok(Expr::Real(self.step(
+            node,
+            norm,
+            &[place.value],
+            Element::F32,
+            false,
+        )?))
     }
 
     pub(super) fn axes(&mut self, node: &TypedNode, op: &AxisOp) -> TractResult<Expr> {
@@ -351,7 +582,13 @@ impl Lowering<'_> {
     }
 
     pub(super) fn slice(&mut self, node: &TypedNode, op: &Slice) -> TractResult<Expr> {
-        self.moved(node, Op::Slice { axis: op.axis, start: op.start.to_usize()? })
+        self.moved(
+            node,
+            Op::Slice {
+                axis: op.axis,
+                start: op.start.to_usize()?,
+            },
+        )
     }
 
     /// An operator that only moves elements, on whatever the input is made of.
@@ -360,38 +597,90 @@ impl Lowering<'_> {
         if let Expr::Table(_) = &self.exprs[&input] {
             let table = self.table(input, false)?;
             let place = self.step(node, op, &[table.bytes.place.value], Element::U8, false)?;
-            return Ok(Expr::Table(Table { bytes: Bytes { place, ..table.bytes }, ..table }));
+            return Ok(Expr::Table(Table {
+                bytes: Bytes {
+                    place,
+                    ..table.bytes
+                },
+                ..table
+            }));
         }
         let place = self.real(input)?;
         let place = self.with_layout(place, input, false)?;
-        Ok(Expr::Real(self.step(node, op, &[place.value], Element::F32, false)?))
+        Ok(Expr::Real(self.step(
+            node,
+            op,
+            &[place.value],
+            Element::F32,
+            false,
+        )?))
     }
 }
 
 /// A dense convolution that waits for its epilogue.
-fn dense(window: Window, packed: Packed, out_channels: usize, zero_point: u8, scale: Vec<f32>) -> program::Conv {
-    let bias = packed.sums.iter().map(|sum| -sum * i32::from(zero_point)).collect();
-    program::Conv { window, spread: None, packed, out_channels, zero_point, bias, scale, epilogue: Epilogue::Real(vec![]) }
+fn dense(
+    window: Window,
+    packed: Packed,
+    out_channels: usize,
+    zero_point: u8,
+    scale: Vec<f32>,
+) -> program::Conv {
+    let bias = packed
+        .sums
+        .iter()
+        .map(|sum| -sum * i32::from(zero_point))
+        .collect();
+    program::Conv {
+        window,
+        spread: None,
+        packed,
+        out_channels,
+        zero_point,
+        bias,
+        scale,
+        epilogue: Epilogue::Real(vec![]),
+    }
 }
 
 /// Input scale times weight scale for each index of the weights' `axis`.
 fn product_scales(weights: &Weights, axis: usize, input: Affine) -> TractResult<Vec<f32>> {
-    Ok(weights.scales_along(axis)?.into_iter().map(|scale| scale * input.scale).collect())
+    Ok(weights
+        .scales_along(axis)?
+        .into_iter()
+        .map(|scale| scale * input.scale)
+        .collect())
 }
 
 fn window(spec: &PoolSpec) -> TractResult<Window> {
-    ensure!(spec.data_format == DataFormat::NCHW, "data format {:?}", spec.data_format);
+    ensure!(
+        spec.data_format == DataFormat::NCHW,
+        "data format {:?}",
+        spec.data_format
+    );
     let rank = spec.kernel_shape.len();
     ensure!((1..=3).contains(&rank), "a window of {rank} axes");
-    ensure!(spec.kernel_shape.iter().product::<usize>() <= MAX_TAPS, "a window of {:?}", spec.kernel_shape);
+    ensure!(
+        spec.kernel_shape.iter().product::<usize>() <= MAX_TAPS,
+        "a window of {:?}",
+        spec.kernel_shape
+    );
     let padding = match &spec.padding {
-        PaddingSpec::Explicit(before, _) | PaddingSpec::ExplicitOnnxPool(before, _, false) => Padding::Before(before.clone()),
-        PaddingSpec::ExplicitOnnxPool(_, _, true) => bail!("a window that reaches past the padding"),
+        PaddingSpec::Explicit(before, _) | PaddingSpec::ExplicitOnnxPool(before, _, false) => {
+            Padding::Before(before.clone())
+        }
+        PaddingSpec::ExplicitOnnxPool(_, _, true) => {
+            bail!("a window that reaches past the padding")
+        }
         PaddingSpec::Valid => Padding::Before(tvec![0; rank]),
         PaddingSpec::SameUpper => Padding::SameUpper,
         PaddingSpec::SameLower => Padding::SameLower,
     };
-    Ok(Window { kernel: spec.kernel_shape.clone(), stride: spec.strides().into_owned().into(), dilation: spec.dilations().into_owned().into(), padding })
+    Ok(Window {
+        kernel: spec.kernel_shape.clone(),
+        stride: spec.strides().into_owned().into(),
+        dilation: spec.dilations().into_owned().into(),
+        padding,
+    })
 }
 
 /// No layer has a larger window; a file that claims one is not worth the memory.

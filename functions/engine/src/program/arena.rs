@@ -43,7 +43,12 @@ impl Plan {
         for &output in &program.outputs {
             last_use[output] = Some(usize::MAX);
         }
-        let mut planner = Planner { program, shapes, places: vec![None; program.values.len()], live: [vec![], vec![]] };
+        let mut planner = Planner {
+            program,
+            shapes,
+            places: vec![None; program.values.len()],
+            live: [vec![], vec![]],
+        };
         for &input in &program.inputs {
             planner.place(input)?;
         }
@@ -57,11 +62,23 @@ impl Plan {
         }
         let end = |element: Element| {
             let of_element = |(value, place): (usize, &Option<Place>)| {
-                place.filter(|_| program.values[value].element == element).map(|place| place.start + place.len + place.tail)
+                place
+                    .filter(|_| program.values[value].element == element)
+                    .map(|place| place.start + place.len + place.tail)
             };
-            planner.places.iter().enumerate().filter_map(of_element).max().unwrap_or(0)
+            planner
+                .places
+                .iter()
+                .enumerate()
+                .filter_map(of_element)
+                .max()
+                .unwrap_or(0)
         };
-        Ok(Self { u8_len: end(Element::U8), f32_len: end(Element::F32), places: planner.places })
+        Ok(Self {
+            u8_len: end(Element::U8),
+            f32_len: end(Element::F32),
+            places: planner.places,
+        })
     }
 
     fn range(&self, value: ValueId) -> std::ops::Range<usize> {
@@ -70,7 +87,9 @@ impl Plan {
     }
 
     fn len(&self, value: ValueId) -> usize {
-        self.places[value].expect("every value but a constant has a place").len
+        self.places[value]
+            .expect("every value but a constant has a place")
+            .len
     }
 }
 
@@ -88,9 +107,13 @@ impl Planner<'_> {
             return Ok(());
         }
         let shape = &self.shapes[value];
-        let len = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+        let len = shape
+            .iter()
+            .try_fold(1usize, |product, &extent| product.checked_mul(extent));
         let len = len.filter(|&len| len <= MAX_ELEMENTS);
-        let Some(len) = len else { anyhow::bail!("shape {shape:?} has over {MAX_ELEMENTS} elements") };
+        let Some(len) = len else {
+            anyhow::bail!("shape {shape:?} has over {MAX_ELEMENTS} elements")
+        };
         let element = self.program.values[value].element;
         let tail = match element {
             Element::U8 => shape.last().copied().unwrap_or(1) + READ_AHEAD,
@@ -103,7 +126,10 @@ impl Planner<'_> {
             start = start.max(live[index].1);
             index += 1;
         }
-        ensure!(start + len + tail <= MAX_ELEMENTS, "over {MAX_ELEMENTS} elements are needed at once");
+        ensure!(
+            start + len + tail <= MAX_ELEMENTS,
+            "over {MAX_ELEMENTS} elements are needed at once"
+        );
         live.insert(index, (start, start + len + tail, value));
         self.places[value] = Some(Place { start, len, tail });
         Ok(())
@@ -148,7 +174,10 @@ pub(super) enum SliceMut<'a> {
 
 impl Arena {
     pub(super) fn new(plan: &Plan) -> Self {
-        Self { u8: vec![0; plan.u8_len], f32: vec![0.0; plan.f32_len] }
+        Self {
+            u8: vec![0; plan.u8_len],
+            f32: vec![0.0; plan.f32_len],
+        }
     }
 
     /// Copies a model input in.
@@ -158,7 +187,10 @@ impl Arena {
             Given::U8(bytes) => bytes.len(),
             Given::F32(values) => values.len(),
         };
-        ensure!(expected == actual, "expected {expected} elements, got {actual}");
+        ensure!(
+            expected == actual,
+            "expected {expected} elements, got {actual}"
+        );
         let start = plan.range(value).start;
         match given {
             Given::U8(bytes) => self.u8[start..start + expected].copy_from_slice(bytes),
@@ -192,7 +224,8 @@ impl Arena {
         let out = plan.range(output);
         let out_len = plan.len(output);
         let is_u8 = program.values[output].element == Element::U8;
-        let (u8_before, u8_out, u8_after) = carve(&mut self.u8, if is_u8 { out.clone() } else { 0..0 });
+        let (u8_before, u8_out, u8_after) =
+            carve(&mut self.u8, if is_u8 { out.clone() } else { 0..0 });
         let (f32_before, f32_out, f32_after) = carve(&mut self.f32, if is_u8 { 0..0 } else { out });
         let read = |&input: &ValueId| {
             let value = &program.values[input];
@@ -201,12 +234,19 @@ impl Arena {
             }
             let range = plan.range(input);
             match value.element {
-                Element::U8 => Slice::U8(pick(u8_before, u8_out.len(), u8_after, range), plan.len(input)),
+                Element::U8 => Slice::U8(
+                    pick(u8_before, u8_out.len(), u8_after, range),
+                    plan.len(input),
+                ),
                 Element::F32 => Slice::F32(pick(f32_before, f32_out.len(), f32_after, range)),
             }
         };
         let inputs = inputs.iter().map(read).collect();
-        let output = if is_u8 { SliceMut::U8(&mut u8_out[..out_len]) } else { SliceMut::F32(f32_out) };
+        let output = if is_u8 {
+            SliceMut::U8(&mut u8_out[..out_len])
+        } else {
+            SliceMut::F32(f32_out)
+        };
         View { inputs, output }
     }
 }
@@ -217,7 +257,12 @@ fn carve<T>(region: &mut [T], out: std::ops::Range<usize>) -> (&[T], &mut [T], &
     (before, out, after)
 }
 
-fn pick<'a, T>(before: &'a [T], out: usize, after: &'a [T], range: std::ops::Range<usize>) -> &'a [T] {
+fn pick<'a, T>(
+    before: &'a [T],
+    out: usize,
+    after: &'a [T],
+    range: std::ops::Range<usize>,
+) -> &'a [T] {
     match range.start.checked_sub(before.len() + out) {
         Some(start) => &after[start..range.end - before.len() - out],
         None => &before[range],

@@ -120,7 +120,15 @@ impl Conv {
                 let panel = self.packed.panel(weights, index);
                 for row in (0..count).step_by(ROWS) {
                     let mut tile = [[0; PANEL]; ROWS];
-                    kernels::accumulate(form, x, &offsets[row..], BLOCK, &self.packed, panel, &mut tile);
+                    kernels::accumulate(
+                        form,
+                        x,
+                        &offsets[row..],
+                        BLOCK,
+                        &self.packed,
+                        panel,
+                        &mut tile,
+                    );
                     for (r, sums) in tile.iter().enumerate().take(count - row) {
                         self.store(index, sums, first + row + r, &targets, &mut out);
                     }
@@ -132,25 +140,37 @@ impl Conv {
 
     /// Writes the channels of one panel for one pixel.
     #[inline(always)]
-    fn store(&self, panel: usize, sums: &[i32; PANEL], pixel: usize, targets: &Targets, out: &mut SliceMut) {
+    fn store(
+        &self,
+        panel: usize,
+        sums: &[i32; PANEL],
+        pixel: usize,
+        targets: &Targets,
+        out: &mut SliceMut,
+    ) {
         let channel = panel * PANEL;
         let lanes = PANEL.min(self.bias.len() - channel);
         let mut scaled = [0.0; PANEL];
         if lanes == PANEL {
-            let (bias, scale) = (&self.bias[channel..channel + PANEL], &self.scale[channel..channel + PANEL]);
+            let (bias, scale) = (
+                &self.bias[channel..channel + PANEL],
+                &self.scale[channel..channel + PANEL],
+            );
             for lane in 0..PANEL {
                 scaled[lane] = sums[lane].wrapping_add(bias[lane]) as f32 * scale[lane];
             }
         } else {
             for lane in 0..lanes {
-                scaled[lane] = sums[lane].wrapping_add(self.bias[channel + lane]) as f32 * self.scale[channel + lane];
+                scaled[lane] = sums[lane].wrapping_add(self.bias[channel + lane]) as f32
+                    * self.scale[channel + lane];
             }
         }
         match (&self.epilogue, out) {
             (Epilogue::Byte(requant), SliceMut::U8(out)) => {
                 let bytes = requant.bytes(scaled);
                 match &self.spread {
-                    None => out[pixel * self.out_channels + channel..][..lanes].copy_from_slice(&bytes[..lanes]),
+                    None => out[pixel * self.out_channels + channel..][..lanes]
+                        .copy_from_slice(&bytes[..lanes]),
                     Some(_) => {
                         for (lane, &byte) in bytes[..lanes].iter().enumerate() {
                             out[targets.index(pixel, channel + lane)] = byte;
@@ -163,7 +183,9 @@ impl Conv {
                     out[targets.index(pixel, channel + lane)] = scaled[lane] + rest[channel + lane];
                 }
             }
-            _ => unreachable!("the lowering gives a value the element type of its operator's epilogue"),
+            _ => unreachable!(
+                "the lowering gives a value the element type of its operator's epilogue"
+            ),
         }
     }
 }
@@ -178,23 +200,42 @@ struct Targets {
 impl Targets {
     fn new(conv: &Conv, pixels_shape: &[usize], out_shape: &[usize]) -> anyhow::Result<Self> {
         let channels = conv.out_channels;
-        ensure!(out_shape.last() == Some(&channels), "{channels} channels to {out_shape:?}");
-        let Some(stride) = &conv.spread else { return Ok(Self { channels, spread: None }) };
+        ensure!(
+            out_shape.last() == Some(&channels),
+            "{channels} channels to {out_shape:?}"
+        );
+        let Some(stride) = &conv.spread else {
+            return Ok(Self {
+                channels,
+                spread: None,
+            });
+        };
         let axes = pixels_shape.len() - 2;
-        ensure!(stride.len() == axes && axes > 0, "stride {stride:?} for {pixels_shape:?}");
+        ensure!(
+            stride.len() == axes && axes > 0,
+            "stride {stride:?} for {pixels_shape:?}"
+        );
         for axis in 0..axes {
             ensure!(
                 pixels_shape[axis + 1] * stride[axis] == out_shape[axis + 1],
                 "{pixels_shape:?} spread by {stride:?} to {out_shape:?}"
             );
         }
-        ensure!(pixels_shape[0] == out_shape[0], "{pixels_shape:?} to {out_shape:?}");
-        Ok(Self { channels, spread: Some((pixels_shape[1..=axes].into(), stride.clone())) })
+        ensure!(
+            pixels_shape[0] == out_shape[0],
+            "{pixels_shape:?} to {out_shape:?}"
+        );
+        Ok(Self {
+            channels,
+            spread: Some((pixels_shape[1..=axes].into(), stride.clone())),
+        })
     }
 
     #[inline(always)]
     fn index(&self, mut pixel: usize, channel: usize) -> usize {
-        let Some((extents, stride)) = &self.spread else { return pixel * self.channels + channel };
+        let Some((extents, stride)) = &self.spread else {
+            return pixel * self.channels + channel;
+        };
         let (mut tap, channel) = (channel / self.channels, channel % self.channels);
         let (mut index, mut step) = (0, 1);
         for (&extent, &stride) in extents.iter().zip(stride).rev() {
@@ -252,7 +293,10 @@ impl Depthwise {
     ) {
         let mut sums = [0i32; N];
         sums.copy_from_slice(&self.bias[channel..channel + N]);
-        for (weights, &offset) in weights.chunks_exact(channels).zip(offsets.iter().step_by(BLOCK)) {
+        for (weights, &offset) in weights
+            .chunks_exact(channels)
+            .zip(offsets.iter().step_by(BLOCK))
+        {
             let values = &x[offset as usize + channel..][..N];
             let weights = &weights[channel..channel + N];
             for lane in 0..N {
@@ -286,13 +330,25 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    pub(super) fn new(window: &Window, shape: &[usize], out_shape: &[usize]) -> anyhow::Result<Self> {
-        let (Some(&batch), Some(&channels)) = (shape.first(), shape.last()) else { bail!("no axes in {shape:?}") };
+    pub(super) fn new(
+        window: &Window,
+        shape: &[usize],
+        out_shape: &[usize],
+    ) -> anyhow::Result<Self> {
+        let (Some(&batch), Some(&channels)) = (shape.first(), shape.last()) else {
+            bail!("no axes in {shape:?}")
+        };
         // A matrix product has rows for pixels: whatever axes lead are one.
-        if window.taps() == 1 && window.stride.iter().all(|&stride| stride == 1) && window.padding.is_none() {
+        if window.taps() == 1
+            && window.stride.iter().all(|&stride| stride == 1)
+            && window.padding.is_none()
+        {
             let pixels = shape[..shape.len() - 1].iter().product();
             ensure!(
-                out_shape.split_last().map(|(_, outer)| outer.iter().product()) == Some(pixels),
+                out_shape
+                    .split_last()
+                    .map(|(_, outer)| outer.iter().product())
+                    == Some(pixels),
                 "{shape:?} to {out_shape:?}"
             );
             return Ok(Self {
@@ -306,8 +362,14 @@ impl Geometry {
             });
         }
         let axes = window.kernel.len();
-        ensure!((1..=3).contains(&axes) && shape.len() == axes + 2, "a window of {axes} axes over {shape:?}");
-        ensure!(out_shape.len() == shape.len() && out_shape[0] == batch, "{shape:?} to {out_shape:?}");
+        ensure!(
+            (1..=3).contains(&axes) && shape.len() == axes + 2,
+            "a window of {axes} axes over {shape:?}"
+        );
+        ensure!(
+            out_shape.len() == shape.len() && out_shape[0] == batch,
+            "{shape:?} to {out_shape:?}"
+        );
         let lift = |extents: &[usize], fill: usize| {
             let mut lifted = [fill; 3];
             lifted[3 - axes..].copy_from_slice(extents);
@@ -320,18 +382,34 @@ impl Geometry {
         let before = match &window.padding {
             Padding::Before(before) => lift(before, 0),
             same => std::array::from_fn(|axis| {
-                let reach = (output[axis].max(1) - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1;
+                let reach = (output[axis].max(1) - 1) * stride[axis]
+                    + (kernel[axis] - 1) * dilation[axis]
+                    + 1;
                 let total = reach.saturating_sub(input[axis]);
-                if *same == Padding::SameUpper { total / 2 } else { total.div_ceil(2) }
+                if *same == Padding::SameUpper {
+                    total / 2
+                } else {
+                    total.div_ceil(2)
+                }
             }),
         };
         let mut taps = Vec::with_capacity(window.taps());
         for z in 0..kernel[0] {
             for y in 0..kernel[1] {
-                taps.extend((0..kernel[2]).map(|x| [z * dilation[0], y * dilation[1], x * dilation[2]]));
+                taps.extend(
+                    (0..kernel[2]).map(|x| [z * dilation[0], y * dilation[1], x * dilation[2]]),
+                );
             }
         }
-        Ok(Self { input, output, stride, before, taps, pixels: batch * output.iter().product::<usize>(), channels })
+        Ok(Self {
+            input,
+            output,
+            stride,
+            before,
+            taps,
+            pixels: batch * output.iter().product::<usize>(),
+            channels,
+        })
     }
 
     /// First input element under each tap of output pixels `first..first + count`, `pad_at` for taps outside:
@@ -354,7 +432,9 @@ impl Geometry {
     /// First input element under each tap of an output pixel that lies inside the image.
     pub(super) fn taps_inside(&self, pixel: usize) -> impl Iterator<Item = usize> {
         let corner = self.corner(pixel);
-        self.taps.iter().filter_map(move |tap| self.start(corner, tap))
+        self.taps
+            .iter()
+            .filter_map(move |tap| self.start(corner, tap))
     }
 
     /// The image and, in padded coordinates, the first position of an output pixel's window.
@@ -363,7 +443,10 @@ impl Geometry {
         let (rest, x) = (pixel / width, pixel % width);
         let (rest, y) = (rest / height, rest % height);
         let (image, z) = (rest / depth, rest % depth);
-        (image, [z * self.stride[0], y * self.stride[1], x * self.stride[2]])
+        (
+            image,
+            [z * self.stride[0], y * self.stride[1], x * self.stride[2]],
+        )
     }
 
     #[inline(always)]

@@ -31,34 +31,59 @@ impl Symbols {
             point[index] = 2;
             factors.push(self.sample(dim, &point)? - at_ones);
         }
-        let extent = Extent { base: at_ones - factors.iter().sum::<i64>(), factors };
+        let extent = Extent {
+            base: at_ones - factors.iter().sum::<i64>(),
+            factors,
+        };
         for seed in 3..8 {
-            let point: Vec<i64> = (0..ones.len() as i64).map(|index| seed + 4 * index * (seed % 3)).collect();
-            ensure!(self.sample(dim, &point)? == extent.at(&point), "extent {dim} is not linear");
+            let point: Vec<i64> = (0..ones.len() as i64)
+                .map(|index| seed + 4 * index * (seed % 3))
+                .collect();
+            ensure!(
+                self.sample(dim, &point)? == extent.at(&point),
+                "extent {dim} is not linear"
+            );
         }
         Ok(extent)
     }
 
     fn sample(&self, dim: &TDim, point: &[i64]) -> TractResult<i64> {
-        let values = self.0.iter().zip(point).fold(SymbolValues::default(), |values, (symbol, &at)| values.with(symbol, at));
-        Ok(dim.eval_to_i64(&values)?)
+        let values = self
+            .0
+            .iter()
+            .zip(point)
+            .fold(SymbolValues::default(), |values, (symbol, &at)| {
+                values.with(symbol, at)
+            });
+        dim.eval_to_i64(&values)
     }
 }
 
 impl Extent {
     /// A number.
     pub(crate) fn fixed(extent: usize, symbols: &Symbols) -> Self {
-        Self { base: extent as i64, factors: tvec![0; symbols.0.len()] }
+        Self {
+            base: extent as i64,
+            factors: tvec![0; symbols.0.len()],
+        }
     }
 
     /// The number, where it does not depend on a symbol.
     pub(crate) fn as_fixed(&self) -> Option<usize> {
-        if self.factors.iter().any(|&factor| factor != 0) { None } else { usize::try_from(self.base).ok() }
+        if self.factors.iter().any(|&factor| factor != 0) {
+            None
+        } else {
+            usize::try_from(self.base).ok()
+        }
     }
 
     /// The extent for given values of the symbols.
     pub(crate) fn at(&self, values: &[i64]) -> i64 {
-        let terms = self.factors.iter().zip(values).map(|(factor, value)| factor.saturating_mul(*value));
+        let terms = self
+            .factors
+            .iter()
+            .zip(values)
+            .map(|(factor, value)| factor.saturating_mul(*value));
         terms.fold(self.base, i64::saturating_add)
     }
 }
@@ -73,11 +98,19 @@ mod tests {
         let symbols = Symbols(vec![scope.sym("h"), scope.sym("w")]);
         let (h, w) = (symbols.0[0].to_dim(), symbols.0[1].to_dim());
         let rounded = (h.clone() * 32 + 31) / 32;
-        assert_eq!(symbols.extent(&rounded).expect("linear"), symbols.extent(&h).expect("linear"));
-        let both = symbols.extent(&(h * 2 + w.clone() * 3 + 1)).expect("linear");
+        assert_eq!(
+            symbols.extent(&rounded).expect("linear"),
+            symbols.extent(&h).expect("linear")
+        );
+        let both = symbols
+            .extent(&(h * 2 + w.clone() * 3 + 1))
+            .expect("linear");
         assert_eq!(both.at(&[5, 7]), 32);
         assert_eq!(both.as_fixed(), None);
-        assert_eq!(symbols.extent(&4.to_dim()).expect("a number").as_fixed(), Some(4));
+        assert_eq!(
+            symbols.extent(&4.to_dim()).expect("a number").as_fixed(),
+            Some(4)
+        );
         assert!(symbols.extent(&((w + 1) / 2)).is_err());
     }
 }

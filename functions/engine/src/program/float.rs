@@ -46,7 +46,10 @@ impl Binary {
         out: &mut [f32],
         out_shape: &[usize],
     ) -> anyhow::Result<()> {
-        let (a_strides, b_strides) = (broadcast(a_shape, out_shape)?, broadcast(b_shape, out_shape)?);
+        let (a_strides, b_strides) = (
+            broadcast(a_shape, out_shape)?,
+            broadcast(b_shape, out_shape)?,
+        );
         let mut index = vec![0; out_shape.len()];
         let (mut at_a, mut at_b) = (0, 0);
         for out in out {
@@ -73,7 +76,10 @@ fn broadcast(shape: &[usize], out_shape: &[usize]) -> anyhow::Result<Vec<usize>>
     let mut strides = vec![0; shape.len()];
     let mut stride = 1;
     for axis in (0..shape.len()).rev() {
-        ensure!(shape[axis] == 1 || shape[axis] == out_shape[axis], "{shape:?} to {out_shape:?}");
+        ensure!(
+            shape[axis] == 1 || shape[axis] == out_shape[axis],
+            "{shape:?} to {out_shape:?}"
+        );
         if shape[axis] != 1 {
             strides[axis] = stride;
         }
@@ -83,17 +89,33 @@ fn broadcast(shape: &[usize], out_shape: &[usize]) -> anyhow::Result<Vec<usize>>
 }
 
 /// `a`: `[..., M, K]`, `b`: `[..., K, N]` of the same leading axes, `out`: `[..., M, N]`. Sums run along `K` in order.
-pub(super) fn matmul(a: &[f32], a_shape: &[usize], b: &[f32], b_shape: &[usize], out: &mut [f32]) -> anyhow::Result<()> {
+pub(super) fn matmul(
+    a: &[f32],
+    a_shape: &[usize],
+    b: &[f32],
+    b_shape: &[usize],
+    out: &mut [f32],
+) -> anyhow::Result<()> {
     let ([a_outer @ .., m, k], [b_outer @ .., b_k, n]) = (a_shape, b_shape) else {
         bail!("product of {a_shape:?} and {b_shape:?}")
     };
-    ensure!(a_outer == b_outer && k == b_k, "product of {a_shape:?} and {b_shape:?}");
-    ensure!(out.len() == a_outer.iter().product::<usize>() * m * n, "product of {a_shape:?} and {b_shape:?}");
+    ensure!(
+        a_outer == b_outer && k == b_k,
+        "product of {a_shape:?} and {b_shape:?}"
+    );
+    ensure!(
+        out.len() == a_outer.iter().product::<usize>() * m * n,
+        "product of {a_shape:?} and {b_shape:?}"
+    );
     if out.is_empty() {
         return Ok(());
     }
     out.fill(0.0);
-    for ((a, b), out) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(out.chunks_exact_mut(m * n)) {
+    for ((a, b), out) in a
+        .chunks_exact(m * k)
+        .zip(b.chunks_exact(k * n))
+        .zip(out.chunks_exact_mut(m * n))
+    {
         for (a, out) in a.chunks_exact(*k).zip(out.chunks_exact_mut(*n)) {
             for (&a, b) in a.iter().zip(b.chunks_exact(*n)) {
                 for (out, &b) in out.iter_mut().zip(b) {
@@ -123,12 +145,26 @@ pub(super) fn softmax(x: &[f32], shape: &[usize], out: &mut [f32]) -> anyhow::Re
 }
 
 /// Over rows as long as `gamma`.
-pub(super) fn layer_norm(epsilon: f32, gamma: &[f32], beta: &[f32], x: &[f32], out: &mut [f32]) -> anyhow::Result<()> {
+pub(super) fn layer_norm(
+    epsilon: f32,
+    gamma: &[f32],
+    beta: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+) -> anyhow::Result<()> {
     let width = gamma.len();
-    ensure!(width > 0 && x.len() % width == 0, "{} elements in rows of {width}", x.len());
+    ensure!(
+        width > 0 && x.len().is_multiple_of(width),
+        "{} elements in rows of {width}",
+        x.len()
+    );
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
         let mean = x.iter().sum::<f32>() / width as f32;
-        let variance = x.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>() / width as f32;
+        let variance = x
+            .iter()
+            .map(|value| (value - mean) * (value - mean))
+            .sum::<f32>()
+            / width as f32;
         let inverse = 1.0 / (variance + epsilon).sqrt();
         for (((out, &value), gamma), beta) in out.iter_mut().zip(x).zip(gamma).zip(beta) {
             *out = (value - mean) * inverse * gamma + beta;
@@ -145,9 +181,20 @@ mod tests {
     fn broadcasts_like_numpy() {
         let mut out = [0.0; 6];
         let sub = Binary { op: BinaryOp::Sub };
-        sub.run(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3], &[1.0, 0.0], &[2, 1], &mut out, &[2, 3]).expect("shapes fit");
+        sub.run(
+            &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            &[2, 3],
+            &[1.0, 0.0],
+            &[2, 1],
+            &mut out,
+            &[2, 3],
+        )
+        .expect("shapes fit");
         assert_eq!(out, [0.0, 1.0, 2.0, 4.0, 5.0, 6.0]);
-        assert!(sub.run(&[0.0; 6], &[2, 3], &[0.0; 4], &[2, 2], &mut out, &[2, 3]).is_err());
+        assert!(
+            sub.run(&[0.0; 6], &[2, 3], &[0.0; 4], &[2, 2], &mut out, &[2, 3])
+                .is_err()
+        );
     }
 
     #[test]

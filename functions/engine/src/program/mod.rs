@@ -64,15 +64,22 @@ impl Program {
     ///
     /// `given`: as `inputs`, each with as many elements as its value's shape.
     /// Returns `outputs`, with their shapes.
-    pub(crate) fn run(&self, symbols: &[i64], given: &[Given]) -> anyhow::Result<Vec<(Vec<usize>, Vec<f32>)>> {
+    pub(crate) fn run(
+        &self,
+        symbols: &[i64],
+        given: &[Given],
+    ) -> anyhow::Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let shapes = self.shapes(symbols)?;
         let plan = Plan::new(self, &shapes)?;
         let mut arena = Arena::new(&plan);
         for (&value, given) in self.inputs.iter().zip(given) {
-            arena.load(&plan, value, *given).with_context(|| format!("input value {value}"))?;
+            arena
+                .load(&plan, value, *given)
+                .with_context(|| format!("input value {value}"))?;
         }
         for step in &self.steps {
-            step.run(self, &shapes, &plan, &mut arena).with_context(|| format!("step {}", step.name))?;
+            step.run(self, &shapes, &plan, &mut arena)
+                .with_context(|| format!("step {}", step.name))?;
         }
         let read = |&value: &ValueId| (shapes[value].clone(), arena.f32(&plan, value).to_vec());
         Ok(self.outputs.iter().map(read).collect())
@@ -82,10 +89,16 @@ impl Program {
     fn shapes(&self, symbols: &[i64]) -> anyhow::Result<Vec<Vec<usize>>> {
         let extent = |extent: &Extent| -> anyhow::Result<usize> {
             let extent = extent.at(symbols);
-            ensure!((0..=MAX_EXTENT).contains(&extent), "an axis of {extent}, limit is {MAX_EXTENT}");
+            ensure!(
+                (0..=MAX_EXTENT).contains(&extent),
+                "an axis of {extent}, limit is {MAX_EXTENT}"
+            );
             Ok(usize::try_from(extent)?)
         };
-        self.values.iter().map(|value| value.shape.iter().map(extent).collect()).collect()
+        self.values
+            .iter()
+            .map(|value| value.shape.iter().map(extent).collect())
+            .collect()
     }
 }
 

@@ -28,7 +28,13 @@ pub(crate) enum PoolKind {
 }
 
 impl Pool {
-    pub(super) fn run(&self, x: &[u8], shape: &[usize], out: &mut [u8], out_shape: &[usize]) -> anyhow::Result<()> {
+    pub(super) fn run(
+        &self,
+        x: &[u8],
+        shape: &[usize],
+        out: &mut [u8],
+        out_shape: &[usize],
+    ) -> anyhow::Result<()> {
         let whole;
         let window = match &self.window {
             Some(window) => window,
@@ -52,7 +58,11 @@ impl Pool {
                         }
                     }
                 }
-                PoolKind::Mean { zero_point, scale, requant } => {
+                PoolKind::Mean {
+                    zero_point,
+                    scale,
+                    requant,
+                } => {
                     sums.fill(0);
                     let mut count = 0u32;
                     for start in taps {

@@ -16,7 +16,12 @@ pub(crate) struct Requant {
 impl Requant {
     /// Requantises to `affine` (its zero point as stored, 0..=255) with the results clamped to reals in `low..=high`.
     pub(crate) fn new(affine: Affine, low: f32, high: f32) -> Self {
-        Self { zero_point: affine.zero_point, low: quantise(low, affine), high: quantise(high, affine), table: None }
+        Self {
+            zero_point: affine.zero_point,
+            low: quantise(low, affine),
+            high: quantise(high, affine),
+            table: None,
+        }
     }
 
     /// The byte for `scaled`, a real number in units of the output's scale.
@@ -68,7 +73,9 @@ pub(crate) fn quantise(value: f32, affine: Affine) -> u8 {
 
 /// The real number of every byte.
 pub(crate) fn reals(affine: Affine) -> Box<[f32; 256]> {
-    let values = (0..256).map(|byte| affine.scale * (byte - affine.zero_point) as f32).collect::<Vec<f32>>();
+    let values = (0..256)
+        .map(|byte| affine.scale * (byte - affine.zero_point) as f32)
+        .collect::<Vec<f32>>();
     values.into_boxed_slice().try_into().expect("256 values")
 }
 
@@ -76,7 +83,11 @@ pub(crate) fn reals(affine: Affine) -> Box<[f32; 256]> {
 mod tests {
     use super::*;
 
-    const AFFINE: Affine = Affine { scale: 0.5, zero_point: 10, signed: false };
+    const AFFINE: Affine = Affine {
+        scale: 0.5,
+        zero_point: 10,
+        signed: false,
+    };
 
     #[test]
     fn rounds_half_to_even_and_saturates() {

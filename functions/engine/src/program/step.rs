@@ -51,10 +51,7 @@ pub(crate) enum Op {
     /// Axes reordered: output axis `i` is input axis `perm[i]`.
     Transpose(TVec<usize>),
     /// `start..start + extent` of one axis, the extent being the output's.
-    Slice {
-        axis: usize,
-        start: usize,
-    },
+    Slice { axis: usize, start: usize },
     /// f32, f32 to f32 with broadcasting.
     Binary(Binary),
     /// f32 to f32.
@@ -138,13 +135,21 @@ impl Step {
             (Op::Scale(scale), [a, b], SliceMut::U8(out)) => {
                 scale.run(bytes(*a)?, shape_of(0), bytes(*b)?, shape_of(1), out)
             }
-            (Op::Pool(pool), [x], SliceMut::U8(out)) => pool.run(bytes(*x)?, shape_of(0), out, out_shape),
-            (Op::Repeat(factors), [x], SliceMut::U8(out)) => repeat(factors, bytes(*x)?, shape_of(0), out, out_shape),
+            (Op::Pool(pool), [x], SliceMut::U8(out)) => {
+                pool.run(bytes(*x)?, shape_of(0), out, out_shape)
+            }
+            (Op::Repeat(factors), [x], SliceMut::U8(out)) => {
+                repeat(factors, bytes(*x)?, shape_of(0), out, out_shape)
+            }
             (Op::Concat(tables), inputs, SliceMut::U8(out)) => {
-                let widths: Vec<usize> = (0..inputs.len()).map(|i| shape_of(i).last().copied().unwrap_or(1)).collect();
+                let widths: Vec<usize> = (0..inputs.len())
+                    .map(|i| shape_of(i).last().copied().unwrap_or(1))
+                    .collect();
                 concat(tables, inputs, &widths, out)
             }
-            (Op::Map(table), [x], SliceMut::U8(out)) => each(bytes(*x)?, out, |byte| table[usize::from(byte)]),
+            (Op::Map(table), [x], SliceMut::U8(out)) => {
+                each(bytes(*x)?, out, |byte| table[usize::from(byte)])
+            }
             (Op::Image(channels), [x], SliceMut::U8(out)) => {
                 for (pixel, out) in bytes(*x)?.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
                     for (value, (channel, table)) in out.iter_mut().zip(channels.iter()) {
@@ -153,16 +158,27 @@ impl Step {
                 }
                 Ok(())
             }
-            (Op::Decode(table), [x], SliceMut::F32(out)) => each(bytes(*x)?, out, |byte| table[usize::from(byte)]),
-            (Op::Encode { inverse_scale, requant }, [Slice::F32(x)], SliceMut::U8(out)) => {
-                each(x, out, |value| requant.byte(value * inverse_scale))
+            (Op::Decode(table), [x], SliceMut::F32(out)) => {
+                each(bytes(*x)?, out, |byte| table[usize::from(byte)])
             }
-            (Op::Reshape, [Slice::U8(x, len)], SliceMut::U8(out)) => each(&x[..*len], out, |byte| byte),
+            (
+                Op::Encode {
+                    inverse_scale,
+                    requant,
+                },
+                [Slice::F32(x)],
+                SliceMut::U8(out),
+            ) => each(x, out, |value| requant.byte(value * inverse_scale)),
+            (Op::Reshape, [Slice::U8(x, len)], SliceMut::U8(out)) => {
+                each(&x[..*len], out, |byte| byte)
+            }
             (Op::Reshape, [Slice::F32(x)], SliceMut::F32(out)) => each(x, out, |value| value),
             (Op::Transpose(perm), [Slice::U8(x, len)], SliceMut::U8(out)) => {
                 transpose(perm, &x[..*len], shape_of(0), out, out_shape)
             }
-            (Op::Transpose(perm), [Slice::F32(x)], SliceMut::F32(out)) => transpose(perm, x, shape_of(0), out, out_shape),
+            (Op::Transpose(perm), [Slice::F32(x)], SliceMut::F32(out)) => {
+                transpose(perm, x, shape_of(0), out, out_shape)
+            }
             (Op::Slice { axis, start }, [Slice::U8(x, len)], SliceMut::U8(out)) => {
                 slice(*axis, *start, &x[..*len], shape_of(0), out, out_shape)
             }
@@ -172,15 +188,28 @@ impl Step {
             (Op::Binary(op), [Slice::F32(a), Slice::F32(b)], SliceMut::F32(out)) => {
                 op.run(a, shape_of(0), b, shape_of(1), out, out_shape)
             }
-            (Op::Unary(function), [Slice::F32(x)], SliceMut::F32(out)) => each(x, out, |value| function.apply(value)),
+            (Op::Unary(function), [Slice::F32(x)], SliceMut::F32(out)) => {
+                each(x, out, |value| function.apply(value))
+            }
             (Op::MatMul, [Slice::F32(a), Slice::F32(b)], SliceMut::F32(out)) => {
                 float::matmul(a, shape_of(0), b, shape_of(1), out)
             }
-            (Op::Softmax, [Slice::F32(x)], SliceMut::F32(out)) => float::softmax(x, shape_of(0), out),
-            (Op::LayerNorm { epsilon, gamma, beta }, [Slice::F32(x)], SliceMut::F32(out)) => {
-                float::layer_norm(*epsilon, gamma, beta, x, out)
+            (Op::Softmax, [Slice::F32(x)], SliceMut::F32(out)) => {
+                float::softmax(x, shape_of(0), out)
             }
-            (op, inputs, _) => bail!("{op:?} cannot run on {} operands of their types", inputs.len()),
+            (
+                Op::LayerNorm {
+                    epsilon,
+                    gamma,
+                    beta,
+                },
+                [Slice::F32(x)],
+                SliceMut::F32(out),
+            ) => float::layer_norm(*epsilon, gamma, beta, x, out),
+            (op, inputs, _) => bail!(
+                "{op:?} cannot run on {} operands of their types",
+                inputs.len()
+            ),
         }
     }
 }
@@ -194,7 +223,12 @@ fn bytes(slice: Slice<'_>) -> anyhow::Result<&[u8]> {
 }
 
 fn each<T: Copy, U>(x: &[T], out: &mut [U], function: impl Fn(T) -> U) -> anyhow::Result<()> {
-    ensure!(x.len() == out.len(), "{} elements to {}", x.len(), out.len());
+    ensure!(
+        x.len() == out.len(),
+        "{} elements to {}",
+        x.len(),
+        out.len()
+    );
     for (out, &value) in out.iter_mut().zip(x) {
         *out = function(value);
     }
@@ -203,15 +237,24 @@ fn each<T: Copy, U>(x: &[T], out: &mut [U], function: impl Fn(T) -> U) -> anyhow
 
 impl AddQ {
     fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) -> anyhow::Result<()> {
-        ensure!(a.len() == b.len() && a.len() == out.len(), "{} and {} elements to {}", a.len(), b.len(), out.len());
+        ensure!(
+            a.len() == b.len() && a.len() == out.len(),
+            "{} and {} elements to {}",
+            a.len(),
+            b.len(),
+            out.len()
+        );
         let sum = |a: u8, b: u8| {
-            (i32::from(a) - self.a_zero) as f32 * self.a_scale + (i32::from(b) - self.b_zero) as f32 * self.b_scale
+            (i32::from(a) - self.a_zero) as f32 * self.a_scale
+                + (i32::from(b) - self.b_zero) as f32 * self.b_scale
         };
         let (a_rows, a_rest) = a.as_chunks::<LANES>();
         let (b_rows, b_rest) = b.as_chunks::<LANES>();
         let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
         for ((a, b), out) in a_rows.iter().zip(b_rows).zip(out_rows) {
-            *out = self.requant.bytes(std::array::from_fn::<f32, LANES, _>(|i| sum(a[i], b[i])));
+            *out = self
+                .requant
+                .bytes(std::array::from_fn::<f32, LANES, _>(|i| sum(a[i], b[i])));
         }
         for ((&a, &b), out) in a_rest.iter().zip(b_rest).zip(out_rest) {
             *out = self.requant.byte(sum(a, b));
@@ -221,26 +264,54 @@ impl AddQ {
 }
 
 impl ScaleQ {
-    fn run(&self, a: &[u8], a_shape: &[usize], b: &[u8], b_shape: &[usize], out: &mut [u8]) -> anyhow::Result<()> {
-        ensure!(a.len() == out.len(), "{} elements to {}", a.len(), out.len());
+    fn run(
+        &self,
+        a: &[u8],
+        a_shape: &[usize],
+        b: &[u8],
+        b_shape: &[usize],
+        out: &mut [u8],
+    ) -> anyhow::Result<()> {
+        ensure!(
+            a.len() == out.len(),
+            "{} elements to {}",
+            a.len(),
+            out.len()
+        );
         let product = |a: u8, factor: f32| (i32::from(a) - self.a_zero) as f32 * factor;
-        let factors: Vec<f32> = b.iter().map(|&b| (i32::from(b) - self.b_zero) as f32 * self.scale).collect();
+        let factors: Vec<f32> = b
+            .iter()
+            .map(|&b| (i32::from(b) - self.b_zero) as f32 * self.scale)
+            .collect();
         if a_shape == b_shape {
             for ((&a, &factor), out) in a.iter().zip(&factors).zip(out) {
                 *out = self.requant.byte(product(a, factor));
             }
             return Ok(());
         }
-        let (Some(&batch), Some(&channels)) = (a_shape.first(), a_shape.last()) else { bail!("no axes to scale") };
-        ensure!(factors.len() == batch * channels, "factors {b_shape:?} for {a_shape:?}");
+        let (Some(&batch), Some(&channels)) = (a_shape.first(), a_shape.last()) else {
+            bail!("no axes to scale")
+        };
+        ensure!(
+            factors.len() == batch * channels,
+            "factors {b_shape:?} for {a_shape:?}"
+        );
         let image = (a.len() / batch.max(1)).max(1);
-        for ((a, out), factors) in a.chunks(image).zip(out.chunks_mut(image)).zip(factors.chunks(channels.max(1))) {
+        for ((a, out), factors) in a
+            .chunks(image)
+            .zip(out.chunks_mut(image))
+            .zip(factors.chunks(channels.max(1)))
+        {
             for (a, out) in a.chunks_exact(channels).zip(out.chunks_exact_mut(channels)) {
                 let (a_rows, a_rest) = a.as_chunks::<LANES>();
                 let (factor_rows, factor_rest) = factors.as_chunks::<LANES>();
                 let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
                 for ((a, factors), out) in a_rows.iter().zip(factor_rows).zip(out_rows) {
-                    *out = self.requant.bytes(std::array::from_fn::<f32, LANES, _>(|i| product(a[i], factors[i])));
+                    *out = self
+                        .requant
+                        .bytes(std::array::from_fn::<f32, LANES, _>(|i| {
+                            product(a[i], factors[i])
+                        }));
                 }
                 for ((&a, &factor), out) in a_rest.iter().zip(factor_rest).zip(out_rest) {
                     *out = self.requant.byte(product(a, factor));
@@ -261,10 +332,18 @@ fn repeat(
     out: &mut [u8],
     out_shape: &[usize],
 ) -> anyhow::Result<()> {
-    let ([n, h, w, c], [fy, fx]) = (shape, factors) else { bail!("repeat of shape {shape:?} by {factors:?}") };
-    ensure!(out_shape == [*n, h * fy, w * fx, *c], "{shape:?} by {factors:?} to {out_shape:?}");
+    let ([n, h, w, c], [fy, fx]) = (shape, factors) else {
+        bail!("repeat of shape {shape:?} by {factors:?}")
+    };
+    ensure!(
+        out_shape == [*n, h * fy, w * fx, *c],
+        "{shape:?} by {factors:?} to {out_shape:?}"
+    );
     let row_bytes = w * c;
-    for (row, out_rows) in x.chunks_exact(row_bytes.max(1)).zip(out.chunks_exact_mut((row_bytes * fx * fy).max(1))) {
+    for (row, out_rows) in x
+        .chunks_exact(row_bytes.max(1))
+        .zip(out.chunks_exact_mut((row_bytes * fx * fy).max(1)))
+    {
         let (first, others) = out_rows.split_at_mut(row_bytes * fx);
         for (pixel, out) in row.chunks_exact(*c).zip(first.chunks_exact_mut(c * fx)) {
             for out in out.chunks_exact_mut(*c) {
@@ -278,14 +357,23 @@ fn repeat(
     Ok(())
 }
 
-fn concat(tables: &[[u8; 256]], inputs: &[Slice], widths: &[usize], out: &mut [u8]) -> anyhow::Result<()> {
+fn concat(
+    tables: &[[u8; 256]],
+    inputs: &[Slice],
+    widths: &[usize],
+    out: &mut [u8],
+) -> anyhow::Result<()> {
     let total: usize = widths.iter().sum();
     ensure!(total > 0, "nothing to join");
     let rows = out.len() / total;
     let mut at = 0;
     for ((input, &width), table) in inputs.iter().zip(widths).zip(tables) {
         let x = bytes(*input)?;
-        ensure!(x.len() == rows * width, "{} elements of width {width} for {rows} rows", x.len());
+        ensure!(
+            x.len() == rows * width,
+            "{} elements of width {width} for {rows} rows",
+            x.len()
+        );
         for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(total)) {
             for (out, &value) in out[at..at + width].iter_mut().zip(row) {
                 *out = table[usize::from(value)];
@@ -303,7 +391,10 @@ fn transpose<T: Copy>(
     out: &mut [T],
     out_shape: &[usize],
 ) -> anyhow::Result<()> {
-    ensure!(x.len() == out.len() && perm.len() == shape.len(), "{shape:?} to {out_shape:?} by {perm:?}");
+    ensure!(
+        x.len() == out.len() && perm.len() == shape.len(),
+        "{shape:?} to {out_shape:?} by {perm:?}"
+    );
     let mut strides = vec![1; shape.len()];
     for axis in (0..shape.len().saturating_sub(1)).rev() {
         strides[axis] = strides[axis + 1] * shape[axis + 1];
@@ -336,7 +427,12 @@ fn slice<T: Copy>(
 ) -> anyhow::Result<()> {
     let inner: usize = shape[axis + 1..].iter().product();
     let (from, to) = (shape[axis] * inner, out_shape[axis] * inner);
-    ensure!(start + out_shape[axis] <= shape[axis], "{start} + {} of {}", out_shape[axis], shape[axis]);
+    ensure!(
+        start + out_shape[axis] <= shape[axis],
+        "{start} + {} of {}",
+        out_shape[axis],
+        shape[axis]
+    );
     if to == 0 {
         return Ok(());
     }
