@@ -71,7 +71,7 @@ pub fn build(project: &Project, names: &[String], progress: &Progress) -> Result
 pub fn open(function: &Function, progress: &Progress) -> Result<Artifact> {
     let component = std::fs::read(&function.source)
         .with_context(|| format!("`{}` is not built: run `ephemera build`", function.name))?;
-    let _lock = lock(function, progress)?;
+    // Without the lock: files appear whole, and who wants what is there need not wait for what is being made.
     let report = inspect(&component, function)?;
     finish(function, &component, report, progress)
 }
