@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -170,57 +170,52 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
 /// A `wasmtime serve` that ends with the test process.
 struct Wasmtime {
     address: String,
-    _child: Mutex<Child>,
 }
 
-static WASMTIME: LazyLock<Wasmtime> =
-    LazyLock::new(|| start_wasmtime().unwrap_or_else(|error| panic!("{error:#}")));
+static WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| {
+    let (send, address) = mpsc::channel();
+    // The kernel ends the child with the thread that started it, and a test's thread ends with the test.
+    std::thread::spawn(move || {
+        if let Err(error) = serve_with_wasmtime(&send) {
+            eprintln!("wasmtime serve: {error:#}");
+        }
+    });
+    let address = address.recv().expect("wasmtime serve listens");
+    Wasmtime { address }
+});
 
-fn start_wasmtime() -> Result<Wasmtime> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wasmtime"));
-    command
+/// Starts it, sends its address, and stays with it.
+fn serve_with_wasmtime(address: &mpsc::Sender<String>) -> Result<()> {
+    let mut child = ending_with_us(env!("CARGO_BIN_EXE_wasmtime"))
         .args(["serve", "--addr", "127.0.0.1:0"])
         .arg(&OCR.component)
         .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    end_with_us(&mut command);
-    let mut child = command.spawn().context("starting wasmtime serve")?;
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting it")?;
     let stderr = child.stderr.take().context("its standard error")?;
-    let mut lines = BufReader::new(stderr).lines();
-    let mut said = String::new();
-    for line in lines.by_ref() {
+    for line in BufReader::new(stderr).lines() {
         let line = line?;
-        if let Some((_, address)) = line.split_once("http://") {
-            let address = address.trim_end_matches('/').to_owned();
-            // Somebody has to read what it goes on to say.
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok(Wasmtime {
-                address,
-                _child: Mutex::new(child),
-            });
+        match line.split_once("http://") {
+            Some((_, listening)) => address.send(listening.trim_end_matches('/').to_owned())?,
+            None => eprintln!("wasmtime serve: {line}"),
         }
-        said += &line;
-        said += "\n";
     }
-    anyhow::bail!("wasmtime serve ended: {said}")
+    anyhow::bail!("ended, {}", child.wait()?)
 }
 
-/// Statics are never dropped, so the kernel is asked to end the child.
-fn end_with_us(command: &mut Command) {
-    // `setpriv` comes with util-linux, which every Debian has; without it the child outlives a test run by at most its own idle wait.
+/// Statics are never dropped, so the kernel is asked to end the child: `setpriv` comes with util-linux.
+fn ending_with_us(program: &str) -> Command {
     let available = Command::new("setpriv")
         .arg("--version")
         .stdout(Stdio::null())
         .status();
-    if available.is_ok_and(|status| status.success()) {
-        let mut wrapped = Command::new("setpriv");
-        wrapped
-            .args(["--pdeathsig", "KILL"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        wrapped.stdout(Stdio::null()).stderr(Stdio::piped());
-        *command = wrapped;
+    if !available.is_ok_and(|status| status.success()) {
+        return Command::new(program);
     }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
 }
 
 fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
