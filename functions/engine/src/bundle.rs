@@ -28,9 +28,11 @@ pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
                 manifest = Some(Manifest::parse(&text)?);
             }
             (Some("model.onnx"), Some(manifest)) => {
-                let mut onnx = Vec::with_capacity(usize::try_from(entry.size()).unwrap_or(0));
+                let bytes = usize::try_from(entry.size()).unwrap_or(0);
+                let weights = Vec::with_capacity(bytes);
+                let mut onnx = Vec::with_capacity(bytes);
                 entry.read_to_end(&mut onnx).map_err(bundle_error)?;
-                let graph = Graph::load(&manifest, &onnx)?;
+                let graph = Graph::load_into(&manifest, onnx, weights)?;
                 models.push((manifest, graph));
             }
             (_, manifest) => {

@@ -32,13 +32,34 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Manifest`] or [`Error::Load`] when the file is not what the manifest says, or tract cannot run it either.
-    pub fn load(manifest: &Manifest, onnx: &[u8]) -> Result<Self, Error> {
-        let int8 = import::typed_model(manifest, onnx)
-            .and_then(|model| lower::program(&model, manifest, onnx.len()).map_err(Error::Load));
-        let form = match int8 {
-            Ok(program) => Form::Int8(program),
+    pub fn load(manifest: &Manifest, onnx: Vec<u8>) -> Result<Self, Error> {
+        let weights = Vec::with_capacity(onnx.len());
+        Self::load_into(manifest, onnx, weights)
+    }
+
+    /// The same, with the weights packed into the room of `weights`, which is empty.
+    ///
+    /// Lean in memory, because what loading touches becomes part of a snapshot: the bytes go before tract makes tensors of
+    /// them, the protobuf goes before the weights are packed, and room that was made before all of that lies below it.
+    pub(crate) fn load_into(
+        manifest: &Manifest,
+        onnx: Vec<u8>,
+        weights: Vec<i8>,
+    ) -> Result<Self, Error> {
+        let proto = import::decode(&onnx)?;
+        drop(onnx);
+        let lowered = import::typed_model(manifest, &proto).and_then(|model| {
+            lower::check(&model, manifest).map_err(Error::Load)?;
+            Ok(model)
+        });
+        let form = match lowered {
+            Ok(model) => {
+                drop(proto);
+                let program = lower::program(&model, manifest, weights);
+                Form::Int8(program.map_err(Error::Load)?)
+            }
             Err(Error::Load(reason)) => {
-                let model = import::plain_typed_model(manifest, onnx)?;
+                let model = import::plain_typed_model(manifest, &proto)?;
                 let runnable = model
                     .into_optimized()
                     .and_then(|model| model.into_runnable())

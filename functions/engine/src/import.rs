@@ -5,18 +5,27 @@
 //! recognises. `LayerNormalization`, `GlobalAveragePool` and `Resize` are kept whole for the same reason: tract takes the
 //! first two apart, and only one form of the third is ours.
 
-use tract_onnx::pb::NodeProto;
+use prost::Message;
+use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::{Error, InputSpec, Manifest};
 
-/// Parses `onnx` and types it for the shapes that `manifest` gives, symbols included.
+/// Decodes the file. The protobuf holds copies of all weights, so the bytes can go.
+///
+/// # Errors
+/// [`Error::Load`] when it is no ONNX model.
+pub(crate) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
+    ModelProto::decode(onnx).map_err(|error| Error::Load(error.into()))
+}
+
+/// Types `onnx` for the shapes that `manifest` gives, symbols included.
 ///
 /// # Errors
 /// [`Error::Manifest`] for shapes that are not understood, [`Error::Load`] for anything in the file.
-pub(crate) fn typed_model(manifest: &Manifest, onnx: &[u8]) -> Result<TypedModel, Error> {
+pub(crate) fn typed_model(manifest: &Manifest, onnx: &ModelProto) -> Result<TypedModel, Error> {
     let mut framework = tract_onnx::onnx();
     framework.ignore_value_info = true;
     framework
@@ -40,7 +49,10 @@ pub(crate) fn typed_model(manifest: &Manifest, onnx: &[u8]) -> Result<TypedModel
 ///
 /// # Errors
 /// As [`typed_model`].
-pub(crate) fn plain_typed_model(manifest: &Manifest, onnx: &[u8]) -> Result<TypedModel, Error> {
+pub(crate) fn plain_typed_model(
+    manifest: &Manifest,
+    onnx: &ModelProto,
+) -> Result<TypedModel, Error> {
     let mut framework = tract_onnx::onnx();
     framework.ignore_value_info = true;
     typed_with(framework, manifest, onnx)
@@ -49,9 +61,9 @@ pub(crate) fn plain_typed_model(manifest: &Manifest, onnx: &[u8]) -> Result<Type
 fn typed_with(
     framework: tract_onnx::Onnx,
     manifest: &Manifest,
-    mut onnx: &[u8],
+    onnx: &ModelProto,
 ) -> Result<TypedModel, Error> {
-    let mut model = framework.model_for_read(&mut onnx).map_err(Error::Load)?;
+    let mut model = framework.model_for_proto_model(onnx).map_err(Error::Load)?;
     let names: Vec<&str> = manifest
         .inputs
         .iter()

@@ -5,21 +5,19 @@
 //!
 //! It takes no allocator of our own: all free memory is allocated, zeroed, until the allocator would have to grow.
 
-/// Zeroes every hole of the heap of 8 bytes or more.
+/// Zeroes every hole of the heap of 8 bytes or more. Memory grows by a few times the largest block, so that one is small.
 pub fn scrub() {
-    fill::<{ 1 << 20 }>(|| {
-        fill::<{ 1 << 17 }>(|| {
-            fill::<{ 1 << 14 }>(|| {
-                fill::<{ 1 << 11 }>(|| {
-                    fill::<{ 1 << 8 }>(|| fill::<{ 1 << 6 }>(|| fill::<{ 1 << 3 }>(|| ())))
-                });
+    fill::<{ 1 << 16 }>(|| {
+        fill::<{ 1 << 13 }>(|| {
+            fill::<{ 1 << 10 }>(|| {
+                fill::<{ 1 << 8 }>(|| fill::<{ 1 << 6 }>(|| fill::<{ 1 << 3 }>(|| ())))
             });
         });
     });
 }
 
 /// Most blocks of one size.
-const MAX_BLOCKS: usize = 1 << 14;
+const MAX_BLOCKS: usize = 1 << 13;
 
 /// Takes zeroed blocks of `SIZE` bytes until the memory had to grow for one, and holds them while `next` fills what is
 /// smaller.

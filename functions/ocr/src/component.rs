@@ -69,6 +69,9 @@ impl std::io::Read for ModelStream {
 
 /// Loads the models. A failure ends the build of the artefact, with its message on standard error.
 fn load() {
+    // The adapter between WASI's previews takes a page for its state when it is first asked for something, here a random
+    // number: better below the models than behind all that loading needs.
+    std::hint::black_box(std::hash::RandomState::new());
     let stream = ModelStream(wasi::cli::stdin::get_stdin());
     let ocr = bundle::load(stream)
         .map_err(Error::from)

@@ -26,42 +26,30 @@ use crate::import::{Affine, Concat, Dequantize, GlobalMean, LayerNorm, Quantize,
 use crate::program::{Element, Extent, Op, Program, Step, Symbols, Value, ValueId};
 use expr::{Bytes, Expr, Pending, Place, Table, Weights};
 
-/// Lowers `model`, whose inputs and outputs are `manifest`'s.
+/// Whether every node of `model` has a form in a program; packs nothing.
 ///
 /// # Errors
-/// The first node that has no integer form here, with the reason.
+/// The first node that has none, with the reason.
+pub(crate) fn check(model: &TypedModel, manifest: &Manifest) -> TractResult<()> {
+    Lowering::new(model, manifest)?.run(true)?;
+    Ok(())
+}
+
+/// Lowers `model`, whose inputs and outputs are `manifest`'s, and packs its weights into `weights`, which is empty.
+///
+/// # Errors
+/// As [`check`].
 pub(crate) fn program(
     model: &TypedModel,
     manifest: &Manifest,
-    expected_bytes: usize,
+    weights: Vec<i8>,
 ) -> TractResult<Program> {
-    let mut program = Program::default();
-    // Before anything else is allocated, so that it lies low in the memory image and nothing is left below it.
-    program.weights.reserve_exact(expected_bytes);
-    let mut lowering = Lowering {
-        model,
-        manifest,
-        symbols: symbols(model, manifest)?,
-        program,
-        exprs: HashMap::default(),
-    };
-    for &node in &model.eval_order()? {
-        let node = model.node(node);
-        let outputs = lowering
-            .node(node)
-            .with_context(|| format!("{} {}", node.op.name(), node.name))?;
-        for (slot, expr) in outputs.into_iter().enumerate() {
-            lowering.exprs.insert(OutletId::new(node.id, slot), expr);
-        }
-    }
-    for &outlet in model.output_outlets()? {
-        let place = lowering.real(outlet)?;
-        let place = lowering.with_layout(place, outlet, false)?;
-        lowering.program.outputs.push(place.value);
-    }
-    lowering.program.weights.shrink_to_fit();
-    fuse_tables(&mut lowering.program);
-    Ok(lowering.program)
+    let mut lowering = Lowering::new(model, manifest)?;
+    lowering.program.weights = weights;
+    let mut program = lowering.run(false)?;
+    program.weights.shrink_to_fit();
+    fuse_tables(&mut program);
+    Ok(program)
 }
 
 struct Lowering<'m> {
@@ -73,7 +61,39 @@ struct Lowering<'m> {
     exprs: HashMap<OutletId, Expr>,
 }
 
-impl Lowering<'_> {
+impl<'m> Lowering<'m> {
+    fn new(model: &'m TypedModel, manifest: &'m Manifest) -> TractResult<Self> {
+        Ok(Self {
+            model,
+            manifest,
+            symbols: symbols(model, manifest)?,
+            program: Program::default(),
+            exprs: HashMap::default(),
+        })
+    }
+
+    /// Walks the graph. `dry`: forgets the weights of each node at once.
+    fn run(mut self, dry: bool) -> TractResult<Program> {
+        for &node in &self.model.eval_order()? {
+            let node = self.model.node(node);
+            let outputs = self
+                .node(node)
+                .with_context(|| format!("{} {}", node.op.name(), node.name))?;
+            for (slot, expr) in outputs.into_iter().enumerate() {
+                self.exprs.insert(OutletId::new(node.id, slot), expr);
+            }
+            if dry {
+                self.program.weights.clear();
+            }
+        }
+        for &outlet in self.model.output_outlets()? {
+            let place = self.real(outlet)?;
+            let place = self.with_layout(place, outlet, false)?;
+            self.program.outputs.push(place.value);
+        }
+        Ok(self.program)
+    }
+
     fn node(&mut self, node: &TypedNode) -> TractResult<TVec<Expr>> {
         if let Some(constants) = self.folded(node)? {
             return Ok(constants);
