@@ -6,6 +6,9 @@ use std::io::Read;
 
 use crate::{Error, Graph, Manifest};
 
+/// Largest ONNX file; no function's memory would hold what a larger one becomes.
+const MAX_FILE_BYTES: usize = 1 << 28;
+
 /// Loads every model in `stream`, in order.
 ///
 /// # Errors
@@ -29,6 +32,11 @@ pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
             }
             (Some("model.onnx"), Some(manifest)) => {
                 let bytes = usize::try_from(entry.size()).unwrap_or(0);
+                if bytes > MAX_FILE_BYTES {
+                    return Err(Error::Bundle(format!(
+                        "{path:?} has {bytes} bytes, limit is {MAX_FILE_BYTES}"
+                    )));
+                }
                 let weights = Vec::with_capacity(bytes);
                 let mut onnx = Vec::with_capacity(bytes);
                 entry.read_to_end(&mut onnx).map_err(bundle_error)?;

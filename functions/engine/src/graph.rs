@@ -168,6 +168,7 @@ fn is_image(input: &InputSpec) -> bool {
 
 /// The shape of a given tensor as the graph sees it.
 fn graph_shape(input: &InputSpec, tensor: &Tensor) -> Result<Vec<usize>, Error> {
+    tensor.check()?;
     let shape = match (&tensor.data, is_image(input), tensor.shape.as_slice()) {
         (Data::U8(_), true, &[n, h, w, c]) => vec![n, c, h, w],
         (Data::F32(_), false, shape) => shape.to_vec(),

@@ -256,6 +256,12 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 fn quantize_linear(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
     check_attributes(node)?;
+    // 2 is `TensorProto.UINT8`, and 0 leaves it to the zero point.
+    let output: i64 = node.get_attr_opt("output_dtype")?.unwrap_or(0);
+    ensure!(
+        node.input.len() == 3 || [0, 2].contains(&output),
+        "QuantizeLinear to type {output} without a zero point"
+    );
     Ok((
         expand(QuantizeLinear {
             zero_point: node.input.len() == 3,
@@ -287,6 +293,11 @@ fn layer_normalization(_: &tract_onnx::model::ParsingContext, node: &NodeProto) 
         "LayerNormalization with {} outputs",
         node.output.len()
     );
+    ensure!(
+        (2..=3).contains(&node.input.len()),
+        "LayerNormalization with {} inputs",
+        node.input.len()
+    );
     let epsilon = node.get_attr_opt("epsilon")?.unwrap_or(1e-5);
     Ok((
         expand(LayerNormalization {
@@ -311,6 +322,11 @@ fn resize(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
         mode == "nearest" && coordinates == "asymmetric" && rounding == "floor",
         "Resize by {mode}, {coordinates}, {rounding}: only nearest, asymmetric, floor is supported"
     );
+    let given = |index: usize| node.input.get(index).is_some_and(|name| !name.is_empty());
+    ensure!(
+        given(2) && !given(3) && node.get_attr_opt_vec::<i64>("axes")?.is_none(),
+        "Resize by anything but scales of all axes is not supported"
+    );
     // Absent inputs have no name and no place among a node's inputs.
     let scales = 1 + usize::from(node.input.get(1).is_some_and(|name| !name.is_empty()));
     Ok((
@@ -323,6 +339,7 @@ fn resize(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
 }
 
 fn concat(_: &tract_onnx::model::ParsingContext, node: &NodeProto) -> Built {
+    ensure!(!node.input.is_empty(), "Concat of nothing");
     let axis: i64 = node.get_attr("axis")?;
     // A concatenation of shapes, or from the back, is for tract.
     let axis = usize::try_from(axis).ok().filter(|&axis| axis > 0);
@@ -386,6 +403,7 @@ impl Expansion for QuantizeLinear {
                 scales.len()
             );
         };
+        ensure!(datum_type != i32::datum_type(), "QuantizeLinear to 32 bits");
         let params = Affine {
             scale: *scale,
             zero_point: *zero_point,

@@ -97,6 +97,17 @@ impl Manifest {
                     input.std.len()
                 )));
             }
+            let channels = (!input.mean.is_empty()).then_some(Dim::Fixed(input.mean.len()));
+            if channels.is_some()
+                && (input.shape.len() != 4 || input.shape.get(1) != channels.as_ref())
+            {
+                return Err(Error::Manifest(format!(
+                    "input {}: expected [N, {}, H, W], got {:?}",
+                    input.name,
+                    input.mean.len(),
+                    input.shape
+                )));
+            }
             if let Some(std) = input
                 .std
                 .iter()

@@ -45,6 +45,14 @@ impl Tensor {
         })
     }
 
+    /// Whether there are as many elements as the shape says.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.data {
+            Data::U8(bytes) => check_len(&self.shape, bytes.len()),
+            Data::F32(values) => check_len(&self.shape, values.len()),
+        }
+    }
+
     /// The elements of an f32 tensor; `None` for any other type.
     pub fn as_f32(&self) -> Option<&[f32]> {
         match &self.data {

@@ -104,13 +104,19 @@ impl Weights {
             .zip(integers)
             .enumerate()
         {
-            *real = self.scales[of(index)] * (value - self.zero_points[of(index)]) as f32;
+            let zero_point = f64::from(self.zero_points[of(index)]);
+            *real = self.scales[of(index)] * (f64::from(value) - zero_point) as f32;
         }
         Ok(reals)
     }
 
     /// The values as weights of symmetric quantisation.
     pub(super) fn symmetric(&self) -> TractResult<&[i8]> {
+        ensure!(
+            self.values.len() > 0,
+            "weights of shape {:?}",
+            self.values.shape()
+        );
         ensure!(
             self.zero_points.iter().all(|&zero| zero == 0),
             "weights with a zero point"

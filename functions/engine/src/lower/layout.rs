@@ -9,6 +9,9 @@ use crate::program::{Binary, BinaryOp, Element, Epilogue, Extent, Op, Unary, Val
 impl Lowering<'_> {
     /// An f32 value that holds the outlet's tensor, made if there is none yet.
     pub(super) fn real(&mut self, outlet: OutletId) -> TractResult<Place> {
+        if let Some(place) = self.reals.get(&outlet) {
+            return Ok(*place);
+        }
         let place = match self.exprs[&outlet].clone() {
             Expr::Real(place) => place,
             Expr::Table(Table {
@@ -28,7 +31,7 @@ impl Lowering<'_> {
             Expr::Input(_) => bail!("the image is used before it is quantised"),
             Expr::Bytes(_) => bail!("integers are used as reals"),
         };
-        self.exprs.insert(outlet, Expr::Real(place));
+        self.reals.insert(outlet, place);
         Ok(place)
     }
 

@@ -59,6 +59,8 @@ struct Lowering<'m> {
     symbols: Symbols,
     program: Program,
     exprs: HashMap<OutletId, Expr>,
+    /// The f32 values that were made of them.
+    reals: HashMap<OutletId, Place>,
 }
 
 impl<'m> Lowering<'m> {
@@ -69,6 +71,7 @@ impl<'m> Lowering<'m> {
             symbols: symbols(model, manifest)?,
             program: Program::default(),
             exprs: HashMap::default(),
+            reals: HashMap::default(),
         })
     }
 

@@ -13,7 +13,7 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, LeakyRelu, Softmax};
 use super::Lowering;
 use super::expr::{Bytes, Expr, Kind, Pending, Table, Weights};
 use crate::import::{Affine, Concat, LayerNorm, Repeat};
-use crate::kernels::Packed;
+use crate::kernels::{PANEL, Packed, STEP};
 use crate::program::{
     self, AddQ, BinaryOp, Depthwise, Element, Epilogue, Extent, Op, Padding, Pool, PoolKind,
     Requant, ScaleQ, Unary, ValueId, Window,
@@ -27,7 +27,7 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
         Kind::Conv { input, conv, bias } => {
             let mut conv = conv.clone();
             for ((sum, scale), bias) in conv.bias.iter_mut().zip(&mut conv.scale).zip(bias) {
-                *sum = sum.wrapping_add(whole(f64::from(*bias) / f64::from(*scale)));
+                *sum = sum.wrapping_add(units(*bias, *scale)?);
                 *scale /= affine.scale;
             }
             conv.epilogue = Epilogue::Byte(requant);
@@ -36,7 +36,7 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
         Kind::Depthwise { input, conv, bias } => {
             let mut conv = conv.clone();
             for ((sum, scale), bias) in conv.bias.iter_mut().zip(&mut conv.scale).zip(bias) {
-                *sum = sum.wrapping_add(whole(f64::from(*bias) / f64::from(*scale)));
+                *sum = sum.wrapping_add(units(*bias, *scale)?);
                 *scale /= affine.scale;
             }
             conv.requant = requant;
@@ -91,9 +91,15 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
     })
 }
 
-/// The nearest i32, ties to even.
-fn whole(value: f64) -> i32 {
-    libm::rint(value) as i32
+/// `bias` in units of `scale`, to the nearest.
+fn units(bias: f32, scale: f32) -> TractResult<i32> {
+    let units = f64::from(bias) / f64::from(scale);
+    // Also false for what is not a number.
+    ensure!(
+        units.abs() <= MAX_BIAS,
+        "a bias of {units} units, limit is {MAX_BIAS}"
+    );
+    Ok(libm::rint(units) as i32)
 }
 
 impl Lowering<'_> {
@@ -156,6 +162,7 @@ impl Lowering<'_> {
         let bias = self.bias(node.inputs[2], out_channels)?;
         let zero_point = u8::try_from(input.affine.zero_point)?;
         let weight = |tap, k, channel: usize| values[(channel * group_channels + k) * taps + tap];
+        self.check_sums(taps, group_channels, out_channels)?;
         let kind = if op.group == 1 {
             let packed = Packed::new(
                 taps,
@@ -217,8 +224,7 @@ impl Lowering<'_> {
             "a transposed convolution whose windows overlap"
         );
         ensure!(
-            op.adjustments.iter().all(|&more| more == 0)
-                && matches!(&window.padding, Padding::Before(before) if before.iter().all(|&before| before == 0)),
+            op.adjustments.iter().all(|&more| more == 0) && unpadded(&op.pool_spec.padding),
             "a transposed convolution with padding"
         );
         let input = self.bytes(node.inputs[0], true)?;
@@ -233,6 +239,7 @@ impl Lowering<'_> {
             "a kernel of {:?}",
             weights.values.shape()
         );
+        self.check_sums(1, in_channels, taps * out_channels)?;
         // Each tap makes its own output pixel: as many times the channels, tap by tap.
         let weight = |_, k, lane: usize| {
             values[((lane % out_channels) * in_channels + k) * taps + lane / out_channels]
@@ -263,6 +270,23 @@ impl Lowering<'_> {
             },
             true,
         ))))
+    }
+
+    /// Whether sums of `taps * k` products fit, and `n` channels of their weights.
+    fn check_sums(&self, taps: usize, k: usize, n: usize) -> TractResult<()> {
+        let products = taps.saturating_mul(k);
+        ensure!(
+            (1..=MAX_PRODUCTS).contains(&products),
+            "sums of {products} products"
+        );
+        // Panels and steps are padded.
+        let bytes = taps.saturating_mul(k + STEP).saturating_mul(n + PANEL);
+        let bytes = bytes.saturating_add(self.program.weights.len());
+        ensure!(
+            bytes <= MAX_WEIGHT_BYTES,
+            "over {MAX_WEIGHT_BYTES} bytes of weights"
+        );
+        Ok(())
     }
 
     fn weights(&self, outlet: OutletId) -> TractResult<Weights> {
@@ -381,7 +405,15 @@ impl Lowering<'_> {
         let [a, b] = node.inputs[..] else {
             bail!("{} operands", node.inputs.len())
         };
-        let scalars = [self.scalar(a)?, self.scalar(b)?];
+        let mut scalars = [self.scalar(a)?, self.scalar(b)?];
+        let out = self.shape(node.id.into())?;
+        // A constant that is one number everywhere may still be larger than the other operand.
+        if self.shape(b)? != out {
+            scalars[0] = None;
+        }
+        if self.shape(a)? != out {
+            scalars[1] = None;
+        }
         match (self.exprs[&a].clone(), self.exprs[&b].clone(), scalars) {
             (Expr::Table(table), _, [_, Some(scalar)]) => {
                 return Ok(Expr::Table(table.map(|value| op.apply(value, scalar))));
@@ -480,8 +512,17 @@ impl Lowering<'_> {
                 outer.iter().all(|&extent| extent == 1),
                 "a stack of {outer:?} constant matrices"
             );
+            let width = self
+                .shape(node.inputs[0])?
+                .last()
+                .and_then(Extent::as_fixed);
+            ensure!(
+                width == Some(k),
+                "a product of rows of {width:?} with {k} rows"
+            );
             let input = self.bytes(node.inputs[0], false)?;
             let values = weights.symmetric()?;
+            self.check_sums(1, k, n)?;
             let packed = Packed::new(
                 1,
                 k,
@@ -502,6 +543,12 @@ impl Lowering<'_> {
         ensure!(
             b.len() == c.len() && b.starts_with(outer),
             "product {expression}"
+        );
+        let shapes = [self.shape(node.inputs[0])?, self.shape(node.inputs[1])?];
+        ensure!(
+            shapes[0][..outer.len()] == shapes[1][..outer.len()]
+                && shapes[0].last() == shapes[1].get(outer.len()),
+            "a product with broadcasting"
         );
         let mut operands = [0; 2];
         for (operand, &input) in operands.iter_mut().zip(&node.inputs) {
@@ -544,6 +591,15 @@ impl Lowering<'_> {
                 beta.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()
             }
         };
+        let width = self
+            .shape(node.id.into())?
+            .last()
+            .and_then(Extent::as_fixed);
+        ensure!(
+            width == Some(gamma.len()),
+            "{} gammas for rows of {width:?}",
+            gamma.len()
+        );
         ensure!(
             gamma.len() == beta.len(),
             "{} gammas but {} betas",
@@ -659,10 +715,22 @@ fn window(spec: &PoolSpec) -> TractResult<Window> {
     );
     let rank = spec.kernel_shape.len();
     ensure!((1..=3).contains(&rank), "a window of {rank} axes");
+    let taps = spec
+        .kernel_shape
+        .iter()
+        .try_fold(1usize, |taps, &extent| taps.checked_mul(extent));
     ensure!(
-        spec.kernel_shape.iter().product::<usize>() <= MAX_TAPS,
+        taps.is_some_and(|taps| (1..=MAX_TAPS).contains(&taps)),
         "a window of {:?}",
         spec.kernel_shape
+    );
+    let steps = spec.strides().into_owned();
+    let steps = steps.iter().copied().chain(spec.dilations().into_owned());
+    ensure!(
+        steps.into_iter().all(|step| (1..=MAX_TAPS).contains(&step)),
+        "a window with strides {:?} and dilations {:?}",
+        spec.strides(),
+        spec.dilations()
     );
     let padding = match &spec.padding {
         PaddingSpec::Explicit(before, _) | PaddingSpec::ExplicitOnnxPool(before, _, false) => {
@@ -683,8 +751,26 @@ fn window(spec: &PoolSpec) -> TractResult<Window> {
     })
 }
 
-/// No layer has a larger window; a file that claims one is not worth the memory.
+fn unpadded(padding: &PaddingSpec) -> bool {
+    let none = |extents: &[usize]| extents.iter().all(|&extent| extent == 0);
+    match padding {
+        PaddingSpec::Valid => true,
+        PaddingSpec::Explicit(before, after) => none(before) && none(after),
+        _ => false,
+    }
+}
+
+/// No layer has a larger window or step; a file that claims one is not worth the memory.
 const MAX_TAPS: usize = 4096;
+
+/// Most products in one sum: 255 * 128 * 2^15 is half of what an i32 holds, and a bias may take the other half.
+const MAX_PRODUCTS: usize = 1 << 15;
+
+/// Largest bias, in units of input scale times weight scale.
+const MAX_BIAS: f64 = (1u32 << 30) as f64;
+
+/// Most bytes of packed weights: a file may name one kernel many times.
+const MAX_WEIGHT_BYTES: usize = 1 << 28;
 
 fn unary(op: &ElementWiseOp) -> TractResult<Unary> {
     if let Some(op) = op.0.downcast_ref::<LeakyRelu>() {

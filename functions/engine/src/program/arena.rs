@@ -1,6 +1,6 @@
 //! Where each value lies while a program runs: one region for u8, one for f32, places reused as values die.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use super::{Given, Program, ValueId};
 
@@ -28,8 +28,8 @@ struct Place {
     tail: usize,
 }
 
-/// Most elements of one program run, so that a hostile shape is an error and not an allocation: 1 Gi.
-const MAX_ELEMENTS: usize = 1 << 30;
+/// Most elements of either type in one run, so that a hostile shape is an error and not an allocation.
+const MAX_ELEMENTS: usize = 1 << 28;
 
 impl Plan {
     /// Walks the steps once, giving each output the lowest free stretch that holds it.
@@ -107,13 +107,15 @@ impl Planner<'_> {
             return Ok(());
         }
         let shape = &self.shapes[value];
-        let len = shape
-            .iter()
-            .try_fold(1usize, |product, &extent| product.checked_mul(extent));
-        let len = len.filter(|&len| len <= MAX_ELEMENTS);
-        let Some(len) = len else {
-            anyhow::bail!("shape {shape:?} has over {MAX_ELEMENTS} elements")
-        };
+        // An empty axis does not excuse the others: loops run over them too.
+        let bound = shape.iter().try_fold(1usize, |product, &extent| {
+            product.checked_mul(extent.max(1))
+        });
+        ensure!(
+            bound.is_some_and(|bound| bound <= MAX_ELEMENTS),
+            "shape {shape:?} has over {MAX_ELEMENTS} elements"
+        );
+        let len = shape.iter().product();
         let element = self.program.values[value].element;
         let tail = match element {
             Element::U8 => shape.last().copied().unwrap_or(1) + READ_AHEAD,
@@ -173,11 +175,11 @@ pub(super) enum SliceMut<'a> {
 }
 
 impl Arena {
-    pub(super) fn new(plan: &Plan) -> Self {
-        Self {
-            u8: vec![0; plan.u8_len],
-            f32: vec![0.0; plan.f32_len],
-        }
+    pub(super) fn new(plan: &Plan) -> anyhow::Result<Self> {
+        Ok(Self {
+            u8: zeroed(plan.u8_len)?,
+            f32: zeroed(plan.f32_len)?,
+        })
     }
 
     /// Copies a model input in.
@@ -249,6 +251,15 @@ impl Arena {
         };
         View { inputs, output }
     }
+}
+
+fn zeroed<T: Clone + Default>(len: usize) -> anyhow::Result<Vec<T>> {
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(len)
+        .with_context(|| format!("no memory for {len} elements"))?;
+    values.resize(len, T::default());
+    Ok(values)
 }
 
 fn carve<T>(region: &mut [T], out: std::ops::Range<usize>) -> (&[T], &mut [T], &[T]) {

@@ -5,7 +5,7 @@ use tract_onnx::prelude::*;
 
 use super::arena::SliceMut;
 use super::requant::Requant;
-use crate::kernels::{self, Form, PANEL, Packed, ROWS};
+use crate::kernels::{self, Form, PANEL, Packed, ROWS, STEP};
 
 /// A sliding window, one entry for each spatial axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,12 @@ impl Conv {
             Some(_) => shape,
         };
         let geometry = Geometry::new(&self.window, shape, pixels_shape)?;
+        ensure!(
+            geometry.channels.div_ceil(STEP) == self.packed.steps,
+            "{} channels for weights of {} steps",
+            geometry.channels,
+            self.packed.steps
+        );
         let targets = Targets::new(self, pixels_shape, out_shape)?;
         let form = Form::best(self.packed.narrow);
         let mut offsets = vec![0; geometry.taps.len() * BLOCK];
@@ -342,6 +348,8 @@ impl Geometry {
         if window.taps() == 1
             && window.stride.iter().all(|&stride| stride == 1)
             && window.padding.is_none()
+            && out_shape.split_last().map(|(_, outer)| outer)
+                == shape.split_last().map(|(_, outer)| outer)
         {
             let pixels = shape[..shape.len() - 1].iter().product();
             ensure!(

@@ -21,7 +21,7 @@ impl Symbols {
     /// is sampled, so equal extents are equal.
     ///
     /// # Errors
-    /// When the samples do not lie on one plane, as for `(1 + w) / 2`.
+    /// When the samples do not lie on one plane, as for `(1 + w) / 2` or `w / 8`.
     pub(crate) fn extent(&self, dim: &TDim) -> TractResult<Extent> {
         let ones = vec![1; self.0.len()];
         let at_ones = self.sample(dim, &ones)?;
@@ -35,7 +35,8 @@ impl Symbols {
             base: at_ones - factors.iter().sum::<i64>(),
             factors,
         };
-        for seed in 3..8 {
+        // Far apart too: a division is flat, and so seems linear, as far as its divisor.
+        for seed in (3..8).chain([1_009, 65_537, 1_000_003]) {
             let point: Vec<i64> = (0..ones.len() as i64)
                 .map(|index| seed + 4 * index * (seed % 3))
                 .collect();
@@ -111,6 +112,8 @@ mod tests {
             symbols.extent(&4.to_dim()).expect("a number").as_fixed(),
             Some(4)
         );
-        assert!(symbols.extent(&((w + 1) / 2)).is_err());
+        for rounded in [(w.clone() + 1) / 2, w.clone() / 8, (w + 15) / 16] {
+            assert!(symbols.extent(&rounded).is_err(), "{rounded}");
+        }
     }
 }

@@ -29,8 +29,10 @@ impl BinaryOp {
             Self::Sub => a - b,
             Self::Mul => a * b,
             Self::Div => a / b,
-            Self::Min => a.min(b),
-            Self::Max => a.max(b),
+            // Not `f32::min` and `max`, which leave the sign of zero open.
+            Self::Min if b < a || a.is_nan() => b,
+            Self::Max if b > a || a.is_nan() => b,
+            Self::Min | Self::Max => a,
             Self::Pow => libm::powf(a, b),
         }
     }
@@ -107,10 +109,10 @@ pub(super) fn matmul(
         out.len() == a_outer.iter().product::<usize>() * m * n,
         "product of {a_shape:?} and {b_shape:?}"
     );
-    if out.is_empty() {
+    out.fill(0.0);
+    if out.is_empty() || *k == 0 {
         return Ok(());
     }
-    out.fill(0.0);
     for ((a, b), out) in a
         .chunks_exact(m * k)
         .zip(b.chunks_exact(k * n))

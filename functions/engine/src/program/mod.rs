@@ -71,7 +71,7 @@ impl Program {
     ) -> anyhow::Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let shapes = self.shapes(symbols)?;
         let plan = Plan::new(self, &shapes)?;
-        let mut arena = Arena::new(&plan);
+        let mut arena = Arena::new(&plan)?;
         for (&value, given) in self.inputs.iter().zip(given) {
             arena
                 .load(&plan, value, *given)
@@ -81,7 +81,13 @@ impl Program {
             step.run(self, &shapes, &plan, &mut arena)
                 .with_context(|| format!("step {}", step.name))?;
         }
-        let read = |&value: &ValueId| (shapes[value].clone(), arena.f32(&plan, value).to_vec());
+        let read = |&value: &ValueId| {
+            let values = match &self.values[value].constant {
+                Some(constant) => constant.clone(),
+                None => arena.f32(&plan, value).to_vec(),
+            };
+            (shapes[value].clone(), values)
+        };
         Ok(self.outputs.iter().map(read).collect())
     }
 

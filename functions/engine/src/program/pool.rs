@@ -46,7 +46,7 @@ impl Pool {
         };
         let geometry = Geometry::new(window, shape, out_shape)?;
         let channels = geometry.channels;
-        let mut sums = vec![0u32; channels];
+        let mut sums = vec![0u64; channels];
         for (pixel, out) in out.chunks_exact_mut(channels.max(1)).enumerate() {
             let taps = geometry.taps_inside(pixel);
             match &self.kind {
@@ -68,13 +68,13 @@ impl Pool {
                     for start in taps {
                         count += 1;
                         for (sum, &value) in sums.iter_mut().zip(&x[start..start + channels]) {
-                            *sum += u32::from(value);
+                            *sum += u64::from(value);
                         }
                     }
                     let zero = f64::from(*zero_point) * f64::from(count);
                     let scale = f64::from(*scale) / f64::from(count.max(1));
                     for (out, &sum) in out.iter_mut().zip(&sums) {
-                        *out = requant.byte(((f64::from(sum) - zero) * scale) as f32);
+                        *out = requant.byte(((sum as f64 - zero) * scale) as f32);
                     }
                 }
             }

@@ -142,6 +142,11 @@ impl Step {
                 repeat(factors, bytes(*x)?, shape_of(0), out, out_shape)
             }
             (Op::Concat(tables), inputs, SliceMut::U8(out)) => {
+                let outer = |shape: &[usize]| shape.split_last().map(|(_, outer)| outer.to_vec());
+                ensure!(
+                    (0..inputs.len()).all(|i| outer(shape_of(i)) == outer(out_shape)),
+                    "parts of other extents than {out_shape:?}"
+                );
                 let widths: Vec<usize> = (0..inputs.len())
                     .map(|i| shape_of(i).last().copied().unwrap_or(1))
                     .collect();
@@ -368,6 +373,9 @@ fn concat(
     let rows = out.len() / total;
     let mut at = 0;
     for ((input, &width), table) in inputs.iter().zip(widths).zip(tables) {
+        if width == 0 {
+            continue;
+        }
         let x = bytes(*input)?;
         ensure!(
             x.len() == rows * width,
