@@ -51,6 +51,13 @@ fn the_component_imports_what_spin_3_links() {
     );
 }
 
+/// Spin and `wasmtime serve` have Wasmtime's default settings, and copy an image that is too sparse at every start.
+#[test]
+fn the_image_is_mapped_by_every_engine() {
+    let report = &runners::OCR.report;
+    assert!(report.maps_everywhere(), "{:?}", report.images);
+}
+
 #[test]
 fn starting_maps_the_image_and_copies_nothing() -> Result<()> {
     let executor = tokio::runtime::Builder::new_current_thread()

@@ -26,7 +26,7 @@ fn every_model_has_its_hash_and_runs_in_integers() -> Result<()> {
             path.file_name().and_then(|name| name.to_str()),
             Some(manifest.name.as_str())
         );
-        let graph = Graph::load(&manifest, onnx)?;
+        let graph = Graph::load(&manifest, &onnx)?;
         assert_eq!(graph.float_reason(), None, "{}", manifest.name);
         seen += 1;
     }
@@ -119,7 +119,7 @@ fn the_detector_masks_its_check_pages_as_f32_does() -> Result<()> {
 fn load(name: &str) -> Result<(Manifest, Graph)> {
     let folder = runners::root().join("models").join(name);
     let manifest = Manifest::parse(&std::fs::read_to_string(folder.join("model.toml"))?)?;
-    let graph = Graph::load(&manifest, std::fs::read(folder.join("model.onnx"))?)?;
+    let graph = Graph::load(&manifest, &std::fs::read(folder.join("model.onnx"))?)?;
     Ok((manifest, graph))
 }
 

@@ -65,9 +65,10 @@ impl Asked {
 pub(crate) fn native(asked: &Asked) -> Result<Answered> {
     static OCR: LazyLock<Ocr> = LazyLock::new(|| {
         let models = &PROJECT.function("ocr").expect("spin.toml has it").models;
-        let stream = ephemera::models::bundle(&PROJECT.root.join("models"), models)
+        let bundle = ephemera::models::bundle(&PROJECT.root.join("models"), models)
             .expect("the models are committed");
-        let models = ephemera_engine::bundle::load(stream.as_slice()).expect("the models load");
+        let models =
+            ephemera_engine::bundle::load(bundle.stream.as_slice()).expect("the models load");
         Ocr::new(models).expect("both models are there")
     });
     let headers: Vec<_> = asked

@@ -12,12 +12,13 @@ use wasmparser::{Validator, WasmFeatures};
 use crate::config::{Function, Project};
 use crate::digest::{Inputs, Sha256Hex, engine_key, sha256};
 use crate::image::{self, DEFAULT_DENSE_BYTES, Image};
+use crate::models::Bundle;
 use crate::progress::Progress;
 use crate::runtime::{DENSE_BYTES, compiler};
 use crate::{cargo, files, imports, models, module, snapshot, targets};
 
 /// Goes into every stamp: raise it when this crate makes other bytes of the same inputs.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// A function, built.
 #[derive(Debug, Clone)]
@@ -78,18 +79,19 @@ pub fn open(function: &Function, progress: &Progress) -> Result<Artifact> {
 
 fn build_one(project: &Project, function: &Function, progress: &Progress) -> Result<Artifact> {
     let name = &function.name;
+    let models = models::bundle(&project.root.join("models"), &function.models)?;
     progress.note(&format!("{name}: compiling {}", function.package));
-    let core = cargo::build(&project.root, &function.package)?;
+    let features = features(name, &models, progress);
+    let core = cargo::build(&project.root, &function.package, features)?;
 
     let _lock = lock(function, progress)?;
     let core = std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?;
-    let models = models::bundle(&project.root.join("models"), &function.models)?;
     let inputs = Inputs::default()
         .with(&RECIPE.to_le_bytes())
         .with(engine_key(&compiler()?).as_bytes())
         .with(module::ADAPTER)
         .with(&core)
-        .with(&models)
+        .with(&models.stream)
         .hash();
 
     if let Some((component, report)) = fresh(function, &inputs) {
@@ -99,7 +101,7 @@ fn build_one(project: &Project, function: &Function, progress: &Progress) -> Res
 
     let step = progress.step(format!("{name}: loading {}", function.models.join(", ")));
     let unloaded = module::to_component(&core)?;
-    let component = snapshot::snapshot(&unloaded, models)?;
+    let component = snapshot::snapshot(&unloaded, models.stream)?;
     let report = inspect(&component, function)?;
     files::write_atomic(&unloaded_path(function), &unloaded)?;
     files::write_atomic(&function.source, &component)?;
@@ -112,6 +114,21 @@ fn build_one(project: &Project, function: &Function, progress: &Progress) -> Res
     files::write_atomic(&stamp_path(function), &serde_json::to_vec_pretty(&stamp)?)?;
     step.done(&report.line());
     finish(function, &component, report, progress)
+}
+
+/// What the function is compiled with, beyond its defaults, to take `models`.
+fn features(function: &str, models: &Bundle, progress: &Progress) -> &'static [&'static str] {
+    for float in &models.floats {
+        progress.note(&format!(
+            "{function}: {} runs in tract, f32: {}",
+            float.model, float.reason
+        ));
+    }
+    if models.floats.is_empty() {
+        &[]
+    } else {
+        &["tract"]
+    }
 }
 
 fn lock(function: &Function, progress: &Progress) -> Result<std::fs::File> {

@@ -10,11 +10,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use ephemera::app::App;
+use ephemera::bench::engine::Runner;
 use ephemera::build::{self, Artifact};
 use ephemera::config::{Function, Project};
 use ephemera::progress::Progress;
 use ephemera::serve::{Options, Server};
-use ephemera::{bench, run};
+use ephemera::shapes::Shape;
+use ephemera::{bench, inspect, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Vision models as serverless WebAssembly functions.
@@ -42,6 +44,9 @@ enum Command {
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
+    /// Look at models.
+    #[command(subcommand)]
+    Model(Model),
 }
 
 #[derive(Args)]
@@ -80,12 +85,12 @@ struct Run {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// From an accepted request to loaded models: the snapshot against loading from ONNX.
+    /// From an accepted request to loaded models: the snapshot against loading at request time.
     Start {
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
-        /// Samples of the snapshot.
+        /// Samples of each.
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
         /// The component.
@@ -103,6 +108,45 @@ enum Bench {
         /// A file to send; without one, `/health` is asked.
         #[arg(long)]
         file: Option<PathBuf>,
+    },
+    /// Graphs: ours in WebAssembly and natively, beside tract and onnxruntime, on one thread each.
+    Engine(Engine),
+}
+
+#[derive(Args)]
+struct Engine {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// What to measure, such as `recogniser-48x320`; repeatable. All cases if none is named.
+    #[arg(long = "case", value_name = "CASE")]
+    cases: Vec<String>,
+    /// What to compare; repeatable. All runners if none is named.
+    #[arg(long = "runner", value_name = "RUNNER")]
+    runners: Vec<Runner>,
+    /// How often each runner has its turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Time our runners step by step as well.
+    #[arg(long)]
+    profile: bool,
+    /// An interpreter that has onnx and onnxruntime; the tools' own environment if not given.
+    #[arg(long, env = "EPHEMERA_PYTHON")]
+    python: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Model {
+    /// The steps of a model's lowered graph, or why it has none.
+    Inspect {
+        /// Its name, a folder of models/, or the path of such a folder.
+        model: String,
+        /// The shape of an input in the graph, such as `x=1x3x736x736`; repeatable. Usual ones if none is given.
+        #[arg(long = "input", value_name = "NAME=SHAPE")]
+        inputs: Vec<Shape>,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -127,51 +171,100 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
-    let project = Project::open(&cli.manifest)?;
+    let manifest = cli.manifest.as_path();
+    let project = || Project::open(manifest);
     let progress = Progress::stderr();
     match cli.command {
         Command::Build { components } => {
-            build::build(&project, &components, &progress)?;
-            Ok(ExitCode::SUCCESS)
+            build::build(&project()?, &components, &progress)?;
         }
         Command::Up(options) => {
+            let project = project()?;
             let artifacts = match options.no_build {
                 true => opened(&project, &[], &progress)?,
-                false => built(&cli.manifest, &project, &[], &progress)?,
+                false => built(manifest, &project, &[], &progress)?,
             };
-            up(project, &artifacts, options)
+            up(project, &artifacts, options)?;
         }
         Command::Run(options) => {
+            let project = project()?;
             let names = std::slice::from_ref(&options.component);
             let artifacts = match options.no_build {
                 true => opened(&project, names, &progress)?,
-                false => built(&cli.manifest, &project, names, &progress)?,
+                false => built(manifest, &project, names, &progress)?,
             };
-            run_files(project, &artifacts, options)
+            return run_files(project, &artifacts, options);
         }
         Command::Bench(Bench::Start {
             json,
             runs,
             component,
         }) => {
+            let project = project()?;
             let artifact = &build::build(&project, &[component], &progress)?[0];
             let function = project.function(&artifact.name)?;
             let models = project.root.join("models");
-            let rows = bench::start(function, artifact, &models, runs, &progress)?;
-            bench::print(&rows, json, &mut std::io::stdout())?;
-            Ok(ExitCode::SUCCESS)
+            let rows = bench::start::start(function, artifact, &models, runs, &progress)?;
+            bench::start::print(&rows, json, &mut std::io::stdout())?;
         }
         Command::Bench(Bench::Soak {
             json,
             requests,
             file,
         }) => {
-            let artifacts = built(&cli.manifest, &project, &[], &progress)?;
-            let soak = executor()?.block_on(bench::soak(project, &artifacts, requests, file))?;
+            let project = project()?;
+            let artifacts = built(manifest, &project, &[], &progress)?;
+            let soak =
+                executor()?.block_on(bench::soak::soak(project, &artifacts, requests, file))?;
             soak.print(json, &mut std::io::stdout())?;
-            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(Bench::Engine(options)) => {
+            let Engine {
+                json,
+                cases,
+                runners,
+                rounds,
+                profile,
+                python,
+            } = options;
+            let options = bench::engine::Options {
+                cases,
+                runners,
+                rounds,
+                profile,
+                python,
+            };
+            let rows = bench::engine::run(&project()?.root, &options, &progress)?;
+            bench::engine::print(&rows, json, &mut std::io::stdout())?;
+        }
+        Command::Model(Model::Inspect {
+            model,
+            inputs,
+            json,
+        }) => {
+            let folder = model_folder(manifest, &model)?;
+            inspect::inspect(&folder, &inputs)?.print(json, &mut std::io::stdout())?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder that `model` means. A name is looked up in the project; a path needs none.
+fn model_folder(manifest: &Path, model: &str) -> Result<PathBuf> {
+    let path = Path::new(model);
+    if path.components().count() > 1 || path.join("model.toml").is_file() {
+        // Its own name is what the manifest in it is compared with.
+        return path
+            .canonicalize()
+            .with_context(|| format!("no model at {model}"));
+    }
+    let folder = Project::open(manifest)?.root.join("models").join(model);
+    ensure!(
+        folder.is_dir(),
+        "no model `{model}`: {} is not there",
+        folder.display()
+    );
+    Ok(folder)
 }
 
 fn executor() -> Result<tokio::runtime::Runtime> {
@@ -207,7 +300,7 @@ fn built(
     opened(project, names, progress)
 }
 
-fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<ExitCode> {
+fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
     let sample = sample(&project.root);
     let mut settings = Options {
         listen: options.listen,
@@ -231,7 +324,7 @@ fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<ExitCode>
         if !server.stop().await {
             tracing::warn!("requests still running after the grace time were dropped");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     })
 }
 

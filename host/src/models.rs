@@ -1,60 +1,148 @@
 //! Model folders -> the stream that a function reads while it is being snapshotted.
 //!
-//! Each `models/<name>/` holds `model.toml` and `model.onnx`; the ONNX file's SHA-256 must be the one the table states. Out comes one
-//! uncompressed tar stream, entries `<name>/model.toml` then `<name>/model.onnx` in the order asked for, with nothing in its headers that
-//! differs between machines. What the files mean is left to the guest.
+//! Each `models/<name>/` holds `model.toml` and `model.onnx`; the ONNX file's SHA-256 must be the one the table states. The graphs are
+//! lowered here, so that neither ONNX nor what imports it has to be in a function. Out comes one uncompressed tar stream, in the order
+//! asked for: `<name>/model.toml`, then `<name>/program` and `<name>/weights`, or, for a graph without an integer form,
+//! `<name>/model.onnx`. Nothing in its headers differs between machines.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use ephemera_engine::{Graph, Manifest, Parts};
 
-use crate::digest::{Sha256Hex, sha256};
+use crate::digest::sha256;
 
-/// Reads and checks the models `names` under `folder` (the project's `models/`) into one tar stream.
+/// Models on their way into a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// The tar stream.
+    pub stream: Vec<u8>,
+    /// The models that run in tract, for which the function must be built with its feature `tract`.
+    pub floats: Vec<Float>,
+}
+
+/// A model whose graph has no integer form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Float {
+    /// Its name.
+    pub model: String,
+    /// What the lowering did not take.
+    pub reason: String,
+}
+
+/// A model's folder, read and checked.
+#[derive(Debug)]
+pub struct Folder {
+    /// The bytes of `model.toml`.
+    pub table: Vec<u8>,
+    /// What they say.
+    pub manifest: Manifest,
+    /// The bytes of `model.onnx`.
+    pub onnx: Vec<u8>,
+}
+
+/// Reads, checks and lowers the models `names` under `folder` (the project's `models/`) into one tar stream.
 ///
 /// # Errors
 ///
-/// A missing file, a table without `name` and `sha256`, a name that is not the folder's, a file that is not what its table says.
-pub fn bundle(folder: &Path, names: &[String]) -> Result<Vec<u8>> {
-    let mut stream = tar::Builder::new(Vec::new());
+/// Everything [`read`] refuses, and a graph that neither the lowering nor tract takes.
+pub fn bundle(folder: &Path, names: &[String]) -> Result<Bundle> {
+    let mut models = Vec::new();
     for name in names {
-        let (table, onnx) = read(folder, name).with_context(|| format!("model `{name}`"))?;
-        append(&mut stream, &format!("{name}/model.toml"), &table)?;
-        append(&mut stream, &format!("{name}/model.onnx"), &onnx)?;
+        let lowered = read(&folder.join(name)).and_then(lower);
+        models.push(lowered.with_context(|| format!("model `{name}`"))?);
     }
-    Ok(stream.into_inner()?)
+    pack(&models)
 }
 
-/// The part of `model.toml` that the host checks.
-#[derive(Deserialize)]
-struct Card {
-    name: String,
-    sha256: Sha256Hex,
-}
-
-fn read(folder: &Path, name: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+/// Reads and checks one model's folder.
+///
+/// # Errors
+///
+/// A missing file, a table that is no manifest, a name that is not the folder's, an ONNX file that is not what its table says.
+pub fn read(folder: &Path) -> Result<Folder> {
     let file = |file: &str| {
-        let path = folder.join(name).join(file);
+        let path = folder.join(file);
         std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
     };
     let table = file("model.toml")?;
     let text = std::str::from_utf8(&table).context("model.toml is not UTF-8")?;
-    let card: Card = toml::from_str(text).context("in model.toml")?;
+    let manifest = Manifest::parse(text).context("in model.toml")?;
+    let name = folder.file_name().unwrap_or_default();
     ensure!(
-        card.name == name,
+        name == manifest.name.as_str(),
         "model.toml: expected the folder's name, got `{}`",
-        card.name
+        manifest.name
     );
 
     let onnx = file("model.onnx")?;
-    let actual = sha256(&onnx);
+    let actual = sha256(&onnx).to_string();
     ensure!(
-        card.sha256 == actual,
+        manifest.sha256 == actual,
         "model.onnx: expected SHA-256 {} from model.toml, got {actual}",
-        card.sha256
+        manifest.sha256
     );
-    Ok((table, onnx))
+    Ok(Folder {
+        table,
+        manifest,
+        onnx,
+    })
+}
+
+/// A model in the form in which a function gets it.
+struct Model {
+    name: String,
+    table: Vec<u8>,
+    form: Form,
+}
+
+enum Form {
+    Lowered(Parts),
+    Onnx { bytes: Vec<u8>, reason: String },
+}
+
+fn lower(folder: Folder) -> Result<Model> {
+    let graph = Graph::load(&folder.manifest, &folder.onnx)?;
+    let form = match graph.parts() {
+        Some(parts) => Form::Lowered(parts),
+        None => Form::Onnx {
+            bytes: folder.onnx,
+            reason: graph.float_reason().unwrap_or_default().to_owned(),
+        },
+    };
+    Ok(Model {
+        name: folder.manifest.name,
+        table: folder.table,
+        form,
+    })
+}
+
+fn pack(models: &[Model]) -> Result<Bundle> {
+    let mut stream = tar::Builder::new(Vec::new());
+    let mut floats = Vec::new();
+    for Model { name, table, form } in models {
+        let mut add =
+            |file: &str, data: &[u8]| append(&mut stream, &format!("{name}/{file}"), data);
+        add("model.toml", table)?;
+        match form {
+            Form::Lowered(parts) => {
+                let weights: Vec<u8> = parts.weights.iter().map(|w| w.cast_unsigned()).collect();
+                add("program", &parts.program)?;
+                add("weights", &weights)?;
+            }
+            Form::Onnx { bytes, reason } => {
+                add("model.onnx", bytes)?;
+                floats.push(Float {
+                    model: name.clone(),
+                    reason: reason.clone(),
+                });
+            }
+        }
+    }
+    Ok(Bundle {
+        stream: stream.into_inner()?,
+        floats,
+    })
 }
 
 fn append(stream: &mut tar::Builder<Vec<u8>>, path: &str, data: &[u8]) -> Result<()> {
@@ -79,6 +167,15 @@ mod tests {
     /// SHA-256 of `abc`, from FIPS 180-2, appendix B.1.
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
+    /// A whole manifest of the model `name` whose ONNX file has this digest.
+    fn table(name: &str, sha256: &str) -> String {
+        format!(
+            "name = \"{name}\"\nversion = \"1\"\nlicence = \"Apache-2.0\"\nsource = \"s\"\nsource_sha256 = \"0\"\n\
+             sha256 = \"{sha256}\"\ntraining_data = \"none\"\n\
+             inputs = [{{ name = \"x\", shape = [1] }}]\noutputs = [{{ name = \"y\", shape = [1] }}]\n"
+        )
+    }
+
     fn model(folder: &Path, name: &str, table: &str, onnx: &[u8]) {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).expect("a writable folder");
@@ -87,51 +184,73 @@ mod tests {
     }
 
     #[test]
-    fn models_follow_each_other_in_the_order_asked_for() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in ["a", "b"] {
-            let table = format!("name = \"{name}\"\nsha256 = \"{ABC}\"\nother = 1\n");
-            model(folder.path(), name, &table, b"abc");
-        }
-        let names = ["b".to_owned(), "a".to_owned()];
-        let stream = bundle(folder.path(), &names).expect("both are good");
-        assert_eq!(stream, bundle(folder.path(), &names).expect("again"));
+    fn models_follow_each_other_with_their_forms() {
+        let model = |name: &str, form| Model {
+            name: name.to_owned(),
+            table: b"table".to_vec(),
+            form,
+        };
+        let lowered = Form::Lowered(Parts {
+            program: b"steps".to_vec(),
+            weights: vec![-1, 1],
+        });
+        let onnx = Form::Onnx {
+            bytes: b"onnx".to_vec(),
+            reason: "no such operator".to_owned(),
+        };
+        let models = [model("b", lowered), model("a", onnx)];
+        let bundle = pack(&models).expect("all of it fits");
+        assert_eq!(bundle, pack(&models).expect("again"));
+        let float = Float {
+            model: "a".to_owned(),
+            reason: "no such operator".to_owned(),
+        };
+        assert_eq!(bundle.floats, [float]);
 
         let mut seen = Vec::new();
-        for entry in tar::Archive::new(&stream[..]).entries().expect("a stream") {
+        let mut archive = tar::Archive::new(&bundle.stream[..]);
+        for entry in archive.entries().expect("a stream") {
             let mut entry = entry.expect("an entry");
             let path = entry.path().expect("a path").display().to_string();
             let mut data = Vec::new();
             entry.read_to_end(&mut data).expect("data");
-            seen.push((path, data.len()));
+            seen.push((path, data));
         }
-        let table_bytes = 9 + 11 + 64 + 2 + 10;
-        let expected = [
-            ("b/model.toml", table_bytes + 1),
-            ("b/model.onnx", 3),
-            ("a/model.toml", table_bytes + 1),
-            ("a/model.onnx", 3),
+        let expected: [(&str, &[u8]); 5] = [
+            ("b/model.toml", b"table"),
+            ("b/program", b"steps"),
+            ("b/weights", b"\xff\x01"),
+            ("a/model.toml", b"table"),
+            ("a/model.onnx", b"onnx"),
         ];
-        let expected = expected.map(|(path, bytes)| (path.to_owned(), bytes));
+        let expected = expected.map(|(path, data)| (path.to_owned(), data.to_vec()));
         assert_eq!(seen, expected);
     }
 
     #[test]
     fn a_model_that_is_not_what_its_table_says_is_refused() {
         let cases = [
-            ("name = \"m\"", "missing field `sha256`"),
-            (&format!("name = \"m\"\nsha256 = \"{ABC}\""), "got "),
-            (&format!("name = \"n\"\nsha256 = \"{ABC}\""), "got `n`"),
-            ("name = \"m\"\nsha256 = \"12\"", "64 hexadecimal digits"),
+            ("name = \"m\"".to_owned(), "missing field"),
+            (table("m", ABC), "got "),
+            (table("n", ABC), "got `n`"),
+            (table("m", "12"), "expected SHA-256 12"),
         ];
         for (table, expected) in cases {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            model(folder.path(), "m", table, b"abd");
-            let error = bundle(folder.path(), &["m".into()]).expect_err(table);
+            model(folder.path(), "m", &table, b"abd");
+            let error = bundle(folder.path(), &["m".into()]).expect_err(&table);
             let error = format!("{error:#}");
             assert!(error.contains(expected), "expected `{expected}` in {error}");
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert!(bundle(folder.path(), &["absent".into()]).is_err());
+    }
+
+    #[test]
+    fn a_file_with_the_right_digest_must_still_be_a_graph() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        model(folder.path(), "m", &table("m", ABC), b"abc");
+        let error = bundle(folder.path(), &["m".into()]).expect_err("no graph");
+        assert!(format!("{error:#}").contains("model `m`"), "{error:#}");
     }
 }

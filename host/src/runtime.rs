@@ -151,6 +151,12 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
     pool
 }
 
+/// Makes what runs in `store` give way to others at every tick of the engine's clock.
+pub(crate) fn yielding<T>(store: &mut Store<T>) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+}
+
 #[allow(unsafe_code)]
 fn map(engine: &Engine, path: &Path) -> Result<Component> {
     // SAFETY: `path` was written by `precompile` in this crate, under a name made of the engine's and the content's hash, and moved into
@@ -216,8 +222,7 @@ impl Loaded {
         let sandbox = Sandbox::new(wasi, memory_bytes, &self.living);
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        yielding(&mut store);
         store
     }
 

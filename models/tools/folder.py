@@ -32,12 +32,13 @@ def write(folder: Path, graph: Graph, facts: dict, inputs: list, outputs: list, 
     """`facts`: name, version, source, source_sha256. `inputs`: list of tables; `outputs`: the same."""
     folder.mkdir(parents=True, exist_ok=True)
     graph.save(folder / "model.onnx")
+    facts = facts | {"licence": LICENCE, "sha256": sha256(folder / "model.onnx"), "training_data": TRAINING_DATA}
+    (folder / "model.toml").write_text(manifest(facts, inputs, outputs, characters))
+
+
+def manifest(facts: dict, inputs: list, outputs: list, characters=()) -> str:
+    """The text of `model.toml`. `facts`: all the keys that are not tables."""
     lines = [f"{key} = {_value(value)}" for key, value in facts.items()]
-    lines += [
-        f"licence = {_value(LICENCE)}",
-        f"sha256 = {_value(sha256(folder / 'model.onnx'))}",
-        f"training_data = {_value(TRAINING_DATA)}",
-    ]
     if characters:
         # One long line would be unreadable in a diff; forty characters a row.
         rows = [characters[i:i + 40] for i in range(0, len(characters), 40)]
@@ -47,7 +48,13 @@ def write(folder: Path, graph: Graph, facts: dict, inputs: list, outputs: list, 
         for table in tables:
             lines.append(f"\n[[{kind}]]")
             lines += [f"{key} = {_value(value)}" for key, value in table.items()]
-    (folder / "model.toml").write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def drawn(name: str, digest: str) -> dict:
+    """The facts of a network whose weights are random; `digest`: of its `model.onnx`."""
+    return {"name": name, "version": "0.1.0", "source": "drawn at random by models/tools", "source_sha256": digest,
+            "licence": LICENCE, "sha256": digest, "training_data": "None: the weights are random."}
 
 
 def image_input(shape: list) -> dict:

@@ -3,10 +3,7 @@
 # Needs Python 3.11 on Linux x86-64 and the Debian packages that `python fonts.py` lists.
 set -eu
 cd "$(dirname "$0")"
-if [ ! -x .venv/bin/python ]; then
-  python3.11 -m venv .venv
-  .venv/bin/pip install --quiet --require-hashes --only-binary=:all: --requirement requirements.txt
-fi
+./venv.sh
 # One thread: the order of sums, and with it the last bits of the weights, must not depend on the machine's cores.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 .venv/bin/python make.py "$@"

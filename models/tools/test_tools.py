@@ -1,6 +1,8 @@
 """Hand-worked values for the arithmetic of the tools: `.venv/bin/python -m unittest` in this folder."""
 
+import tempfile
 import unittest
+from pathlib import Path
 
 import numpy as np
 from onnx import helper
@@ -9,6 +11,7 @@ import calibrate
 import equalise
 import ocr
 import pack
+import patterns
 import quantise
 import rounding
 from calibrate import Affine, Sample
@@ -94,6 +97,21 @@ class Tools(unittest.TestCase):
         for character, expected in [("a", True), ("ő", True), ("Ω", True), ("€", True), ("…", True), (" ", True),
                                     ("中", False), ("あ", False), ("￥", False), ("①", False)]:
             self.assertEqual(pack.wanted(character), expected, character)
+
+    def test_a_pattern_is_made_twice_the_same_and_ends_in_whole_steps(self):
+        with tempfile.TemporaryDirectory() as folder:
+            made = []
+            for path in (Path(folder) / "a", Path(folder) / "b"):
+                patterns.make("conv-1x1", path)
+                made.append({f.name: f.read_bytes() for f in path.iterdir()})
+        self.assertEqual(made[0], made[1])
+        self.assertEqual(sorted(made[0]), ["case.toml", "input.x.f32", "model.onnx", "model.toml", "output.y.f32"])
+        step = float(made[0]["case.toml"].decode().split("step = ")[1].split(" ")[0])
+        steps = np.frombuffer(made[0]["output.y.f32"], "<f4") / step
+        np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+
+    def test_every_pattern_has_its_folder(self):
+        self.assertEqual({f.name for f in patterns.FOLDER.iterdir()}, set(patterns.PATTERNS))
 
 
 if __name__ == "__main__":

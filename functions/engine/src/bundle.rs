@@ -1,13 +1,14 @@
-//! The stream that a snapshot is made from: an uncompressed tar with `<name>/model.toml` before `<name>/model.onnx`.
+//! The stream that a snapshot is made from: an uncompressed tar with, for each model, `<name>/model.toml`, then
+//! `<name>/program` and `<name>/weights`, or, for a model that runs in tract, `<name>/model.onnx`.
 //!
-//! One model is in memory at a time, because what is live while loading becomes part of every request's memory.
+//! What is live while loading becomes part of every request's memory, so weights go straight to where they stay.
 
 use std::io::Read;
 
 use crate::{Error, Graph, Manifest};
 
-/// Largest ONNX file; no function's memory would hold what a larger one becomes.
-const MAX_FILE_BYTES: usize = 1 << 28;
+/// Largest entry; no function's memory would hold what a larger one becomes.
+const MAX_ENTRY_BYTES: u64 = 1 << 28;
 
 /// Loads every model in `stream`, in order.
 ///
@@ -15,51 +16,100 @@ const MAX_FILE_BYTES: usize = 1 << 28;
 /// [`Error::Bundle`] when an entry is unexpected or cut short, [`Error::Manifest`] and [`Error::Load`] from the models.
 pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
     let mut archive = tar::Archive::new(stream);
+    let mut entries = archive.entries().map_err(bundle_error)?;
     let mut models = vec![];
-    let mut manifest: Option<Manifest> = None;
-    for entry in archive.entries().map_err(bundle_error)? {
-        let mut entry = entry.map_err(bundle_error)?;
-        let path = entry
-            .path()
-            .map_err(bundle_error)?
-            .to_string_lossy()
-            .into_owned();
-        match (path.rsplit('/').next(), manifest.take()) {
-            (Some("model.toml"), None) => {
-                let mut text = String::new();
-                entry.read_to_string(&mut text).map_err(bundle_error)?;
-                manifest = Some(Manifest::parse(&text)?);
-            }
-            (Some("model.onnx"), Some(manifest)) => {
-                let bytes = usize::try_from(entry.size()).unwrap_or(0);
-                if bytes > MAX_FILE_BYTES {
-                    return Err(Error::Bundle(format!(
-                        "{path:?} has {bytes} bytes, limit is {MAX_FILE_BYTES}"
-                    )));
-                }
-                let weights = Vec::with_capacity(bytes);
-                let mut onnx = Vec::with_capacity(bytes);
-                entry.read_to_end(&mut onnx).map_err(bundle_error)?;
-                let graph = Graph::load_into(&manifest, onnx, weights)?;
-                models.push((manifest, graph));
-            }
-            (_, manifest) => {
-                let expected = if manifest.is_some() {
-                    "model.onnx"
-                } else {
-                    "model.toml"
-                };
-                return Err(Error::Bundle(format!("expected {expected}, got {path:?}")));
-            }
+    while let Some((file, text)) = next(&mut entries)? {
+        expect("model.toml", &file)?;
+        let text = String::from_utf8(read_all(text)?)
+            .map_err(|_| Error::Bundle("model.toml is not UTF-8".to_owned()))?;
+        let manifest = Manifest::parse(&text)?;
+        let missing = || Error::Bundle(format!("{}: the graph is missing", manifest.name));
+        let (file, first) = next(&mut entries)?.ok_or_else(missing)?;
+        let graph = if file == "model.onnx" {
+            imported(&manifest, &read_all(first)?)?
+        } else {
+            expect("program", &file)?;
+            let program = read_all(first)?;
+            let (file, weights) = next(&mut entries)?.ok_or_else(missing)?;
+            expect("weights", &file)?;
+            Graph::from_parts(&manifest, &program, read_weights(weights)?)?
+        };
+        models.push((manifest, graph));
+    }
+    Ok(models)
+}
+
+type Entry<'a, R> = tar::Entry<'a, R>;
+
+/// The next entry with the last part of its path.
+fn next<'a, R: Read>(
+    entries: &mut tar::Entries<'a, R>,
+) -> Result<Option<(String, Entry<'a, R>)>, Error> {
+    let Some(entry) = entries.next().transpose().map_err(bundle_error)? else {
+        return Ok(None);
+    };
+    let path = entry.path().map_err(bundle_error)?;
+    let path = path.to_string_lossy().into_owned();
+    if entry.size() > MAX_ENTRY_BYTES {
+        return Err(Error::Bundle(format!(
+            "{path:?} has {} bytes, limit is {MAX_ENTRY_BYTES}",
+            entry.size()
+        )));
+    }
+    let file = path.rsplit('/').next().unwrap_or_default().to_owned();
+    Ok(Some((file, entry)))
+}
+
+fn expect(expected: &str, file: &str) -> Result<(), Error> {
+    if file == expected {
+        return Ok(());
+    }
+    Err(Error::Bundle(format!("expected {expected}, got {file:?}")))
+}
+
+/// The whole entry, and not a byte less than it has announced.
+fn read_all<R: Read>(mut entry: Entry<R>) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::with_capacity(entry.size() as usize);
+    entry.read_to_end(&mut bytes).map_err(bundle_error)?;
+    complete(bytes.len(), entry.size())?;
+    Ok(bytes)
+}
+
+/// The same as signed bytes, through a small buffer.
+fn read_weights<R: Read>(mut entry: Entry<R>) -> Result<Vec<i8>, Error> {
+    let mut weights = Vec::with_capacity(entry.size() as usize);
+    let mut buffer = [0; 4096];
+    loop {
+        let read = entry.read(&mut buffer).map_err(bundle_error)?;
+        if read == 0 {
+            break;
         }
+        weights.extend(buffer[..read].iter().map(|&byte| byte as i8));
     }
-    match manifest {
-        None => Ok(models),
-        Some(manifest) => Err(Error::Bundle(format!(
-            "{}: model.onnx is missing",
-            manifest.name
-        ))),
+    complete(weights.len(), entry.size())?;
+    Ok(weights)
+}
+
+fn complete(read: usize, announced: u64) -> Result<(), Error> {
+    if read as u64 == announced {
+        return Ok(());
     }
+    Err(Error::Bundle(format!(
+        "an entry ends after {read} of {announced} bytes"
+    )))
+}
+
+#[cfg(feature = "tract")]
+fn imported(manifest: &Manifest, onnx: &[u8]) -> Result<Graph, Error> {
+    Graph::load(manifest, onnx)
+}
+
+#[cfg(not(feature = "tract"))]
+fn imported(manifest: &Manifest, _: &[u8]) -> Result<Graph, Error> {
+    Err(Error::Bundle(format!(
+        "{}: this function is built without tract, which the model needs",
+        manifest.name
+    )))
 }
 
 fn bundle_error(error: std::io::Error) -> Error {

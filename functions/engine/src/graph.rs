@@ -1,18 +1,17 @@
 //! A loaded model: the manifest's border around a program, or around tract where there is no integer form.
 
-use std::sync::Arc;
-
-use anyhow::Context;
-use tract_onnx::prelude::*;
-
-use crate::program::{Given, Program};
-use crate::{ChannelOrder, Data, Error, InputSpec, Manifest, Model, Tensor, import, lower};
+use crate::kernels::Isa;
+use crate::program::{Given, Program, StepReport};
+use crate::{Data, Error, InputSpec, Manifest, Model, Tensor};
+#[cfg(feature = "tract")]
+use crate::{float::FloatGraph, import, lower};
 
 /// A model in memory, ready to run.
 #[derive(Debug)]
 pub struct Graph {
     inputs: Vec<InputSpec>,
     outputs: Vec<String>,
+    isa: Isa,
     form: Form,
 }
 
@@ -20,8 +19,18 @@ pub struct Graph {
 enum Form {
     /// Our integer operators.
     Int8(Program),
-    /// tract in f32, and why.
-    Tract(Arc<TypedRunnableModel>, String),
+    /// tract in f32.
+    #[cfg(feature = "tract")]
+    Float(FloatGraph),
+}
+
+/// A graph as bytes: what a function's snapshot is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The steps, without their weights.
+    pub program: Vec<u8>,
+    /// The packed weights.
+    pub weights: Vec<i8>,
 }
 
 impl Graph {
@@ -32,52 +41,65 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Manifest`] or [`Error::Load`] when the file is not what the manifest says, or tract cannot run it either.
-    pub fn load(manifest: &Manifest, onnx: Vec<u8>) -> Result<Self, Error> {
-        let weights = Vec::with_capacity(onnx.len());
-        Self::load_into(manifest, onnx, weights)
-    }
-
-    /// The same, with the weights packed into the room of `weights`, which is empty.
-    ///
-    /// Lean in memory, because what loading touches becomes part of a snapshot: the bytes go before tract makes tensors of
-    /// them, the protobuf goes before the weights are packed, and room that was made before all of that lies below it.
-    pub(crate) fn load_into(
-        manifest: &Manifest,
-        onnx: Vec<u8>,
-        weights: Vec<i8>,
-    ) -> Result<Self, Error> {
-        let proto = import::decode(&onnx)?;
-        drop(onnx);
-        let lowered = import::typed_model(manifest, &proto).and_then(|model| {
-            lower::check(&model, manifest).map_err(Error::Load)?;
-            Ok(model)
-        });
+    #[cfg(feature = "tract")]
+    pub fn load(manifest: &Manifest, onnx: &[u8]) -> Result<Self, Error> {
+        let proto = import::decode(onnx)?;
+        let lowered = import::typed_model(manifest, &proto)
+            .and_then(|model| lower::program(&model, manifest).map_err(Error::Load));
         let form = match lowered {
-            Ok(model) => {
-                drop(proto);
-                let program = lower::program(&model, manifest, weights);
-                Form::Int8(program.map_err(Error::Load)?)
-            }
+            Ok(program) => Form::Int8(program),
             Err(Error::Load(reason)) => {
-                let model = import::plain_typed_model(manifest, &proto)?;
-                let runnable = model
-                    .into_optimized()
-                    .and_then(|model| model.into_runnable())
-                    .map_err(Error::Load)?;
-                Form::Tract(runnable, format!("{reason:#}"))
+                let reason = format!("{reason:#}");
+                Form::Float(FloatGraph::load(manifest, &proto, reason)?)
             }
             Err(error) => return Err(error),
         };
-        let outputs = manifest
-            .outputs
-            .iter()
-            .map(|output| output.name.clone())
-            .collect();
-        Ok(Self {
+        Ok(Self::new(manifest, form))
+    }
+
+    /// The same in tract as a whole, in f32, whatever integer form there is: to compare with.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    #[cfg(feature = "tract")]
+    pub fn load_float(manifest: &Manifest, onnx: &[u8]) -> Result<Self, Error> {
+        let proto = import::decode(onnx)?;
+        let form = FloatGraph::load(manifest, &proto, "asked for".to_owned())?;
+        Ok(Self::new(manifest, Form::Float(form)))
+    }
+
+    /// A graph from what [`parts`](Self::parts) gave.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] when `program` is not such bytes.
+    pub fn from_parts(manifest: &Manifest, program: &[u8], weights: Vec<i8>) -> Result<Self, Error> {
+        let mut program: Program = postcard::from_bytes(program)
+            .map_err(|error| Error::Bundle(format!("{}: {error}", manifest.name)))?;
+        program.weights = weights;
+        Ok(Self::new(manifest, Form::Int8(program)))
+    }
+
+    fn new(manifest: &Manifest, form: Form) -> Self {
+        let outputs = manifest.outputs.iter().map(|output| output.name.clone());
+        Self {
             inputs: manifest.inputs.clone(),
-            outputs,
+            outputs: outputs.collect(),
+            isa: Isa::best(),
             form,
-        })
+        }
+    }
+
+    /// The graph as bytes; `None` when it runs in tract.
+    #[must_use]
+    pub fn parts(&self) -> Option<Parts> {
+        match &self.form {
+            Form::Int8(program) => Some(Parts {
+                program: postcard::to_allocvec(program).expect("every part of a program has a form in bytes"),
+                weights: program.weights.clone(),
+            }),
+            #[cfg(feature = "tract")]
+            Form::Float(_) => None,
+        }
     }
 
     /// Why the graph runs in f32; `None` when it runs in integers.
@@ -85,8 +107,16 @@ impl Graph {
     pub fn float_reason(&self) -> Option<&str> {
         match &self.form {
             Form::Int8(_) => None,
-            Form::Tract(_, reason) => Some(reason),
+            #[cfg(feature = "tract")]
+            Form::Float(graph) => Some(graph.reason()),
         }
+    }
+
+    /// The same graph on the kernels of `isa` instead of the quickest that the machine has. The results are the same.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.isa = isa;
+        self
     }
 
     /// The manifest's inputs among `given`, in the manifest's order, and the values of the symbols in the order in which
@@ -139,6 +169,20 @@ impl Graph {
 
 impl Model for Graph {
     fn run(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<(String, Tensor)>, Error> {
+        self.run_observed(inputs, &mut |_| ())
+    }
+}
+
+impl Graph {
+    /// As [`Model::run`]; `done` is called with the index of every step, as in [`report`](Self::report), after it has run.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub fn run_observed(
+        &self,
+        inputs: &[(&str, Tensor)],
+        done: &mut dyn FnMut(usize),
+    ) -> Result<Vec<(String, Tensor)>, Error> {
         let (tensors, symbols) = self.bind(inputs)?;
         let results = match &self.form {
             Form::Int8(program) => {
@@ -147,17 +191,42 @@ impl Model for Graph {
                     Data::F32(values) => Given::F32(values),
                 });
                 program
-                    .run(&symbols, &given.collect::<Vec<_>>())
+                    .run(self.isa, &symbols, &given.collect::<Vec<_>>(), done)
                     .map_err(Error::Run)?
             }
-            Form::Tract(model, _) => {
-                run_in_tract(model, &self.inputs, &tensors).map_err(Error::Run)?
-            }
+            #[cfg(feature = "tract")]
+            Form::Float(graph) => graph.run(&self.inputs, &tensors).map_err(Error::Run)?,
         };
         let named = self.outputs.iter().zip(results);
         named
             .map(|(name, (shape, values))| Ok((name.clone(), Tensor::f32(&shape, values)?)))
             .collect()
+    }
+
+    /// What each step does for `inputs`, of which only the shapes matter; empty when the graph runs in tract.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the inputs are not the manifest's, [`Error::Run`] when their shapes have no program.
+    pub fn report(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<StepReport>, Error> {
+        let (_, symbols) = self.bind(inputs)?;
+        match &self.form {
+            Form::Int8(program) => program.report(&symbols).map_err(Error::Run),
+            #[cfg(feature = "tract")]
+            Form::Float(_) => Ok(vec![]),
+        }
+    }
+
+    /// Bytes of activations that a run for `inputs` holds at once; zero when the graph runs in tract.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub fn arena_bytes(&self, inputs: &[(&str, Tensor)]) -> Result<usize, Error> {
+        let (_, symbols) = self.bind(inputs)?;
+        match &self.form {
+            Form::Int8(program) => program.arena_bytes(&symbols).map_err(Error::Run),
+            #[cfg(feature = "tract")]
+            Form::Float(_) => Ok(0),
+        }
     }
 }
 
@@ -167,7 +236,7 @@ fn is_image(input: &InputSpec) -> bool {
 }
 
 /// The shape of a given tensor as the graph sees it.
-fn graph_shape(input: &InputSpec, tensor: &Tensor) -> Result<Vec<usize>, Error> {
+pub(crate) fn graph_shape(input: &InputSpec, tensor: &Tensor) -> Result<Vec<usize>, Error> {
     tensor.check()?;
     let shape = match (&tensor.data, is_image(input), tensor.shape.as_slice()) {
         (Data::U8(_), true, &[n, h, w, c]) => vec![n, c, h, w],
@@ -192,54 +261,4 @@ fn graph_shape(input: &InputSpec, tensor: &Tensor) -> Result<Vec<usize>, Error> 
         )));
     }
     Ok(shape)
-}
-
-fn run_in_tract(
-    model: &Arc<TypedRunnableModel>,
-    specs: &[InputSpec],
-    tensors: &[&Tensor],
-) -> anyhow::Result<Vec<(Vec<usize>, Vec<f32>)>> {
-    let inputs = specs.iter().zip(tensors).map(|(spec, tensor)| {
-        let shape = graph_shape(spec, tensor)?;
-        let values = match &tensor.data {
-            Data::F32(values) => values.clone(),
-            Data::U8(bytes) => normalised(spec, &shape, bytes),
-        };
-        Ok(tract_onnx::prelude::Tensor::from_shape(&shape, &values)?.into_tvalue())
-    });
-    let outputs = model.run(inputs.collect::<anyhow::Result<_>>()?)?;
-    let read = |output: TValue| {
-        let values = output
-            .cast_to::<f32>()?
-            .try_as_plain_ram()?
-            .as_slice::<f32>()?
-            .to_vec();
-        Ok((output.shape().to_vec(), values))
-    };
-    outputs
-        .into_iter()
-        .map(read)
-        .collect::<anyhow::Result<_>>()
-        .context("reading the outputs")
-}
-
-/// Pixels `[N, H, W, 3]` as the graph's `[N, 3, H, W]`, normalised.
-fn normalised(spec: &InputSpec, shape: &[usize], pixels: &[u8]) -> Vec<f32> {
-    let plane = shape[2] * shape[3];
-    let channels = spec.mean.len();
-    let mut values = vec![0.0; pixels.len()];
-    for (index, value) in values.iter_mut().enumerate() {
-        let (image, channel, at) = (
-            index / (channels * plane),
-            index / plane % channels,
-            index % plane,
-        );
-        let source = match spec.channels {
-            ChannelOrder::Rgb => channel,
-            ChannelOrder::Bgr => channels - 1 - channel,
-        };
-        let pixel = pixels[(image * plane + at) * channels + source];
-        *value = (f32::from(pixel) / 255.0 - spec.mean[channel]) / spec.std[channel];
-    }
-    values
 }

@@ -5,30 +5,37 @@
 //! arithmetic in a fixed order.
 //!
 //! ```text
-//! bundle.rs    tar stream     -> (Manifest, ONNX bytes)
+//! bundle.rs    tar stream     -> (Manifest, Graph)
 //! import.rs    ONNX bytes     -> tract's typed model, quantisation kept as operators of our own
 //! lower/       typed model    -> Program       float expressions resolved to integer steps
 //! program/     Program, input -> output        shapes, arena, steps
 //! kernels/     the inner loops, one file per instruction set
-//! scrub.rs     free memory    -> zeroes, before a snapshot
+//! float.rs     ONNX bytes     -> tract in f32, for graphs that the lowering does not cover
 //! ```
+//!
+//! Importing and lowering need tract, and are for whoever builds a function (feature `tract`). The function itself starts
+//! from the lowered program ([`Graph::parts`]) and links none of it.
 //!
 //! The engine never reads a file, a clock or the environment.
 
 pub mod bundle;
 mod error;
+#[cfg(feature = "tract")]
+mod float;
 mod graph;
+#[cfg(feature = "tract")]
 mod import;
 mod kernels;
+#[cfg(feature = "tract")]
 mod lower;
 mod manifest;
 mod program;
-#[cfg(target_family = "wasm")]
-pub mod scrub;
 mod tensor;
 
 pub use error::Error;
-pub use graph::Graph;
+pub use graph::{Graph, Parts};
+pub use kernels::Isa;
+pub use program::StepReport;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
 pub use tensor::{Data, Tensor};
 

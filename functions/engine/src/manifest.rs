@@ -133,7 +133,7 @@ impl Dim {
     ///
     /// # Errors
     /// [`Error::Manifest`] for any other expression.
-    pub(crate) fn parts(&self) -> Result<(usize, Option<&str>), Error> {
+    pub fn parts(&self) -> Result<(usize, Option<&str>), Error> {
         match self {
             Self::Fixed(extent) => Ok((*extent, None)),
             Self::Symbolic(text) => {

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use ephemera_engine::{bundle, scrub};
+use ephemera_engine::bundle;
 use futures_util::StreamExt;
 use spin_sdk::http::{Headers, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
 
@@ -78,7 +78,6 @@ fn load() {
         .and_then(Ocr::new)
         .unwrap_or_else(|error| panic!("{}", describe(&error)));
     assert!(OCR.set(ocr).is_ok(), "models are loaded once");
-    scrub::scrub();
 }
 
 fn describe(error: &Error) -> String {

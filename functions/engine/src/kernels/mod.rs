@@ -1,213 +1,126 @@
-//! The inner loops of quantised matrix products, one file per instruction set, all with the same bits.
+//! Integer matrix products and depthwise sums, one file per instruction set, all with the same bits.
 //!
-//! A product is computed in tiles of [`ROWS`] output pixels by [`PANEL`] output channels. Activations are read where
-//! they lie: `offsets` says, for each tap of the kernel window and each row, where that row's `K` bytes begin, so a
-//! convolution needs no copy of its windows.
+//! Activations and weights are i8. A dense product is computed for a block of up to [`BLOCK`] output pixels by [`PANEL`]
+//! output channels. Activations are read where they lie: a [`Block`] says, for each tap of the kernel window and each
+//! pixel, where that pixel's `K` bytes begin, so a convolution needs no copy of its windows.
 //!
-//! AVX2 wants weights in -64..=63 (7 bits): then two products of an 8-bit activation and a weight fit an i16, which is
-//! what `pmaddubsw` needs to be exact. Wider weights take the scalar form there.
+//! The quick instructions multiply signed by unsigned bytes, and of those `pmaddubsw`, and with it the relaxed dot product
+//! of WebAssembly, is exact only while the sum of two products fits an i16. Weights that span no more than seven bits are
+//! therefore stored plus an offset, in `0..=127`, and the caller takes `offset * sum of the pixel's bytes` off again, which
+//! [`Block::row_sums`] gives. Wider weights are stored as they are and take the slower exact forms.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx512;
+mod block;
+mod bytes;
+mod depthwise;
+mod isa;
+mod lookup;
 mod pack;
 mod scalar;
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code)]
 mod wasm;
 
+pub(crate) use block::Block;
+pub(crate) use bytes::{
+    Rounding, Scaling, Term, add, requantise, rescale, round_half_even, scale,
+};
+pub(crate) use depthwise::{PackedDepthwise, products as depthwise_products};
+pub use isa::Isa;
+pub(crate) use isa::{Wide, widest};
+pub(crate) use lookup::look_up;
 pub(crate) use pack::Packed;
 
-/// Output channels in a panel of packed weights, and in a tile.
-pub(crate) const PANEL: usize = 8;
+/// Output channels in a panel of packed weights: one 512-bit register of sums.
+pub(crate) const PANEL: usize = 16;
 
-/// Output pixels in a tile: as many as leave the accumulators in registers.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const ROWS: usize = 8;
-/// Output pixels in a tile: as many as leave the accumulators in registers.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) const ROWS: usize = 4;
+/// Output pixels that are computed at a time; a multiple of every kernel's number of rows.
+pub(crate) const BLOCK: usize = 48;
 
-/// `K` is processed in steps of this many bytes; weights are padded with zeros up to it, so what the activations hold
-/// behind a row does not matter, but it is read.
+/// `K` is processed in steps of this many bytes; weights are padded with zeros up to it, plus the offset like all others,
+/// and a row's sum goes as far. So what the activations hold behind a row does not matter, but it is read.
 pub(crate) const STEP: usize = 4;
 
-/// The sums of one tile, by row and channel.
-pub(crate) type Tile = [[i32; PANEL]; ROWS];
+/// Bytes behind the last row that a kernel may read.
+pub(crate) const READ_AHEAD: usize = 16;
 
-/// Which form of the tile product runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// Portable; any weights.
-    Scalar,
-    /// 256-bit integer vectors; 7-bit weights.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// `i32x4.dot_i16x8_s`.
-    #[cfg(target_family = "wasm")]
-    Simd128,
-}
+/// The sums of a block, by pixel and channel.
+pub(crate) type Sums = [[i32; PANEL]; BLOCK];
 
-impl Form {
-    /// The fastest form that this machine has for weights that are (`narrow`) or are not all in -64..=63.
-    pub(crate) fn best(narrow: bool) -> Self {
-        if !narrow {
-            return Self::Scalar;
-        }
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            return Self::Avx2;
-        }
-        #[cfg(target_family = "wasm")]
-        return Self::Simd128;
-        #[cfg(not(target_family = "wasm"))]
-        Self::Scalar
-    }
-
-    /// Every form that this machine can run on 7-bit weights, to check them against each other.
-    #[cfg(test)]
-    pub(crate) fn all() -> Vec<Self> {
-        let mut forms = vec![Self::Scalar];
-        if Self::best(true) != Self::Scalar {
-            forms.push(Self::best(true));
-        }
-        forms
-    }
-}
-
-/// Adds, for each row `r` and channel `c` of the panel, `sum over taps t and k of x[offsets[t][r] + k] * weight[t][k][c]`
-/// to `tile[r][c]`.
-///
-/// `offsets`: `taps` rows, `stride` apart, of which the first [`ROWS`] are read.
-pub(crate) fn accumulate(
-    form: Form,
-    x: &[u8],
-    offsets: &[u32],
-    stride: usize,
+/// Sets `sums[r][c]`, for each pixel `r` of the block and channel `c < lanes` of the panel, to
+/// `sum over taps t and k of x[offsets[t][r] + k] * weight[t][k][c]`, weights as stored. What stands behind those pixels and
+/// channels is undefined.
+pub(crate) fn products(
+    isa: Isa,
+    block: &Block,
     packed: &Packed,
     panel: &[i8],
-    tile: &mut Tile,
+    lanes: usize,
+    sums: &mut Sums,
 ) {
-    debug_assert_eq!(panel.len(), packed.panel_len());
-    let steps = packed.steps;
-    for tap in 0..packed.taps {
-        let offsets = &offsets[tap * stride..tap * stride + ROWS];
-        // The fast forms read without checks of their own.
-        let end = offsets.iter().max().map_or(0, |&offset| offset as usize) + steps * STEP;
-        assert!(
-            end <= x.len(),
-            "tap {tap} reads up to {end} of {} bytes",
-            x.len()
-        );
-        let weights = &panel[tap * steps * STEP * PANEL..][..steps * STEP * PANEL];
-        match form {
-            Form::Scalar => scalar::accumulate(x, offsets, weights, tile),
-            // SAFETY: `Form::best` chose it after detecting the instructions; the reads were checked above.
-            #[cfg(target_arch = "x86_64")]
-            #[allow(unsafe_code)]
-            Form::Avx2 => unsafe { avx2::accumulate(x, offsets, weights, tile) },
-            // SAFETY: the reads were checked above.
-            #[cfg(target_family = "wasm")]
-            #[allow(unsafe_code)]
-            Form::Simd128 => unsafe { wasm::accumulate(x, offsets, weights, tile) },
-        }
+    assert_eq!(panel.len(), packed.panel_len(), "the weights are a panel");
+    assert!(
+        block.taps == packed.taps && block.steps == packed.steps,
+        "a block of {} taps of {} steps for weights of {} and {}",
+        block.taps,
+        block.steps,
+        packed.taps,
+        packed.steps
+    );
+    match isa {
+        Isa::Scalar => scalar::products(block, panel, lanes, sums),
+        // SAFETY: an `Isa` value is only made on machines that have the instructions; the block has checked its reads and
+        // the panel's length was checked above.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
+        Isa::Avx512Vnni => unsafe {
+            if packed.offset.is_some() {
+                avx512::products(block, panel, sums);
+            } else {
+                avx512::wide_products(block, panel, sums);
+            }
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
+        Isa::AvxVnni => unsafe {
+            if packed.offset.is_some() {
+                avx2::vnni_products(block, panel, lanes, sums);
+            } else {
+                avx2::wide_products(block, panel, sums);
+            }
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
+        Isa::Avx2 => unsafe {
+            if packed.offset.is_some() {
+                avx2::products(block, panel, lanes, sums);
+            } else {
+                avx2::wide_products(block, panel, sums);
+            }
+        },
+        // SAFETY: as above.
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        Isa::Simd128 => unsafe { wasm::products(block, panel, lanes, sums) },
+        // SAFETY: as above.
+        #[cfg(all(target_family = "wasm", feature = "relaxed-simd"))]
+        #[allow(unsafe_code)]
+        Isa::RelaxedSimd => unsafe {
+            if packed.offset.is_some() {
+                wasm::relaxed_products(block, panel, lanes, sums);
+            } else {
+                wasm::products(block, panel, lanes, sums);
+            }
+        },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// `taps`, `k`, `n`, weights in `taps * k * n` order, activations.
-    fn problem(
-        lowest: i8,
-        highest: i8,
-    ) -> impl Strategy<Value = (usize, usize, usize, Vec<i8>, Vec<u8>)> {
-        (1usize..4, 1usize..40, 1usize..20).prop_flat_map(move |(taps, k, n)| {
-            let weights = prop::collection::vec(
-                prop_oneof![Just(lowest), Just(highest), lowest..=highest],
-                taps * k * n,
-            );
-            let x = prop::collection::vec(prop_oneof![Just(0u8), Just(255u8), any::<u8>()], 512);
-            (Just(taps), Just(k), Just(n), weights, x)
-        })
-    }
-
-    fn check(form: Form, taps: usize, k: usize, n: usize, weights: &[i8], x: &[u8]) {
-        let mut region = Vec::new();
-        let packed = Packed::new(
-            taps,
-            k,
-            n,
-            |tap, k_index, channel| weights[(tap * k + k_index) * n + channel],
-            &mut region,
-        );
-        let stride = ROWS + 3;
-        let offsets: Vec<u32> = (0..taps * stride)
-            .map(|i| (i * 37 % (512 - 48)) as u32)
-            .collect();
-        for panel in 0..packed.panels {
-            let mut tile = [[7; PANEL]; ROWS];
-            accumulate(
-                form,
-                x,
-                &offsets,
-                stride,
-                &packed,
-                packed.panel(&region, panel),
-                &mut tile,
-            );
-            for (row, sums) in tile.iter().enumerate() {
-                for (lane, &sum) in sums.iter().enumerate() {
-                    let channel = panel * PANEL + lane;
-                    let mut expected = 7;
-                    for tap in 0..taps {
-                        for k_index in 0..k {
-                            let weight = if channel < n {
-                                weights[(tap * k + k_index) * n + channel]
-                            } else {
-                                0
-                            };
-                            let start = offsets[tap * stride + row] as usize;
-                            expected += i32::from(x[start + k_index]) * i32::from(weight);
-                        }
-                    }
-                    assert_eq!(sum, expected, "{form:?}, row {row}, channel {channel}");
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_form_agrees_with_the_definition((taps, k, n, weights, x) in problem(-64, 63)) {
-            for form in Form::all() {
-                check(form, taps, k, n, &weights, &x);
-            }
-        }
-
-        #[test]
-        fn wide_weights_are_exact((taps, k, n, weights, x) in problem(-128, 127)) {
-            check(Form::Scalar, taps, k, n, &weights, &x);
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "reads up to")]
-    fn a_read_past_the_end_is_caught() {
-        let mut region = Vec::new();
-        let packed = Packed::new(1, 8, 8, |_, _, _| 1, &mut region);
-        let mut tile = [[0; PANEL]; ROWS];
-        accumulate(
-            Form::best(true),
-            &[0; 12],
-            &[5; ROWS],
-            ROWS,
-            &packed,
-            packed.panel(&region, 0),
-            &mut tile,
-        );
-    }
-}
+mod tests;

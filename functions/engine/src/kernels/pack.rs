@@ -1,12 +1,14 @@
-//! Weights in the order in which the tile product reads them.
+//! Weights in the order in which the products read them.
+
+use serde::{Deserialize, Serialize};
 
 use super::{PANEL, STEP};
 
 /// Where one operator's weights lie in the program's dense region, and how.
 ///
-/// `[panels][taps][steps][PANEL][STEP] i8`: a panel is read from end to end for every tile. Channels behind the last
-/// and `k` behind the last are zeros.
-#[derive(Debug, Clone)]
+/// `[panels][taps][steps][PANEL][STEP] i8`: a panel is read from end to end for every block. Channels behind the last
+/// and `k` behind the last are weights of zero.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Packed {
     /// First byte in the region.
     pub(crate) start: usize,
@@ -16,10 +18,9 @@ pub(crate) struct Packed {
     pub(crate) steps: usize,
     /// Panels of [`PANEL`] output channels.
     pub(crate) panels: usize,
-    /// Whether every weight is in -64..=63.
-    pub(crate) narrow: bool,
-    /// Sum of the weights of each output channel, over taps and `k`.
-    pub(crate) sums: Vec<i32>,
+    /// What was added to every weight to make it one of `0..=127`; `None` when they take eight bits and are stored as they
+    /// are.
+    pub(crate) offset: Option<i32>,
 }
 
 impl Packed {
@@ -31,11 +32,17 @@ impl Packed {
         weight: impl Fn(usize, usize, usize) -> i8,
         region: &mut Vec<i8>,
     ) -> Self {
+        let (mut lowest, mut highest) = (0, 0);
+        for (tap, channel) in (0..taps).flat_map(|tap| (0..n).map(move |channel| (tap, channel))) {
+            for k in 0..k {
+                let weight = i32::from(weight(tap, k, channel));
+                (lowest, highest) = (weight.min(lowest), weight.max(highest));
+            }
+        }
+        let offset = (highest - lowest <= 127).then_some(-lowest);
         let start = region.len();
         let steps = k.div_ceil(STEP);
         let panels = n.div_ceil(PANEL);
-        let mut sums = vec![0; n];
-        let mut narrow = true;
         region.reserve(panels * taps * steps * PANEL * STEP);
         for panel in 0..panels {
             for tap in 0..taps {
@@ -44,16 +51,12 @@ impl Packed {
                         let (channel, k_index) =
                             (panel * PANEL + lane / STEP, step * STEP + lane % STEP);
                         let inside = channel < n && k_index < k;
-                        let value = if inside {
-                            weight(tap, k_index, channel)
+                        let weight = if inside {
+                            i32::from(weight(tap, k_index, channel))
                         } else {
                             0
                         };
-                        if inside {
-                            sums[channel] += i32::from(value);
-                        }
-                        narrow &= (-64..=63).contains(&value);
-                        region.push(value);
+                        region.push((weight + offset.unwrap_or(0)) as i8);
                     }
                 }
             }
@@ -63,8 +66,7 @@ impl Packed {
             taps,
             steps,
             panels,
-            narrow,
-            sums,
+            offset,
         }
     }
 
@@ -85,38 +87,50 @@ mod tests {
 
     #[test]
     fn packs_by_panel_tap_and_step() {
-        // Two taps, K = 5, N = 9: a weight tells where it stood.
+        // Two taps, K = 5, N = 17: a weight tells where it stood.
         let mut region = vec![99];
-        let packed = Packed::new(
-            2,
-            5,
-            9,
-            |tap, k, n| (tap * 50 + k * 10 + n) as i8,
-            &mut region,
-        );
+        let weight = |tap: usize, k: usize, n: usize| (tap * 60 + k * 11 + n % 11) as i8;
+        let packed = Packed::new(2, 5, 17, weight, &mut region);
         assert_eq!(
             (packed.start, packed.taps, packed.steps, packed.panels),
             (1, 2, 2, 2)
         );
+        assert_eq!(packed.offset, Some(0), "nothing is below zero");
         assert_eq!(region.len(), 1 + 2 * packed.panel_len());
         let first = packed.panel(&region, 0);
         assert_eq!(
             first[..8],
-            [0, 10, 20, 30, 1, 11, 21, 31],
+            [0, 11, 22, 33, 1, 12, 23, 34],
             "channels 0 and 1 of step 0"
         );
         assert_eq!(
-            first[32..36],
-            [40, 0, 0, 0],
+            first[64..68],
+            [44, 0, 0, 0],
             "step 1 holds one weight and padding"
         );
-        assert_eq!(first[64..68], [50, 60, 70, 80], "tap 1");
+        assert_eq!(first[128..132], [60, 71, 82, 93], "tap 1");
         assert_eq!(
             packed.panel(&region, 1)[..8],
-            [8, 18, 28, 38, 0, 0, 0, 0],
-            "channel 8, then padding"
+            [5, 16, 27, 38, 0, 0, 0, 0],
+            "channel 16, then padding"
         );
-        assert_eq!(packed.sums[0], 10 + 20 + 30 + 40 + 50 + 60 + 70 + 80 + 90);
-        assert!(!packed.narrow, "98 takes more than seven bits");
+    }
+
+    #[test]
+    fn seven_bit_weights_are_stored_unsigned() {
+        for (weights, offset, stored) in [
+            ([-64, 63], Some(64), [0, 127]),
+            ([-63, 64], Some(63), [0, 127]),
+            ([-64, 64], None, [-64, 64]),
+            ([-128, 127], None, [-128, 127]),
+        ] {
+            let mut region = vec![];
+            let packed = Packed::new(1, 1, 2, |_, _, n| weights[n], &mut region);
+            assert_eq!(packed.offset, offset, "{weights:?}");
+            let zero = offset.unwrap_or(0) as i8;
+            let [first, second] = stored;
+            let expected = [first, zero, zero, zero, second, zero, zero, zero];
+            assert_eq!(region[..8], expected, "{weights:?}");
+        }
     }
 }

@@ -1,19 +1,23 @@
-//! The definition of the tile product, in plain Rust: the reference for every other form, and the one for weights that
-//! take eight bits.
+//! The definition of the products, in plain Rust: the reference for every other form.
 
-use super::{PANEL, STEP, Tile};
+use super::{BLOCK, Block, PANEL, STEP, Sums};
 
-/// As [`super::accumulate`], for one tap.
-pub(super) fn accumulate(x: &[u8], offsets: &[u32], weights: &[i8], tile: &mut Tile) {
-    for (sums, &offset) in tile.iter_mut().zip(offsets) {
-        let row = &x[offset as usize..];
-        for (step, bytes) in weights
-            .chunks_exact(PANEL * STEP)
-            .zip(row.chunks_exact(STEP))
-        {
-            for (sum, weights) in sums.iter_mut().zip(step.chunks_exact(STEP)) {
-                for (&weight, &value) in weights.iter().zip(bytes) {
-                    *sum += i32::from(value) * i32::from(weight);
+/// As [`super::products`].
+pub(super) fn products(block: &Block, panel: &[i8], lanes: usize, sums: &mut Sums) {
+    let tap_bytes = block.steps * STEP * PANEL;
+    for (r, sums) in sums.iter_mut().enumerate().take(block.count) {
+        *sums = [0; PANEL];
+        for tap in 0..block.taps {
+            let row = &block.x[block.offsets[tap * BLOCK + r] as usize..];
+            let weights = &panel[tap * tap_bytes..][..tap_bytes];
+            for (step, bytes) in weights
+                .chunks_exact(PANEL * STEP)
+                .zip(row.chunks_exact(STEP))
+            {
+                for (sum, weights) in sums.iter_mut().zip(step.chunks_exact(STEP)).take(lanes) {
+                    for (&weight, &value) in weights.iter().zip(bytes) {
+                        *sum += i32::from(value) * i32::from(weight);
+                    }
                 }
             }
         }

@@ -1,79 +1,419 @@
-//! The tile product in 128-bit vectors of WebAssembly: two registers hold a panel's eight channels by four `k`.
+//! The products in 128-bit vectors of WebAssembly. A vector holds four channels of a panel by four `k`.
 
-use std::arch::wasm32::{i32x4_add, v128, v128_load, v128_load32_splat, v128_store};
+use std::arch::wasm32::*;
 
-use super::{PANEL, ROWS, STEP, Tile};
+use super::bytes::{self, LANES, Rounding, Scaling, Term};
+use super::{BLOCK, Block, PANEL, STEP, Sums, Wide};
 
-/// As [`super::accumulate`], for one tap.
+/// Runs `tile::<R, V>` over the pixels of a block, `V` being the vectors that hold the wanted channels.
+macro_rules! by_rows {
+    ($block:expr, $panel:expr, $sums:expr, $tile:ident, $rows:literal, $vectors:literal, $first:expr) => {{
+        let mut row = 0;
+        while row + $rows <= $block.count {
+            $tile::<$rows, $vectors>($block, $panel, row, $first, $sums);
+            row += $rows;
+        }
+        while row < $block.count {
+            $tile::<1, $vectors>($block, $panel, row, $first, $sums);
+            row += 1;
+        }
+    }};
+}
+
+/// As [`super::products`], on the exact 16-bit dot product; any weights.
 ///
 /// # Safety
-/// `x` must hold `weights.len() / PANEL` bytes from every one of the offsets on.
-pub(super) unsafe fn accumulate(x: &[u8], offsets: &[u32], weights: &[i8], tile: &mut Tile) {
-    const { assert!(PANEL == 8 && STEP == 4) };
-    let rows: [*const u8; ROWS] = std::array::from_fn(|row| x[offsets[row] as usize..].as_ptr());
-    let mut sums = [[dot::zero(); 2]; ROWS];
-    for (step, weights) in weights.chunks_exact(PANEL * STEP).enumerate() {
-        // SAFETY: a chunk is 32 bytes.
-        let weights = unsafe {
-            [
-                v128_load(weights.as_ptr().cast()),
-                v128_load(weights.as_ptr().add(16).cast()),
-            ]
-        };
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            // SAFETY: the caller vouches for the row's bytes.
-            let bytes = dot::prepare(unsafe { v128_load32_splat(row.add(step * STEP).cast()) });
-            sums[0] = dot::add(sums[0], bytes, weights[0]);
-            sums[1] = dot::add(sums[1], bytes, weights[1]);
-        }
-    }
-    for (row, sums) in tile.iter_mut().zip(sums) {
-        for (half, sum) in row.chunks_exact_mut(4).zip(sums) {
-            // SAFETY: half a row of the tile is 16 bytes.
-            unsafe {
-                let before: v128 = v128_load(half.as_ptr().cast());
-                v128_store(
-                    half.as_mut_ptr().cast(),
-                    i32x4_add(before, dot::finish(sum)),
-                );
+/// `panel` must be as long as the block's taps and steps want it.
+pub(super) unsafe fn products(block: &Block, panel: &[i8], lanes: usize, sums: &mut Sums) {
+    // SAFETY: what the caller vouches for is what the tiles want.
+    unsafe {
+        // Sums are of pairs here, two registers for four channels: half a panel at a time leaves them in registers.
+        for half in 0..lanes.div_ceil(8) {
+            if lanes - half * 8 <= 4 {
+                by_rows!(block, panel, sums, exact_tile, 6, 1, half * 2);
+            } else {
+                by_rows!(block, panel, sums, exact_tile, 3, 2, half * 2);
             }
         }
     }
 }
 
-/// Exact sums of four products a lane with the 16-bit dot product of plain simd128.
-mod dot {
-    use std::arch::wasm32::{
-        i16x8_extend_high_i8x16, i16x8_extend_low_i8x16, i16x8_extend_low_u8x16, i32x4_add,
-        i32x4_dot_i16x8, i32x4_shuffle, i32x4_splat, v128,
+/// As [`super::products`], on the relaxed dot product; weights in `0..=127`, for which every engine gives the same.
+///
+/// # Safety
+/// As [`products`].
+#[cfg(feature = "relaxed-simd")]
+#[target_feature(enable = "relaxed-simd")]
+pub(super) unsafe fn relaxed_products(block: &Block, panel: &[i8], lanes: usize, sums: &mut Sums) {
+    // SAFETY: as above.
+    unsafe {
+        match lanes.div_ceil(4) {
+            1 => by_rows!(block, panel, sums, relaxed_tile, 6, 1, 0),
+            2 => by_rows!(block, panel, sums, relaxed_tile, 6, 2, 0),
+            3 => by_rows!(block, panel, sums, relaxed_tile, 4, 3, 0),
+            _ => by_rows!(block, panel, sums, relaxed_tile, 3, 4, 0),
+        }
+    }
+}
+
+#[cfg(feature = "relaxed-simd")]
+#[target_feature(enable = "relaxed-simd")]
+unsafe fn relaxed_tile<const R: usize, const V: usize>(
+    block: &Block,
+    panel: &[i8],
+    first_row: usize,
+    first_vector: usize,
+    sums: &mut Sums,
+) {
+    let mut acc = [[i32x4_splat(0); V]; R];
+    // SAFETY: a panel holds every tap's steps, the block has checked that each row holds as many.
+    unsafe {
+        let mut weights = panel.as_ptr().add(first_vector * 16);
+        for tap in 0..block.taps {
+            let mut rows = row_pointers::<R>(block, tap, first_row);
+            let mut left = block.steps;
+            while left > 0 {
+                let w: [v128; V] = std::array::from_fn(|v| v128_load(weights.add(v * 16).cast()));
+                for r in 0..R {
+                    let bytes = v128_load32_splat(rows[r].cast());
+                    for v in 0..V {
+                        acc[r][v] = i32x4_relaxed_dot_i8x16_i7x16_add(bytes, w[v], acc[r][v]);
+                    }
+                    rows[r] = rows[r].add(STEP);
+                }
+                weights = weights.add(STEP * PANEL);
+                left -= 1;
+            }
+        }
+        for r in 0..R {
+            let sums = sums[first_row + r].as_mut_ptr().add(first_vector * 4);
+            for v in 0..V {
+                v128_store(sums.add(v * 4).cast(), acc[r][v]);
+            }
+        }
+    }
+}
+
+unsafe fn exact_tile<const R: usize, const V: usize>(
+    block: &Block,
+    panel: &[i8],
+    first_row: usize,
+    first_vector: usize,
+    sums: &mut Sums,
+) {
+    // For each four channels: sums of pairs of channels 0 and 1, then of 2 and 3.
+    let mut acc = [[[i32x4_splat(0); 2]; V]; R];
+    // SAFETY: as in `relaxed_tile`.
+    unsafe {
+        let mut weights = panel.as_ptr().add(first_vector * 16);
+        for tap in 0..block.taps {
+            let mut rows = row_pointers::<R>(block, tap, first_row);
+            let mut left = block.steps;
+            while left > 0 {
+                let w: [[v128; 2]; V] = std::array::from_fn(|v| {
+                    [
+                        i16x8_load_extend_i8x8(weights.add(v * 16)),
+                        i16x8_load_extend_i8x8(weights.add(v * 16 + 8)),
+                    ]
+                });
+                for r in 0..R {
+                    let bytes = i16x8_extend_low_i8x16(v128_load32_splat(rows[r].cast()));
+                    for v in 0..V {
+                        for half in 0..2 {
+                            let pairs = i32x4_dot_i16x8(bytes, w[v][half]);
+                            acc[r][v][half] = i32x4_add(acc[r][v][half], pairs);
+                        }
+                    }
+                    rows[r] = rows[r].add(STEP);
+                }
+                weights = weights.add(STEP * PANEL);
+                left -= 1;
+            }
+        }
+        for r in 0..R {
+            let sums = sums[first_row + r].as_mut_ptr().add(first_vector * 4);
+            for v in 0..V {
+                let [low, high] = acc[r][v];
+                let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
+                let odd = i32x4_shuffle::<1, 3, 5, 7>(low, high);
+                v128_store(sums.add(v * 4).cast(), i32x4_add(even, odd));
+            }
+        }
+    }
+}
+
+/// Where `R` rows of a tap begin.
+#[inline(always)]
+unsafe fn row_pointers<const R: usize>(block: &Block, tap: usize, first: usize) -> [*const i8; R] {
+    // SAFETY: the block has `BLOCK` offsets for each tap, each inside its bytes, and `first + R` is at most `BLOCK`.
+    unsafe {
+        let offsets = block.offsets.as_ptr().add(tap * BLOCK + first);
+        std::array::from_fn(|r| block.x.as_ptr().add(*offsets.add(r) as usize))
+    }
+}
+
+/// As [`super::depthwise::products`].
+///
+/// # Safety
+/// `panel` must be as long as the block's taps want it, and the block must have checked a panel of bytes behind `channel`.
+pub(super) unsafe fn depthwise(
+    block: &Block,
+    panel: &[i8],
+    channel: usize,
+    lanes: usize,
+    sums: &mut Sums,
+) {
+    // SAFETY: what the caller vouches for is what the tiles want.
+    unsafe {
+        let mut row = 0;
+        if lanes <= 8 {
+            while row + 4 <= block.count {
+                depthwise_tile::<4, 1>(block, panel, channel, row, sums);
+                row += 4;
+            }
+            while row < block.count {
+                depthwise_tile::<1, 1>(block, panel, channel, row, sums);
+                row += 1;
+            }
+        } else {
+            while row + 2 <= block.count {
+                depthwise_tile::<2, 2>(block, panel, channel, row, sums);
+                row += 2;
+            }
+            if row < block.count {
+                depthwise_tile::<1, 2>(block, panel, channel, row, sums);
+            }
+        }
+    }
+}
+
+/// `R` pixels by `H` times eight channels, two taps at a time.
+unsafe fn depthwise_tile<const R: usize, const H: usize>(
+    block: &Block,
+    panel: &[i8],
+    channel: usize,
+    first_row: usize,
+    sums: &mut Sums,
+) {
+    let mut acc = [[[i32x4_splat(0); 2]; H]; R];
+    // SAFETY: the caller vouches for the panel's length and the rows' bytes.
+    unsafe {
+        let mut weights = panel.as_ptr();
+        let mut tap = 0;
+        while tap < block.taps {
+            let w: [[v128; 2]; H] = std::array::from_fn(|h| {
+                [
+                    i16x8_load_extend_i8x8(weights.add(h * 16)),
+                    i16x8_load_extend_i8x8(weights.add(h * 16 + 8)),
+                ]
+            });
+            // Behind an odd last tap the weights are zeros, whatever they meet.
+            let rows = [
+                row_pointers::<R>(block, tap, first_row),
+                row_pointers::<R>(block, (tap + 1).min(block.taps - 1), first_row),
+            ];
+            for r in 0..R {
+                for h in 0..H {
+                    let one = i16x8_load_extend_i8x8(rows[0][r].add(channel + h * 8));
+                    let two = i16x8_load_extend_i8x8(rows[1][r].add(channel + h * 8));
+                    let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(one, two);
+                    let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(one, two);
+                    acc[r][h][0] = i32x4_add(acc[r][h][0], i32x4_dot_i16x8(low, w[h][0]));
+                    acc[r][h][1] = i32x4_add(acc[r][h][1], i32x4_dot_i16x8(high, w[h][1]));
+                }
+            }
+            weights = weights.add(PANEL * 2);
+            tap += 2;
+        }
+        for r in 0..R {
+            let sums = sums[first_row + r].as_mut_ptr();
+            for h in 0..H {
+                v128_store(sums.add(h * 8).cast(), acc[r][h][0]);
+                v128_store(sums.add(h * 8 + 4).cast(), acc[r][h][1]);
+            }
+        }
+    }
+}
+
+/// As [`Block::row_sums`].
+///
+/// # Safety
+/// None beyond what the block has checked; it is `unsafe` for its loads.
+pub(super) unsafe fn row_sums(block: &Block, sums: &mut [i32; BLOCK]) {
+    for (r, sum) in sums.iter_mut().enumerate().take(block.count) {
+        let mut acc = i32x4_splat(0);
+        let mut add = |bytes| {
+            acc = i32x4_add(
+                acc,
+                i32x4_extadd_pairwise_i16x8(i16x8_extadd_pairwise_i8x16(bytes)),
+            );
+        };
+        for tap in 0..block.taps {
+            // SAFETY: the block has checked that the row holds its steps.
+            unsafe {
+                let [mut row] = row_pointers::<1>(block, tap, r);
+                for _ in 0..block.steps / 4 {
+                    add(v128_load(row.cast()));
+                    row = row.add(16);
+                }
+                for _ in 0..block.steps % 4 {
+                    add(v128_load32_zero(row.cast()));
+                    row = row.add(4);
+                }
+            }
+        }
+        *sum = i32x4_extract_lane::<0>(acc)
+            .wrapping_add(i32x4_extract_lane::<1>(acc))
+            .wrapping_add(i32x4_extract_lane::<2>(acc))
+            .wrapping_add(i32x4_extract_lane::<3>(acc));
+    }
+}
+
+/// As [`bytes::requantise`].
+///
+/// # Safety
+/// `bytes` must be no longer than a block.
+pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mut [[i8; PANEL]]) {
+    let rounding = Round::new(rounding);
+    // SAFETY: a row of sums is four vectors, and so are bias and scale.
+    unsafe {
+        let load = |from: *const u8| -> [v128; 4] {
+            std::array::from_fn(|v| v128_load(from.add(v * 16).cast()))
+        };
+        let bias = load(scaling.bias.as_ptr().cast());
+        let scale = load(scaling.scale.as_ptr().cast());
+        for (r, bytes) in bytes.iter_mut().enumerate() {
+            let sums = load(scaling.sums.get_unchecked(r).as_ptr().cast());
+            let row_sum = i32x4_splat(*scaling.row_sums.get_unchecked(r));
+            let mut scaled = [row_sum; 4];
+            for v in 0..4 {
+                let sum = i32x4_add(i32x4_add(sums[v], bias[v]), row_sum);
+                scaled[v] = f32x4_mul(f32x4_convert_i32x4(sum), scale[v]);
+            }
+            v128_store(bytes.as_mut_ptr().cast(), rounding.bytes(scaled));
+        }
+    }
+}
+
+/// As [`bytes::add`].
+///
+/// # Safety
+/// The slices must be of one length.
+pub(super) unsafe fn add(
+    terms: [Term; 2],
+    rounding: Rounding,
+    a: &[i8],
+    b: &[i8],
+    out: &mut [i8],
+) {
+    let whole = out.len() / LANES * LANES;
+    let vectors = Round::new(rounding);
+    let zeros = terms.map(|term| i16x8_splat(term.zero as i16));
+    let scales = terms.map(|term| f32x4_splat(term.scale));
+    for at in (0..whole).step_by(LANES) {
+        // SAFETY: sixteen bytes follow in each slice.
+        unsafe {
+            let a = reals(v128_load(a.as_ptr().add(at).cast()), zeros[0]);
+            let b = reals(v128_load(b.as_ptr().add(at).cast()), zeros[1]);
+            let mut sums = a;
+            for v in 0..4 {
+                sums[v] = f32x4_add(f32x4_mul(a[v], scales[0]), f32x4_mul(b[v], scales[1]));
+            }
+            v128_store(out.as_mut_ptr().add(at).cast(), vectors.bytes(sums));
+        }
+    }
+    let rest = bytes::Add {
+        terms,
+        rounding,
+        a: &a[whole..],
+        b: &b[whole..],
+        out: &mut out[whole..],
     };
+    rest.run();
+}
 
-    /// Sums of pairs: channels 0 and 1, then 2 and 3, two pairs each.
-    pub(super) type Sums = (v128, v128);
+/// As [`bytes::scale`].
+///
+/// # Safety
+/// `a` and `out` must be of one length.
+pub(super) unsafe fn scale(
+    zero: i32,
+    rounding: Rounding,
+    a: &[i8],
+    factors: &[f32],
+    out: &mut [i8],
+) {
+    let width = factors.len().max(1);
+    let vectors = Round::new(rounding);
+    let zeros = i16x8_splat(zero as i16);
+    for (a, out) in a.chunks(width).zip(out.chunks_mut(width)) {
+        let whole = a.len() / LANES * LANES;
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: sixteen elements follow in each slice.
+            unsafe {
+                let mut products = reals(v128_load(a.as_ptr().add(at).cast()), zeros);
+                for (v, product) in products.iter_mut().enumerate() {
+                    let factors = v128_load(factors.as_ptr().add(at + v * 4).cast());
+                    *product = f32x4_mul(*product, factors);
+                }
+                v128_store(out.as_mut_ptr().add(at).cast(), vectors.bytes(products));
+            }
+        }
+        if whole < a.len() {
+            let rest = bytes::Scale {
+                zero,
+                rounding,
+                a: &a[whole..],
+                factors: &factors[whole..],
+                out: &mut out[whole..],
+            };
+            rest.run();
+        }
+    }
+}
 
-    pub(super) fn zero() -> Sums {
-        (i32x4_splat(0), i32x4_splat(0))
+/// Sixteen bytes less a zero point, as reals.
+#[inline(always)]
+fn reals(bytes: v128, zero: v128) -> [v128; 4] {
+    let low = i16x8_sub(i16x8_extend_low_i8x16(bytes), zero);
+    let high = i16x8_sub(i16x8_extend_high_i8x16(bytes), zero);
+    [
+        f32x4_convert_i32x4(i32x4_extend_low_i16x8(low)),
+        f32x4_convert_i32x4(i32x4_extend_high_i16x8(low)),
+        f32x4_convert_i32x4(i32x4_extend_low_i16x8(high)),
+        f32x4_convert_i32x4(i32x4_extend_high_i16x8(high)),
+    ]
+}
+
+/// [`Rounding`] in vectors.
+struct Round {
+    low: v128,
+    high: v128,
+    shift: v128,
+    /// What the bits of a shifted sum are more than the byte.
+    excess: v128,
+}
+
+impl Round {
+    fn new(rounding: Rounding) -> Self {
+        Self {
+            low: f32x4_splat(rounding.low),
+            high: f32x4_splat(rounding.high),
+            shift: f32x4_splat(bytes::SHIFT),
+            excess: i32x4_splat(bytes::SHIFT.to_bits() as i32 - rounding.zero_point),
+        }
     }
 
-    /// Four bytes, repeated, to eight i16.
-    pub(super) fn prepare(bytes: v128) -> v128 {
-        i16x8_extend_low_u8x16(bytes)
-    }
-
-    pub(super) fn add((low, high): Sums, bytes: v128, weights: v128) -> Sums {
-        (
-            i32x4_add(low, i32x4_dot_i16x8(bytes, i16x8_extend_low_i8x16(weights))),
-            i32x4_add(
-                high,
-                i32x4_dot_i16x8(bytes, i16x8_extend_high_i8x16(weights)),
-            ),
-        )
-    }
-
-    pub(super) fn finish((low, high): Sums) -> v128 {
-        i32x4_add(
-            i32x4_shuffle::<0, 2, 4, 6>(low, high),
-            i32x4_shuffle::<1, 3, 5, 7>(low, high),
+    #[inline(always)]
+    fn bytes(&self, scaled: [v128; 4]) -> v128 {
+        let integers = scaled.map(|value| {
+            let clamped = f32x4_pmin(f32x4_pmax(self.low, value), self.high);
+            i32x4_sub(f32x4_add(clamped, self.shift), self.excess)
+        });
+        // Nothing saturates: the limits are bytes.
+        i8x16_narrow_i16x8(
+            i16x8_narrow_i32x4(integers[0], integers[1]),
+            i16x8_narrow_i32x4(integers[2], integers[3]),
         )
     }
 }

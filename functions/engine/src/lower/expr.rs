@@ -6,8 +6,7 @@
 
 use tract_onnx::tract_core::internal::*;
 
-use crate::import::Affine;
-use crate::program::{Conv, Depthwise, Requant, ValueId, Window, requant};
+use crate::program::{Affine, Conv, Depthwise, Lookup, Requant, ValueId, Window, requant};
 
 /// A tensor of the graph.
 #[derive(Debug, Clone)]
@@ -40,7 +39,6 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Bytes {
     pub(super) place: Place,
-    /// With its zero point as stored.
     pub(super) affine: Affine,
 }
 
@@ -48,7 +46,7 @@ pub(super) struct Bytes {
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) bytes: Bytes,
-    pub(super) table: Box<[f32; 256]>,
+    pub(super) table: Lookup<f32>,
     /// Whether the function is just what the bytes stand for.
     pub(super) plain: bool,
 }
@@ -65,17 +63,16 @@ impl Table {
 
     /// Another function on top.
     pub(super) fn map(&self, function: impl Fn(f32) -> f32) -> Self {
-        let table = Box::new(self.table.map(function));
         Self {
             bytes: self.bytes,
-            table,
+            table: Lookup::new(|byte| function(self.table.at(byte))),
             plain: false,
         }
     }
 
     /// The byte that each byte becomes under another quantisation.
-    pub(super) fn requantised(&self, affine: Affine) -> Box<[u8; 256]> {
-        Box::new(self.table.map(|real| requant::quantise(real, affine)))
+    pub(super) fn requantised(&self, affine: Affine) -> Lookup<i8> {
+        Lookup::new(|byte| requant::quantise(self.table.at(byte), affine))
     }
 }
 
@@ -110,23 +107,27 @@ impl Weights {
         Ok(reals)
     }
 
-    /// The values as weights of symmetric quantisation.
-    pub(super) fn symmetric(&self) -> TractResult<&[i8]> {
+    /// The values less their zero points, which must fit bytes.
+    pub(super) fn bytes(&self) -> TractResult<Vec<i8>> {
         ensure!(
             self.values.len() > 0,
             "weights of shape {:?}",
             self.values.shape()
         );
         ensure!(
-            self.zero_points.iter().all(|&zero| zero == 0),
-            "weights with a zero point"
-        );
-        ensure!(
-            self.values.datum_type() == i8::datum_type(),
+            [i8::datum_type(), u8::datum_type()].contains(&self.values.datum_type()),
             "weights of type {:?}",
             self.values.datum_type()
         );
-        self.values.try_as_plain_ram()?.as_slice::<i8>()
+        let values = self.values.cast_to::<i32>()?;
+        let inner: usize = values.shape().iter().skip(self.axis + 1).product();
+        let values = values.try_as_plain_ram()?.as_slice::<i32>()?;
+        let byte = |(index, &value): (usize, &i32)| {
+            let channel = (index / inner.max(1)) % self.zero_points.len();
+            i8::try_from(i64::from(value) - i64::from(self.zero_points[channel]))
+        };
+        let bytes: Result<_, _> = values.iter().enumerate().map(byte).collect();
+        bytes.context("weights that take more than eight bits without their zero point")
     }
 
     /// One scale for each index of `axis`.
@@ -171,25 +172,38 @@ pub(super) struct Pending {
 
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    /// `conv.scale` is input scale times weight scale; the bias is apart.
-    Conv {
-        input: ValueId,
-        conv: Conv,
-        bias: Vec<f32>,
-    },
-    Depthwise {
-        input: ValueId,
-        conv: Depthwise,
-        bias: Vec<f32>,
-    },
+    Product(Product),
     Add(Bytes, Bytes),
     /// The second is `[N, C, 1...]` or of the first's shape.
     Mul(Bytes, Bytes),
     Mean {
         input: Bytes,
         window: Option<Window>,
+        count_padding: bool,
     },
     Concat(Vec<Table>),
+}
+
+/// Sums of products with constant weights.
+#[derive(Debug, Clone)]
+pub(super) struct Product {
+    pub(super) input: ValueId,
+    pub(super) form: ProductForm,
+    /// Groups of output channels, each padded to whole panels.
+    pub(super) groups: usize,
+    /// For each result of a pixel: the input's zero point times the sum of the weights,
+    pub(super) zero: Vec<i32>,
+    /// input scale times weight scale,
+    pub(super) scale: Vec<f32>,
+    /// and the bias.
+    pub(super) bias: Vec<f32>,
+}
+
+/// An operator without its channels and epilogue, which depend on what the output becomes.
+#[derive(Debug, Clone)]
+pub(super) enum ProductForm {
+    Conv(Conv),
+    Depthwise(Depthwise),
 }
 
 impl Pending {

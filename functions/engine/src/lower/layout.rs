@@ -4,7 +4,8 @@ use tract_onnx::tract_core::internal::*;
 
 use super::Lowering;
 use super::expr::{Bytes, Expr, Kind, Pending, Place, Table};
-use crate::program::{Binary, BinaryOp, Element, Epilogue, Extent, Op, Unary, Value};
+use super::operators::real_product;
+use crate::program::{Binary, BinaryOp, Element, Extent, Op, Unary, Value};
 
 impl Lowering<'_> {
     /// An f32 value that holds the outlet's tensor, made if there is none yet.
@@ -39,7 +40,7 @@ impl Lowering<'_> {
         let shape = tensor
             .shape()
             .iter()
-            .map(|&extent| Extent::fixed(extent, &self.symbols))
+            .map(|&extent| self.symbols.fixed(extent))
             .collect();
         let values = tensor
             .cast_to::<f32>()?
@@ -60,20 +61,13 @@ impl Lowering<'_> {
     fn real_of_pending(&mut self, outlet: OutletId, pending: Pending) -> TractResult<Place> {
         let channels_last = pending.channels_last;
         let place = match &pending.kind {
-            Kind::Conv { input, conv, bias } => {
-                let mut conv = conv.clone();
-                conv.epilogue = Epilogue::Real(bias.clone());
-                self.step_for(
-                    outlet,
-                    Op::Conv(Box::new(conv)),
-                    &[*input],
-                    Element::F32,
-                    channels_last,
-                )?
+            Kind::Product(product) => {
+                let op = real_product(product, pending.low, pending.high);
+                return self.step_for(outlet, op, &[product.input], Element::F32, channels_last);
             }
             Kind::Add(a, b) => self.real_of_two(outlet, BinaryOp::Add, [a, b], channels_last)?,
             Kind::Mul(a, b) => self.real_of_two(outlet, BinaryOp::Mul, [a, b], channels_last)?,
-            Kind::Depthwise { .. } | Kind::Mean { .. } | Kind::Concat(_) => {
+            Kind::Mean { .. } | Kind::Concat(_) => {
                 bail!("the output is not quantised")
             }
         };

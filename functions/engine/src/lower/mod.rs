@@ -6,6 +6,7 @@
 mod expr;
 mod layout;
 mod operators;
+mod symbols;
 
 use std::collections::HashMap;
 
@@ -22,31 +23,17 @@ use tract_onnx::tract_core::ops::nn::Softmax;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use crate::Manifest;
-use crate::import::{Affine, Concat, Dequantize, GlobalMean, LayerNorm, Quantize, Repeat};
-use crate::program::{Element, Extent, Op, Program, Step, Symbols, Value, ValueId};
+use crate::import::{self, Concat, Dequantize, GlobalMean, LayerNorm, Quantize, Repeat};
+use crate::program::{Affine, Element, Extent, Op, Program, Step, Value, ValueId};
 use expr::{Bytes, Expr, Pending, Place, Table, Weights};
+use symbols::Symbols;
 
-/// Whether every node of `model` has a form in a program; packs nothing.
+/// Lowers `model`, whose inputs and outputs are `manifest`'s.
 ///
 /// # Errors
-/// The first node that has none, with the reason.
-pub(crate) fn check(model: &TypedModel, manifest: &Manifest) -> TractResult<()> {
-    Lowering::new(model, manifest)?.run(true)?;
-    Ok(())
-}
-
-/// Lowers `model`, whose inputs and outputs are `manifest`'s, and packs its weights into `weights`, which is empty.
-///
-/// # Errors
-/// As [`check`].
-pub(crate) fn program(
-    model: &TypedModel,
-    manifest: &Manifest,
-    weights: Vec<i8>,
-) -> TractResult<Program> {
-    let mut lowering = Lowering::new(model, manifest)?;
-    lowering.program.weights = weights;
-    let mut program = lowering.run(false)?;
+/// The first node that has no form in a program, with the reason.
+pub(crate) fn program(model: &TypedModel, manifest: &Manifest) -> TractResult<Program> {
+    let mut program = Lowering::new(model, manifest)?.run()?;
     program.weights.shrink_to_fit();
     fuse_tables(&mut program);
     Ok(program)
@@ -75,8 +62,8 @@ impl<'m> Lowering<'m> {
         })
     }
 
-    /// Walks the graph. `dry`: forgets the weights of each node at once.
-    fn run(mut self, dry: bool) -> TractResult<Program> {
+    /// Walks the graph.
+    fn run(mut self) -> TractResult<Program> {
         for &node in &self.model.eval_order()? {
             let node = self.model.node(node);
             let outputs = self
@@ -84,9 +71,6 @@ impl<'m> Lowering<'m> {
                 .with_context(|| format!("{} {}", node.op.name(), node.name))?;
             for (slot, expr) in outputs.into_iter().enumerate() {
                 self.exprs.insert(OutletId::new(node.id, slot), expr);
-            }
-            if dry {
-                self.program.weights.clear();
             }
         }
         for &outlet in self.model.output_outlets()? {
@@ -188,7 +172,7 @@ impl<'m> Lowering<'m> {
                 self.fact(node)?.rank()
             );
             let shape = self.stored_shape(node.id.into(), true)?;
-            self.value(Element::U8, shape)
+            self.value(Element::I8, shape)
         } else {
             let shape = self.stored_shape(node.id.into(), false)?;
             self.value(Element::F32, shape)
@@ -208,7 +192,7 @@ impl<'m> Lowering<'m> {
         })
     }
 
-    fn quantize(&mut self, node: &TypedNode, params: Affine) -> TractResult<Expr> {
+    fn quantize(&mut self, node: &TypedNode, params: import::Affine) -> TractResult<Expr> {
         let affine = stored(params)?;
         let input = self.exprs[&node.inputs[0]].clone();
         let bytes = match input {
@@ -220,7 +204,7 @@ impl<'m> Lowering<'m> {
                     node,
                     map,
                     &[table.bytes.place.value],
-                    Element::U8,
+                    Element::I8,
                     table.bytes.place.channels_last,
                 )?;
                 Bytes { place, affine }
@@ -237,7 +221,7 @@ impl<'m> Lowering<'m> {
                     node,
                     encode,
                     &[place.value],
-                    Element::U8,
+                    Element::I8,
                     place.channels_last,
                 )?;
                 Bytes { place, affine }
@@ -262,10 +246,11 @@ impl<'m> Lowering<'m> {
                     bail!("activations with {} scales", op.scales.len())
                 };
                 // The bytes may be read under another scale than they were written with.
-                let params = Affine {
+                let integers = self.model.outlet_fact(node.inputs[0])?.datum_type;
+                let params = import::Affine {
                     scale: *scale,
                     zero_point: *zero_point,
-                    signed: bytes.affine.signed,
+                    signed: integers == i8::datum_type(),
                 };
                 Ok(Expr::Table(Table::plain(Bytes {
                     affine: stored(params)?,
@@ -311,7 +296,7 @@ impl<'m> Lowering<'m> {
         })
     }
 
-    fn value(&mut self, element: Element, shape: TVec<Extent>) -> ValueId {
+    fn value(&mut self, element: Element, shape: Vec<Extent>) -> ValueId {
         self.program.values.push(Value {
             element,
             shape,
@@ -325,7 +310,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// The shape of an outlet in the graph.
-    fn shape(&self, outlet: OutletId) -> TractResult<TVec<Extent>> {
+    fn shape(&self, outlet: OutletId) -> TractResult<Vec<Extent>> {
         self.model
             .outlet_fact(outlet)?
             .shape
@@ -335,7 +320,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// The shape of an outlet as it is stored.
-    fn stored_shape(&self, outlet: OutletId, channels_last: bool) -> TractResult<TVec<Extent>> {
+    fn stored_shape(&self, outlet: OutletId, channels_last: bool) -> TractResult<Vec<Extent>> {
         let mut shape = self.shape(outlet)?;
         if channels_last {
             ensure!(
@@ -357,7 +342,7 @@ impl<'m> Lowering<'m> {
         affine: Affine,
     ) -> TractResult<Bytes> {
         let (op, inputs) = operators::finished(pending, affine)?;
-        let place = self.step(node, op, &inputs, Element::U8, pending.channels_last)?;
+        let place = self.step(node, op, &inputs, Element::I8, pending.channels_last)?;
         Ok(Bytes { place, affine })
     }
 }
@@ -376,17 +361,17 @@ fn symbols(model: &TypedModel, manifest: &Manifest) -> TractResult<Symbols> {
     Ok(symbols)
 }
 
-/// The quantisation as it is stored: i8 values are kept plus 128.
-fn stored(params: Affine) -> TractResult<Affine> {
-    let zero_point = params.zero_point + if params.signed { 128 } else { 0 };
+/// The quantisation as it is stored: u8 values are kept less 128.
+fn stored(params: import::Affine) -> TractResult<Affine> {
+    let zero_point = params.zero_point - if params.signed { 0 } else { 128 };
     ensure!(
-        (0..=255).contains(&zero_point),
+        (-128..=127).contains(&zero_point),
         "zero point {} is not in the type's range",
         params.zero_point
     );
     Ok(Affine {
+        scale: params.scale,
         zero_point,
-        ..params
     })
 }
 

@@ -11,36 +11,31 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, LeakyRelu, Softmax};
 
 use super::Lowering;
-use super::expr::{Bytes, Expr, Kind, Pending, Table, Weights};
-use crate::import::{Affine, Concat, LayerNorm, Repeat};
-use crate::kernels::{PANEL, Packed, STEP};
+use super::expr::{Bytes, Expr, Kind, Pending, Product, ProductForm, Table, Weights};
+use crate::import::{Concat, LayerNorm, Repeat};
+use crate::kernels::{PANEL, Packed, PackedDepthwise, STEP};
 use crate::program::{
-    self, AddQ, BinaryOp, Depthwise, Element, Epilogue, Extent, Op, Padding, Pool, PoolKind,
-    Requant, ScaleQ, Unary, ValueId, Window,
+    self, AddQ, Affine, BinaryOp, Channels, Depthwise, Element, Epilogue, Extent, Lookup, Op,
+    Padding, Pool, PoolKind, ScaleQ, Unary, ValueId, Window, requant,
 };
-use crate::{ChannelOrder, program::requant};
+use crate::ChannelOrder;
 
 /// The step of a pending operator whose output is quantised to `affine`.
 pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Vec<ValueId>)> {
     let requant = pending.requant(affine);
     Ok(match &pending.kind {
-        Kind::Conv { input, conv, bias } => {
-            let mut conv = conv.clone();
-            for ((sum, scale), bias) in conv.bias.iter_mut().zip(&mut conv.scale).zip(bias) {
-                *sum = sum.wrapping_add(units(*bias, *scale)?);
-                *scale /= affine.scale;
+        Kind::Product(product) => {
+            let mut bias = Vec::with_capacity(product.bias.len());
+            for ((&real, &scale), zero) in product.bias.iter().zip(&product.scale).zip(&product.zero) {
+                bias.push(units(real, scale)?.wrapping_sub(*zero));
             }
-            conv.epilogue = Epilogue::Byte(requant);
-            (Op::Conv(Box::new(conv)), vec![*input])
-        }
-        Kind::Depthwise { input, conv, bias } => {
-            let mut conv = conv.clone();
-            for ((sum, scale), bias) in conv.bias.iter_mut().zip(&mut conv.scale).zip(bias) {
-                *sum = sum.wrapping_add(units(*bias, *scale)?);
-                *scale /= affine.scale;
-            }
-            conv.requant = requant;
-            (Op::Depthwise(Box::new(conv)), vec![*input])
+            let scale: Vec<f32> = product.scale.iter().map(|scale| scale / affine.scale).collect();
+            let channels = Channels {
+                bias: Channels::padded(&bias, product.groups),
+                scale: Channels::padded(&scale, product.groups),
+            };
+            let op = with_epilogue(&product.form, channels, Epilogue::Byte(requant));
+            (op, vec![product.input])
         }
         Kind::Add(a, b) => {
             let add = AddQ {
@@ -62,11 +57,16 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
             };
             (Op::Scale(Box::new(mul)), vec![a.place.value, b.place.value])
         }
-        Kind::Mean { input, window } => {
+        Kind::Mean {
+            input,
+            window,
+            count_padding,
+        } => {
             let scale = input.affine.scale / affine.scale;
             let kind = PoolKind::Mean {
                 zero_point: input.affine.zero_point,
                 scale,
+                count_padding: *count_padding,
                 requant,
             };
             (
@@ -79,16 +79,40 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
         }
         Kind::Concat(tables) => {
             ensure!(pending.unclamped(), "a clamped concatenation");
-            let maps = tables
-                .iter()
-                .map(|table| *table.requantised(affine))
-                .collect();
+            let maps = tables.iter().map(|table| table.requantised(affine)).collect();
+            let axis = if pending.channels_last { 3 } else { 1 };
             (
-                Op::Concat(maps),
+                Op::Concat { axis, tables: maps },
                 tables.iter().map(|table| table.bytes.place.value).collect(),
             )
         }
     })
+}
+
+/// The step of a product whose output stays real, clamped to `low..=high`.
+pub(super) fn real_product(product: &Product, low: f32, high: f32) -> Op {
+    let bias: Vec<i32> = product.zero.iter().map(|zero| -zero).collect();
+    let channels = Channels {
+        bias: Channels::padded(&bias, product.groups),
+        scale: Channels::padded(&product.scale, product.groups),
+    };
+    let rest = Channels::padded(&product.bias, product.groups);
+    with_epilogue(&product.form, channels, Epilogue::Real { rest, low, high })
+}
+
+fn with_epilogue(form: &ProductForm, channels: Channels, epilogue: Epilogue) -> Op {
+    match form {
+        ProductForm::Conv(conv) => Op::Conv(Box::new(program::Conv {
+            channels,
+            epilogue,
+            ..conv.clone()
+        })),
+        ProductForm::Depthwise(conv) => Op::Depthwise(Box::new(Depthwise {
+            channels,
+            epilogue,
+            ..conv.clone()
+        })),
+    }
 }
 
 /// `bias` in units of `scale`, to the nearest.
@@ -118,8 +142,9 @@ impl Lowering<'_> {
         );
         let channels = std::array::from_fn(|channel| {
             let (mean, std) = (input.mean[channel], input.std[channel]);
-            let table = std::array::from_fn(|value| {
-                requant::quantise((value as f32 / 255.0 - mean) / std, affine)
+            let table = Lookup::new(|byte| {
+                let value = f32::from(byte as u8);
+                requant::quantise((value / 255.0 - mean) / std, affine)
             });
             let source = match input.channels {
                 ChannelOrder::Rgb => channel,
@@ -132,7 +157,7 @@ impl Lowering<'_> {
             node,
             Op::Image(Box::new(channels)),
             &[pixels],
-            Element::U8,
+            Element::I8,
             true,
         )?;
         Ok(Bytes { place, affine })
@@ -148,66 +173,108 @@ impl Lowering<'_> {
         let window = window(&op.pool_spec)?;
         let input = self.bytes(node.inputs[0], true)?;
         let weights = self.weights(node.inputs[1])?;
-        let values = weights.symmetric()?;
+        let values = weights.bytes()?;
         let [out_channels, group_channels] = weights.values.shape()[..2] else {
             bail!("a kernel of no channels")
         };
         let taps = window.taps();
         ensure!(
-            taps * out_channels * group_channels == values.len(),
-            "a kernel of {:?}",
-            weights.values.shape()
+            taps * out_channels * group_channels == values.len()
+                && group_channels * op.group == op.pool_spec.input_channels
+                && out_channels % op.group == 0,
+            "a kernel of {:?} for {} groups of {} channels",
+            weights.values.shape(),
+            op.group,
+            op.pool_spec.input_channels
         );
+        let products = Products {
+            values: &values,
+            taps,
+            k: group_channels,
+            n: out_channels,
+            at: &|tap, k, channel| (channel * group_channels + k) * taps + tap,
+        };
         let scale = product_scales(&weights, 0, input.affine)?;
         let bias = self.bias(node.inputs[2], out_channels)?;
-        let zero_point = u8::try_from(input.affine.zero_point)?;
-        let weight = |tap, k, channel: usize| values[(channel * group_channels + k) * taps + tap];
-        self.check_sums(taps, group_channels, out_channels)?;
-        let kind = if op.group == 1 {
-            let packed = Packed::new(
-                taps,
+        let product = if group_channels == 1 && op.group == out_channels && op.group > 1 {
+            self.depthwise(&input, window, &products, scale, bias)?
+        } else {
+            self.dense(&input, window, op.group, &products, scale, bias)?
+        };
+        Ok(Expr::Pending(Box::new(Pending::new(
+            Kind::Product(product),
+            true,
+        ))))
+    }
+
+    /// A product in which each of `groups` parts of the outputs sees its part of the inputs.
+    fn dense(
+        &mut self,
+        input: &Bytes,
+        window: Window,
+        groups: usize,
+        products: &Products,
+        scale: Vec<f32>,
+        bias: Vec<f32>,
+    ) -> TractResult<Product> {
+        let zero = self.zeros(products, input.affine)?;
+        let group_channels = products.n / groups;
+        let packed = (0..groups).map(|group| {
+            let weight = |tap, k, channel| products.weight(tap, k, group * group_channels + channel);
+            Packed::new(
+                products.taps,
+                products.k,
                 group_channels,
-                out_channels,
                 weight,
                 &mut self.program.weights,
-            );
-            let conv = dense(window, packed, out_channels, zero_point, scale);
-            Kind::Conv {
-                input: input.place.value,
-                conv,
-                bias,
-            }
-        } else if group_channels == 1
-            && op.group == out_channels
-            && op.pool_spec.input_channels == out_channels
-        {
-            let start = self.program.weights.len();
-            let mut sums = vec![0; out_channels];
-            for tap in 0..taps {
-                for (channel, sum) in sums.iter_mut().enumerate() {
-                    let value = weight(tap, 0, channel);
-                    *sum -= i32::from(value) * i32::from(zero_point);
-                    self.program.weights.push(value);
-                }
-            }
-            let requant = Requant::new(input.affine, 0.0, 0.0);
-            let conv = Depthwise {
-                window,
-                weights: start,
-                zero_point,
-                bias: sums,
-                scale,
-                requant,
-            };
-            Kind::Depthwise {
-                input: input.place.value,
-                conv,
-                bias,
-            }
-        } else {
-            bail!("{} groups of {group_channels} channels", op.group)
+            )
+        });
+        let conv = program::Conv {
+            window,
+            spread: None,
+            groups: packed.collect(),
+            out_channels: products.n,
+            zero_point: i8::try_from(input.affine.zero_point)?,
+            channels: Channels::default(),
+            epilogue: Epilogue::NONE,
         };
-        Ok(Expr::Pending(Box::new(Pending::new(kind, true))))
+        Ok(Product {
+            input: input.place.value,
+            form: ProductForm::Conv(conv),
+            groups,
+            zero,
+            scale,
+            bias,
+        })
+    }
+
+    /// A product in which each output sees one input.
+    fn depthwise(
+        &mut self,
+        input: &Bytes,
+        window: Window,
+        products: &Products,
+        scale: Vec<f32>,
+        bias: Vec<f32>,
+    ) -> TractResult<Product> {
+        let zero = self.zeros(products, input.affine)?;
+        let weight = |tap, channel| products.weight(tap, 0, channel);
+        let region = &mut self.program.weights;
+        let conv = Depthwise {
+            window,
+            packed: PackedDepthwise::new(products.taps, products.n, weight, region),
+            zero_point: i8::try_from(input.affine.zero_point)?,
+            channels: Channels::default(),
+            epilogue: Epilogue::NONE,
+        };
+        Ok(Product {
+            input: input.place.value,
+            form: ProductForm::Depthwise(conv),
+            groups: 1,
+            zero,
+            scale,
+            bias,
+        })
     }
 
     pub(super) fn deconv(&mut self, node: &TypedNode, op: &Deconv) -> TractResult<Expr> {
@@ -217,19 +284,10 @@ impl Lowering<'_> {
             "kernel format {:?}",
             op.kernel_format
         );
-        ensure!(
-            op.group == 1
-                && window.kernel == window.stride
-                && window.dilation.iter().all(|&dilation| dilation == 1),
-            "a transposed convolution whose windows overlap"
-        );
-        ensure!(
-            op.adjustments.iter().all(|&more| more == 0) && unpadded(&op.pool_spec.padding),
-            "a transposed convolution with padding"
-        );
+        ensure!(op.group == 1, "a transposed convolution in groups");
         let input = self.bytes(node.inputs[0], true)?;
         let weights = self.weights(node.inputs[1])?;
-        let values = weights.symmetric()?;
+        let values = weights.bytes()?;
         let [out_channels, in_channels] = weights.values.shape()[..2] else {
             bail!("a kernel of no channels")
         };
@@ -239,46 +297,52 @@ impl Lowering<'_> {
             "a kernel of {:?}",
             weights.values.shape()
         );
-        self.check_sums(1, in_channels, taps * out_channels)?;
-        // Each tap makes its own output pixel: as many times the channels, tap by tap.
-        let weight = |_, k, lane: usize| {
-            values[((lane % out_channels) * in_channels + k) * taps + lane / out_channels]
+        let scale = product_scales(&weights, 0, input.affine)?;
+        let bias = self.bias(node.inputs[2], out_channels)?;
+        let apart = window.kernel == window.stride
+            && window.dilation.iter().all(|&dilation| dilation == 1)
+            && op.adjustments.iter().all(|&more| more == 0)
+            && unpadded(&op.pool_spec.padding);
+        let product = if apart {
+            // Each tap makes its own output pixel: as many times the channels, tap by tap.
+            let products = Products {
+                values: &values,
+                taps: 1,
+                k: in_channels,
+                n: taps * out_channels,
+                at: &|_, k, lane| {
+                    ((lane % out_channels) * in_channels + k) * taps + lane / out_channels
+                },
+            };
+            let pointwise = Window::pointwise(window.kernel.len());
+            let (scale, bias) = (scale.repeat(taps), bias.repeat(taps));
+            let mut product = self.dense(&input, pointwise, 1, &products, scale, bias)?;
+            if let ProductForm::Conv(conv) = &mut product.form {
+                conv.spread = Some(window.stride);
+                conv.out_channels = out_channels;
+            }
+            product
+        } else {
+            // A convolution of the input with zeros between its elements, by the kernel turned round.
+            let products = Products {
+                values: &values,
+                taps,
+                k: in_channels,
+                n: out_channels,
+                at: &|tap, k, channel| (channel * in_channels + k) * taps + (taps - 1 - tap),
+            };
+            let window = turned(window, &op.pool_spec.padding)?;
+            self.dense(&input, window, 1, &products, scale, bias)?
         };
-        let packed = Packed::new(
-            1,
-            in_channels,
-            taps * out_channels,
-            weight,
-            &mut self.program.weights,
-        );
-        let scale = product_scales(&weights, 0, input.affine)?.repeat(taps);
-        let bias = self.bias(node.inputs[2], out_channels)?.repeat(taps);
-        let zero_point = u8::try_from(input.affine.zero_point)?;
-        let mut conv = dense(
-            Window::pointwise(window.kernel.len()),
-            packed,
-            out_channels,
-            zero_point,
-            scale,
-        );
-        conv.spread = Some(window.stride);
         Ok(Expr::Pending(Box::new(Pending::new(
-            Kind::Conv {
-                input: input.place.value,
-                conv,
-                bias,
-            },
+            Kind::Product(product),
             true,
         ))))
     }
 
-    /// Whether sums of `taps * k` products fit, and `n` channels of their weights.
-    fn check_sums(&self, taps: usize, k: usize, n: usize) -> TractResult<()> {
-        let products = taps.saturating_mul(k);
-        ensure!(
-            (1..=MAX_PRODUCTS).contains(&products),
-            "sums of {products} products"
-        );
+    /// For each output, the input's zero point times the sum of its weights.
+    fn zeros(&self, products: &Products, input: Affine) -> TractResult<Vec<i32>> {
+        let Products { taps, k, n, .. } = *products;
         // Panels and steps are padded.
         let bytes = taps.saturating_mul(k + STEP).saturating_mul(n + PANEL);
         let bytes = bytes.saturating_add(self.program.weights.len());
@@ -286,7 +350,24 @@ impl Lowering<'_> {
             bytes <= MAX_WEIGHT_BYTES,
             "over {MAX_WEIGHT_BYTES} bytes of weights"
         );
-        Ok(())
+        let mut zeros = Vec::with_capacity(n);
+        for channel in 0..n {
+            let (mut sum, mut size) = (0i64, 0i64);
+            for tap in 0..taps {
+                for k in 0..k {
+                    let weight = i64::from(products.weight(tap, k, channel));
+                    sum += weight;
+                    size += weight.abs();
+                }
+            }
+            ensure!(
+                size * 255 <= MAX_SUM,
+                "sums of up to {}, limit is {MAX_SUM}",
+                size * 255
+            );
+            zeros.push((sum * i64::from(input.zero_point)) as i32);
+        }
+        Ok(zeros)
     }
 
     fn weights(&self, outlet: OutletId) -> TractResult<Weights> {
@@ -322,7 +403,7 @@ impl Lowering<'_> {
             node,
             Op::Pool(Box::new(pool)),
             &[input.place.value],
-            Element::U8,
+            Element::I8,
             true,
         )?;
         Ok(Expr::Table(Table::plain(Bytes { place, ..input })))
@@ -331,16 +412,12 @@ impl Lowering<'_> {
     pub(super) fn mean_pool(&mut self, node: &TypedNode, op: &SumPool) -> TractResult<Expr> {
         ensure!(op.normalize, "a sum over a window");
         let window = window(&op.pool_spec)?;
-        let padded = !matches!(&window.padding, Padding::Before(before) if before.iter().all(|&before| before == 0));
-        ensure!(
-            !(op.count_include_pad && padded),
-            "a mean that counts padding"
-        );
         let input = self.bytes(node.inputs[0], true)?;
         Ok(Expr::Pending(Box::new(Pending::new(
             Kind::Mean {
                 input,
                 window: Some(window),
+                count_padding: op.count_include_pad,
             },
             true,
         ))))
@@ -352,6 +429,7 @@ impl Lowering<'_> {
             Kind::Mean {
                 input,
                 window: None,
+                count_padding: false,
             },
             true,
         ))))
@@ -365,7 +443,7 @@ impl Lowering<'_> {
         );
         let table = self.table(node.inputs[0], true)?;
         let repeat = Op::Repeat(op.factors.clone());
-        let place = self.step(node, repeat, &[table.bytes.place.value], Element::U8, true)?;
+        let place = self.step(node, repeat, &[table.bytes.place.value], Element::I8, true)?;
         Ok(Expr::Table(Table {
             bytes: Bytes {
                 place,
@@ -422,9 +500,7 @@ impl Lowering<'_> {
                 return Ok(Expr::Table(table.map(|value| op.apply(scalar, value))));
             }
             (Expr::Table(a), Expr::Table(b), _) if a.bytes == b.bytes => {
-                let table = Box::new(std::array::from_fn(|byte| {
-                    op.apply(a.table[byte], b.table[byte])
-                }));
+                let table = Lookup::new(|byte| op.apply(a.table.at(byte), b.table.at(byte)));
                 return Ok(Expr::Table(Table {
                     bytes: a.bytes,
                     table,
@@ -521,23 +597,18 @@ impl Lowering<'_> {
                 "a product of rows of {width:?} with {k} rows"
             );
             let input = self.bytes(node.inputs[0], false)?;
-            let values = weights.symmetric()?;
-            self.check_sums(1, k, n)?;
-            let packed = Packed::new(
-                1,
+            let values = weights.bytes()?;
+            let products = Products {
+                values: &values,
+                taps: 1,
                 k,
                 n,
-                |_, k, channel| values[k * n + channel],
-                &mut self.program.weights,
-            );
-            let zero_point = u8::try_from(input.affine.zero_point)?;
-            let scale = product_scales(&weights, outer.len() + 1, input.affine)?;
-            let conv = dense(Window::pointwise(1), packed, n, zero_point, scale);
-            let kind = Kind::Conv {
-                input: input.place.value,
-                conv,
-                bias: vec![0.0; n],
+                at: &|_, k, channel| k * n + channel,
             };
+            let scale = product_scales(&weights, outer.len() + 1, input.affine)?;
+            let pointwise = Window::pointwise(1);
+            let product = self.dense(&input, pointwise, 1, &products, scale, vec![0.0; n])?;
+            let kind = Kind::Product(product);
             return Ok(Expr::Pending(Box::new(Pending::new(kind, false))));
         }
         ensure!(
@@ -627,7 +698,7 @@ impl Lowering<'_> {
         }
         let step = match op {
             AxisOp::Move(from, to) => {
-                let mut perm: TVec<usize> = (0..self.fact(node)?.rank()).collect();
+                let mut perm: Vec<usize> = (0..self.fact(node)?.rank()).collect();
                 let axis = perm.remove(*from);
                 perm.insert(*to, axis);
                 Op::Transpose(perm)
@@ -652,7 +723,7 @@ impl Lowering<'_> {
         let input = node.inputs[0];
         if let Expr::Table(_) = &self.exprs[&input] {
             let table = self.table(input, false)?;
-            let place = self.step(node, op, &[table.bytes.place.value], Element::U8, false)?;
+            let place = self.step(node, op, &[table.bytes.place.value], Element::I8, false)?;
             return Ok(Expr::Table(Table {
                 bytes: Bytes {
                     place,
@@ -673,29 +744,40 @@ impl Lowering<'_> {
     }
 }
 
-/// A dense convolution that waits for its epilogue.
-fn dense(
-    window: Window,
-    packed: Packed,
-    out_channels: usize,
-    zero_point: u8,
-    scale: Vec<f32>,
-) -> program::Conv {
-    let bias = packed
-        .sums
-        .iter()
-        .map(|sum| -sum * i32::from(zero_point))
-        .collect();
-    program::Conv {
-        window,
-        spread: None,
-        packed,
-        out_channels,
-        zero_point,
-        bias,
-        scale,
-        epilogue: Epilogue::Real(vec![]),
+/// The weights of a product, wherever the graph has them.
+struct Products<'a> {
+    values: &'a [i8],
+    taps: usize,
+    k: usize,
+    n: usize,
+    /// Where in `values` the weight of `(tap, k, channel)` stands; `k` counts within the channel's group.
+    at: &'a dyn Fn(usize, usize, usize) -> usize,
+}
+
+impl Products<'_> {
+    fn weight(&self, tap: usize, k: usize, channel: usize) -> i8 {
+        self.values[(self.at)(tap, k, channel)]
     }
+}
+
+/// The window of a transposed convolution, seen as a convolution with spacing.
+fn turned(window: Window, padding: &PaddingSpec) -> TractResult<Window> {
+    let cut = match padding {
+        PaddingSpec::Valid => vec![0; window.kernel.len()],
+        PaddingSpec::Explicit(before, _) => before.to_vec(),
+        other => bail!("a transposed convolution with padding {other:?}"),
+    };
+    let reach = window.kernel.iter().zip(&window.dilation);
+    let before = reach
+        .zip(cut)
+        .map(|((kernel, dilation), cut)| ((kernel - 1) * dilation) as isize - cut as isize);
+    Ok(Window {
+        padding: Padding::Before(before.collect()),
+        stride: vec![1; window.kernel.len()],
+        spacing: window.stride,
+        kernel: window.kernel,
+        dilation: window.dilation,
+    })
 }
 
 /// Input scale times weight scale for each index of the weights' `axis`.
@@ -734,19 +816,20 @@ fn window(spec: &PoolSpec) -> TractResult<Window> {
     );
     let padding = match &spec.padding {
         PaddingSpec::Explicit(before, _) | PaddingSpec::ExplicitOnnxPool(before, _, false) => {
-            Padding::Before(before.clone())
+            Padding::Before(before.iter().map(|&before| before as isize).collect())
         }
         PaddingSpec::ExplicitOnnxPool(_, _, true) => {
             bail!("a window that reaches past the padding")
         }
-        PaddingSpec::Valid => Padding::Before(tvec![0; rank]),
+        PaddingSpec::Valid => Padding::Before(vec![0; rank]),
         PaddingSpec::SameUpper => Padding::SameUpper,
         PaddingSpec::SameLower => Padding::SameLower,
     };
     Ok(Window {
-        kernel: spec.kernel_shape.clone(),
-        stride: spec.strides().into_owned().into(),
-        dilation: spec.dilations().into_owned().into(),
+        kernel: spec.kernel_shape.to_vec(),
+        stride: spec.strides().to_vec(),
+        dilation: spec.dilations().to_vec(),
+        spacing: vec![1; rank],
         padding,
     })
 }
@@ -763,8 +846,8 @@ fn unpadded(padding: &PaddingSpec) -> bool {
 /// No layer has a larger window or step; a file that claims one is not worth the memory.
 const MAX_TAPS: usize = 4096;
 
-/// Most products in one sum: 255 * 128 * 2^15 is half of what an i32 holds, and a bias may take the other half.
-const MAX_PRODUCTS: usize = 1 << 15;
+/// Largest sum of products: half of what an i32 holds, for a bias may take the other half.
+const MAX_SUM: i64 = 1 << 30;
 
 /// Largest bias, in units of input scale times weight scale.
 const MAX_BIAS: f64 = (1u32 << 30) as f64;

@@ -1,13 +1,14 @@
-//! Where each value lies while a program runs: one region for u8, one for f32, places reused as values die.
+//! Where each value lies while a program runs: one region for bytes, one for f32, places reused as values die.
 
 use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
 
 use super::{Given, Program, ValueId};
 
 /// The two element types of values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Element {
-    U8,
+    I8,
     F32,
 }
 
@@ -16,7 +17,7 @@ pub(crate) enum Element {
 pub(super) struct Plan {
     /// First element in its region, and how many elements the value has. Constants have no place.
     places: Vec<Option<Place>>,
-    u8_len: usize,
+    i8_len: usize,
     f32_len: usize,
 }
 
@@ -75,10 +76,15 @@ impl Plan {
                 .unwrap_or(0)
         };
         Ok(Self {
-            u8_len: end(Element::U8),
+            i8_len: end(Element::I8),
             f32_len: end(Element::F32),
             places: planner.places,
         })
+    }
+
+    /// Bytes of both regions.
+    pub(super) fn bytes(&self) -> usize {
+        self.i8_len + self.f32_len * size_of::<f32>()
     }
 
     fn range(&self, value: ValueId) -> std::ops::Range<usize> {
@@ -118,7 +124,7 @@ impl Planner<'_> {
         let len = shape.iter().product();
         let element = self.program.values[value].element;
         let tail = match element {
-            Element::U8 => shape.last().copied().unwrap_or(1) + READ_AHEAD,
+            Element::I8 => shape.last().copied().unwrap_or(1) + READ_AHEAD,
             Element::F32 => 0,
         };
         let live = &mut self.live[element as usize];
@@ -145,12 +151,12 @@ impl Planner<'_> {
 }
 
 /// Bytes that a kernel may read behind the last row: up to its step.
-const READ_AHEAD: usize = crate::kernels::STEP;
+const READ_AHEAD: usize = crate::kernels::READ_AHEAD;
 
 /// The memory of one run.
 #[derive(Debug)]
 pub(super) struct Arena {
-    u8: Vec<u8>,
+    i8: Vec<i8>,
     f32: Vec<f32>,
 }
 
@@ -160,24 +166,24 @@ pub(super) struct View<'a> {
     pub(super) output: SliceMut<'a>,
 }
 
-/// A value to read; u8 values come with their tail.
+/// A value to read; bytes come with their tail.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Slice<'a> {
-    U8(&'a [u8], usize),
+    I8(&'a [i8], usize),
     F32(&'a [f32]),
 }
 
-/// A value to write; u8 values come without their tail.
+/// A value to write; bytes come without their tail.
 #[derive(Debug)]
 pub(super) enum SliceMut<'a> {
-    U8(&'a mut [u8]),
+    I8(&'a mut [i8]),
     F32(&'a mut [f32]),
 }
 
 impl Arena {
     pub(super) fn new(plan: &Plan) -> anyhow::Result<Self> {
         Ok(Self {
-            u8: zeroed(plan.u8_len)?,
+            i8: zeroed(plan.i8_len)?,
             f32: zeroed(plan.f32_len)?,
         })
     }
@@ -195,7 +201,12 @@ impl Arena {
         );
         let start = plan.range(value).start;
         match given {
-            Given::U8(bytes) => self.u8[start..start + expected].copy_from_slice(bytes),
+            Given::U8(bytes) => {
+                // Pixels are kept as they are; the step that reads them knows.
+                for (stored, &byte) in self.i8[start..start + expected].iter_mut().zip(bytes) {
+                    *stored = byte as i8;
+                }
+            }
             Given::F32(values) => self.f32[start..start + expected].copy_from_slice(values),
         }
         Ok(())
@@ -206,12 +217,12 @@ impl Arena {
         &self.f32[plan.range(value)]
     }
 
-    /// Fills the tail of a u8 value with what stands for zero in it, and returns where the tail begins in the value's
+    /// Fills the tail of a value of bytes with what stands for zero in it, and returns where the tail begins in the value's
     /// slice: a row of padding for window taps that fall outside.
-    pub(super) fn pad(&mut self, plan: &Plan, value: ValueId, zero_point: u8) -> usize {
+    pub(super) fn pad(&mut self, plan: &Plan, value: ValueId, zero_point: i8) -> usize {
         let len = plan.len(value);
         let range = plan.range(value);
-        self.u8[range.start + len..range.end].fill(zero_point);
+        self.i8[range.start + len..range.end].fill(zero_point);
         len
     }
 
@@ -225,10 +236,10 @@ impl Arena {
     ) -> View<'a> {
         let out = plan.range(output);
         let out_len = plan.len(output);
-        let is_u8 = program.values[output].element == Element::U8;
-        let (u8_before, u8_out, u8_after) =
-            carve(&mut self.u8, if is_u8 { out.clone() } else { 0..0 });
-        let (f32_before, f32_out, f32_after) = carve(&mut self.f32, if is_u8 { 0..0 } else { out });
+        let is_i8 = program.values[output].element == Element::I8;
+        let (i8_before, i8_out, i8_after) =
+            carve(&mut self.i8, if is_i8 { out.clone() } else { 0..0 });
+        let (f32_before, f32_out, f32_after) = carve(&mut self.f32, if is_i8 { 0..0 } else { out });
         let read = |&input: &ValueId| {
             let value = &program.values[input];
             if let Some(constant) = &value.constant {
@@ -236,16 +247,16 @@ impl Arena {
             }
             let range = plan.range(input);
             match value.element {
-                Element::U8 => Slice::U8(
-                    pick(u8_before, u8_out.len(), u8_after, range),
+                Element::I8 => Slice::I8(
+                    pick(i8_before, i8_out.len(), i8_after, range),
                     plan.len(input),
                 ),
                 Element::F32 => Slice::F32(pick(f32_before, f32_out.len(), f32_after, range)),
             }
         };
         let inputs = inputs.iter().map(read).collect();
-        let output = if is_u8 {
-            SliceMut::U8(&mut u8_out[..out_len])
+        let output = if is_i8 {
+            SliceMut::I8(&mut i8_out[..out_len])
         } else {
             SliceMut::F32(f32_out)
         };

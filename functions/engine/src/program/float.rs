@@ -2,15 +2,16 @@
 //! on every target.
 
 use anyhow::{bail, ensure};
+use serde::{Deserialize, Serialize};
 
 /// A two-operand function with numpy's broadcasting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Binary {
     pub(crate) op: BinaryOp,
 }
 
 /// The two-operand functions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum BinaryOp {
     Add,
     Sub,
@@ -23,6 +24,7 @@ pub(crate) enum BinaryOp {
 
 impl BinaryOp {
     /// The function of two reals.
+    #[inline(always)]
     pub(crate) fn apply(self, a: f32, b: f32) -> f32 {
         match self {
             Self::Add => a + b,
@@ -39,6 +41,7 @@ impl BinaryOp {
 }
 
 impl Binary {
+    #[inline(always)]
     pub(super) fn run(
         self,
         a: &[f32],
@@ -91,6 +94,7 @@ fn broadcast(shape: &[usize], out_shape: &[usize]) -> anyhow::Result<Vec<usize>>
 }
 
 /// `a`: `[..., M, K]`, `b`: `[..., K, N]` of the same leading axes, `out`: `[..., M, N]`. Sums run along `K` in order.
+#[inline(always)]
 pub(super) fn matmul(
     a: &[f32],
     a_shape: &[usize],
@@ -130,6 +134,7 @@ pub(super) fn matmul(
 }
 
 /// Over the last axis, with the highest value subtracted first.
+#[inline(always)]
 pub(super) fn softmax(x: &[f32], shape: &[usize], out: &mut [f32]) -> anyhow::Result<()> {
     let width = shape.last().copied().unwrap_or(1).max(1);
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
@@ -147,6 +152,7 @@ pub(super) fn softmax(x: &[f32], shape: &[usize], out: &mut [f32]) -> anyhow::Re
 }
 
 /// Over rows as long as `gamma`.
+#[inline(always)]
 pub(super) fn layer_norm(
     epsilon: f32,
     gamma: &[f32],

@@ -1,14 +1,28 @@
 //! One operator of a program and how it is run.
 
 use anyhow::{bail, ensure};
-use tract_onnx::prelude::*;
+use serde::{Deserialize, Serialize};
 
+use super::along::Along;
 use super::arena::{Arena, Plan, Slice, SliceMut, View};
+use super::broadcast::Broadcast;
+use super::conv::Run;
+#[cfg(feature = "tract")]
+use super::island::Island;
+use super::linear::{Linear, Rescale};
+use super::lookup::Lookup;
+use super::pick::{self, Pick};
+use super::reduce::Reduce;
 use super::requant::Requant;
-use super::{Binary, Conv, Depthwise, Epilogue, Pool, PoolKind, Program, Unary, ValueId, float};
+use super::elementwise::{AddQ, ScaleQ};
+use super::pool::Pooling;
+use super::{
+    Binary, Conv, Depthwise, Epilogue, Pool, PoolKind, Program, Unary, ValueId, float, moves,
+};
+use crate::kernels::{BLOCK, Isa, PANEL, Sums, Wide, widest};
 
 /// An operator with its operands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Step {
     /// The node that it comes from, for reports.
     pub(crate) name: String,
@@ -18,29 +32,32 @@ pub(crate) struct Step {
 }
 
 /// What a step does. Shapes are as stored: channels last.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Op {
-    /// u8 to u8: a convolution, or with a window of one a product with a constant matrix. f32 with a float epilogue.
+    /// i8 to i8: a convolution, or with a window of one a product with a constant matrix. f32 with a float epilogue.
     Conv(Box<Conv>),
-    /// u8 to u8: one filter for each channel.
+    /// i8 to i8: one filter for each channel.
     Depthwise(Box<Depthwise>),
-    /// u8, u8 to u8: real addition of two tensors of one shape.
+    /// i8, i8 to i8: real addition of two tensors of one shape.
     Add(Box<AddQ>),
-    /// u8, u8 to u8: real product of `[N, spatial..., C]` and `[N, 1..., C]`, or of one shape.
+    /// i8, i8 to i8: real product of `[N, spatial..., C]` and `[N, 1..., C]`, or of one shape.
     Scale(Box<ScaleQ>),
-    /// u8 to u8: maximum or mean over a window.
+    /// i8 to i8: maximum or mean over a window.
     Pool(Box<Pool>),
-    /// u8 to u8: each pixel repeated by a whole factor along each spatial axis.
+    /// i8 to i8: each pixel repeated by a whole factor along each spatial axis.
     Repeat(Vec<usize>),
-    /// u8s to u8: joined along the last axis, each through its own table.
-    Concat(Vec<[u8; 256]>),
-    /// u8 to u8.
-    Map(Box<[u8; 256]>),
-    /// u8 pixels `[N, H, W, 3]` to u8: channels reordered, each through its own table.
-    Image(Box<[(usize, [u8; 256]); 3]>),
-    /// u8 to f32.
-    Decode(Box<[f32; 256]>),
-    /// f32 to u8.
+    /// i8s to i8: joined along one axis, each through its own table. f32s to f32, without tables.
+    Concat {
+        axis: usize,
+        tables: Vec<Lookup<i8>>,
+    },
+    /// i8 to i8.
+    Map(Lookup<i8>),
+    /// u8 pixels `[N, H, W, 3]` to i8: channels reordered, each through its own table.
+    Image(Box<[(usize, Lookup<i8>); 3]>),
+    /// i8 to f32.
+    Decode(Lookup<f32>),
+    /// f32 to i8.
     Encode {
         /// One over the output's scale.
         inverse_scale: f32,
@@ -49,7 +66,7 @@ pub(crate) enum Op {
     /// The same elements in another shape.
     Reshape,
     /// Axes reordered: output axis `i` is input axis `perm[i]`.
-    Transpose(TVec<usize>),
+    Transpose(Vec<usize>),
     /// `start..start + extent` of one axis, the extent being the output's.
     Slice { axis: usize, start: usize },
     /// f32, f32 to f32 with broadcasting.
@@ -66,105 +83,321 @@ pub(crate) enum Op {
         gamma: Vec<f32>,
         beta: Vec<f32>,
     },
+    /// i8, i8 to i8: real sum or product with broadcasting.
+    Broadcast(Box<Broadcast>),
+    /// i8 to i8, by a table for each index of an axis.
+    MapAlong(Along<i8>),
+    /// i8 to f32, likewise.
+    DecodeAlong(Along<f32>),
+    /// Elements picked along each axis; `fill`, itself the byte for bytes, stands where there is none.
+    Pick { picks: Vec<Pick>, fill: f32 },
+    /// i8 to i8 or f32 to f32: resizing between pixels.
+    Linear(Box<Linear>),
+    /// f32 to f32.
+    Reduce(Reduce),
+    /// f32s to f32, in the graph's own layout, in tract. It has no form in bytes.
+    #[cfg(feature = "tract")]
+    #[serde(skip)]
+    Tract(Box<Island>),
 }
 
-impl Op {
-    /// The requantisation of the output, where there is one.
-    pub(crate) fn requant_mut(&mut self) -> Option<&mut Requant> {
-        match self {
-            Self::Conv(conv) => match &mut conv.epilogue {
-                Epilogue::Byte(requant) => Some(requant),
-                Epilogue::Real(_) => None,
-            },
-            Self::Depthwise(conv) => Some(&mut conv.requant),
-            Self::Add(add) => Some(&mut add.requant),
-            Self::Scale(scale) => Some(&mut scale.requant),
-            Self::Pool(pool) => match &mut pool.kind {
-                PoolKind::Mean { requant, .. } => Some(requant),
-                PoolKind::Max => None,
-            },
-            Self::Encode { requant, .. } => Some(requant),
-            _ => None,
+/// Memory that steps use while they run, kept from one to the next.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// Where the rows of a block begin: `[taps][BLOCK]`.
+    pub(super) offsets: Vec<u32>,
+    pub(super) sums: Box<Sums>,
+    pub(super) results: Box<super::conv::Results>,
+    /// Sums of each channel.
+    pub(super) totals: Vec<i32>,
+    /// What each channel is multiplied by.
+    pub(super) factors: Vec<f32>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            offsets: vec![],
+            sums: Box::new([[0; PANEL]; BLOCK]),
+            results: Box::default(),
+            totals: vec![],
+            factors: vec![],
         }
     }
 }
 
-/// `q = (a - a_zero) * a_scale + (b - b_zero) * b_scale`, requantised. The scales are over the output's.
-#[derive(Debug, Clone)]
-pub(crate) struct AddQ {
-    pub(crate) a_zero: i32,
-    pub(crate) a_scale: f32,
-    pub(crate) b_zero: i32,
-    pub(crate) b_scale: f32,
-    pub(crate) requant: Requant,
-}
+impl Op {
+    /// What it does and in which form, for people.
+    pub(super) fn name(&self) -> String {
+        let table = self.requant().is_some_and(|requant| requant.table.is_some());
+        format!("{}{}", self.plain_name(), if table { " + table" } else { "" })
+    }
 
-/// `q = (a - a_zero) * (b - b_zero) * scale`, requantised. `scale` is both scales over the output's.
-#[derive(Debug, Clone)]
-pub(crate) struct ScaleQ {
-    pub(crate) a_zero: i32,
-    pub(crate) b_zero: i32,
-    pub(crate) scale: f32,
-    pub(crate) requant: Requant,
+    fn plain_name(&self) -> String {
+        let product = |window: &super::Window, what: &str, form: &str| {
+            let kernel: Vec<String> = window.kernel.iter().map(usize::to_string).collect();
+            format!("{what} {} {form}", kernel.join("x"))
+        };
+        match self {
+            Self::Conv(conv) => {
+                let form = match conv.groups.iter().all(|packed| packed.offset.is_some()) {
+                    true => "i8 x 7 bits",
+                    false => "i8 x i8",
+                };
+                let what = match (conv.groups.len(), &conv.spread) {
+                    (1, None) => "conv".to_owned(),
+                    (1, Some(_)) => "transposed conv".to_owned(),
+                    (groups, _) => format!("conv in {groups} groups"),
+                };
+                product(&conv.window, &what, form)
+            }
+            Self::Depthwise(conv) => product(&conv.window, "depthwise conv", "i8 x i8"),
+            Self::Add(_) => "add i8".to_owned(),
+            Self::Scale(_) => "mul i8".to_owned(),
+            Self::Pool(pool) => match &pool.kind {
+                PoolKind::Max => "max pool i8".to_owned(),
+                PoolKind::Mean { .. } => "mean pool i8".to_owned(),
+            },
+            Self::Repeat(factors) => format!("repeat {factors:?} i8"),
+            Self::Concat { tables, .. } if tables.is_empty() => "concat f32".to_owned(),
+            Self::Concat { tables, .. } => format!("concat of {} i8", tables.len()),
+            Self::Map(_) => "table i8".to_owned(),
+            Self::Image(_) => "image to i8".to_owned(),
+            Self::Decode(_) => "i8 to f32".to_owned(),
+            Self::Encode { .. } => "f32 to i8".to_owned(),
+            Self::Reshape => "reshape".to_owned(),
+            Self::Transpose(perm) => format!("transpose {perm:?}"),
+            Self::Slice { .. } => "slice".to_owned(),
+            Self::Binary(binary) => format!("{:?} f32", binary.op).to_lowercase(),
+            Self::Unary(unary) => format!("{unary:?} f32").to_lowercase(),
+            Self::MatMul => "matmul f32".to_owned(),
+            Self::Softmax => "softmax f32".to_owned(),
+            Self::LayerNorm { .. } => "layer norm f32".to_owned(),
+            Self::Broadcast(broadcast) => match &**broadcast {
+                Broadcast::Add(_) => "add i8, broadcast".to_owned(),
+                Broadcast::Mul(_) => "mul i8, broadcast".to_owned(),
+            },
+            Self::MapAlong(along) => format!("{} tables i8", along.tables.len()),
+            Self::DecodeAlong(_) => "i8 to f32".to_owned(),
+            Self::Pick { .. } => "pick".to_owned(),
+            Self::Linear(linear) => match &linear.bytes {
+                Some(_) => "resize i8".to_owned(),
+                None => "resize f32".to_owned(),
+            },
+            Self::Reduce(reduce) => format!("{:?} f32", reduce.what).to_lowercase(),
+            #[cfg(feature = "tract")]
+            Self::Tract(island) => format!("{} f32 in tract", island.op),
+        }
+    }
+
+    /// Bytes of packed weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Conv(conv) => {
+                let bytes = |packed: &crate::kernels::Packed| packed.panels * packed.panel_len();
+                conv.groups.iter().map(bytes).sum()
+            }
+            Self::Depthwise(conv) => conv.packed.panels * conv.packed.panel_len(),
+            _ => 0,
+        }
+    }
+
+    /// The requantisation of the output, where there is one.
+    fn requant(&self) -> Option<&Requant> {
+        let epilogue = match self {
+            Self::Conv(conv) => &conv.epilogue,
+            Self::Depthwise(conv) => &conv.epilogue,
+            Self::Add(add) => return Some(&add.requant),
+            Self::Scale(scale) => return Some(&scale.requant),
+            Self::Pool(pool) => match &pool.kind {
+                PoolKind::Mean { requant, .. } => return Some(requant),
+                PoolKind::Max => return None,
+            },
+            Self::Encode { requant, .. } => return Some(requant),
+            Self::Broadcast(broadcast) => return Some(broadcast.requant()),
+            Self::Linear(linear) => return linear.bytes.as_ref().map(|bytes| &bytes.requant),
+            _ => return None,
+        };
+        match epilogue {
+            Epilogue::Byte(requant) => Some(requant),
+            Epilogue::Real { .. } => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn requant_mut(&mut self) -> Option<&mut Requant> {
+        let epilogue = match self {
+            Self::Conv(conv) => &mut conv.epilogue,
+            Self::Depthwise(conv) => &mut conv.epilogue,
+            Self::Add(add) => return Some(&mut add.requant),
+            Self::Scale(scale) => return Some(&mut scale.requant),
+            Self::Pool(pool) => match &mut pool.kind {
+                PoolKind::Mean { requant, .. } => return Some(requant),
+                PoolKind::Max => return None,
+            },
+            Self::Encode { requant, .. } => return Some(requant),
+            Self::Broadcast(broadcast) => return Some(broadcast.requant_mut()),
+            Self::Linear(linear) => return linear.bytes.as_mut().map(|bytes| &mut bytes.requant),
+            _ => return None,
+        };
+        match epilogue {
+            Epilogue::Byte(requant) => Some(requant),
+            Epilogue::Real { .. } => None,
+        }
+    }
 }
 
 impl Step {
+    /// Multiplications that are added up.
+    pub(super) fn macs(&self, shapes: &[Vec<usize>]) -> u64 {
+        let elements = |value: ValueId| shapes[value].iter().product::<usize>() as u64;
+        let width = |value: ValueId| shapes[value].last().copied().unwrap_or(1) as u64;
+        match &self.op {
+            Op::Conv(conv) => {
+                let k = width(self.inputs[0]) / conv.groups.len().max(1) as u64;
+                elements(self.output) * k * conv.window.taps() as u64
+            }
+            Op::Depthwise(conv) => elements(self.output) * conv.window.taps() as u64,
+            Op::MatMul => elements(self.output) * width(self.inputs[0]),
+            _ => 0,
+        }
+    }
+
     pub(super) fn run(
         &self,
+        isa: Isa,
         program: &Program,
         shapes: &[Vec<usize>],
         plan: &Plan,
         arena: &mut Arena,
+        scratch: &mut Scratch,
     ) -> anyhow::Result<()> {
         let pad_at = match &self.op {
             Op::Conv(conv) => arena.pad(plan, self.inputs[0], conv.zero_point),
             Op::Depthwise(conv) => arena.pad(plan, self.inputs[0], conv.zero_point),
+            Op::Pool(pool) => arena.pad(plan, self.inputs[0], pool.padding()),
             _ => 0,
         };
         let View { inputs, output } = arena.view(program, plan, &self.inputs, self.output);
         let shape_of = |index: usize| shapes[self.inputs[index]].as_slice();
         let out_shape = shapes[self.output].as_slice();
         match (&self.op, inputs.as_slice(), output) {
-            (Op::Conv(conv), [Slice::U8(x, _)], out) => {
-                conv.run(&program.weights, x, shape_of(0), pad_at, out, out_shape)
+            (Op::Conv(conv), [Slice::I8(x, _)], out) => conv.run(Run {
+                isa,
+                weights: &program.weights,
+                x,
+                shape: shape_of(0),
+                pad_at,
+                out,
+                out_shape,
+                scratch,
+            }),
+            (Op::Depthwise(conv), [Slice::I8(x, _)], out) => conv.run(Run {
+                isa,
+                weights: &program.weights,
+                x,
+                shape: shape_of(0),
+                pad_at,
+                out,
+                out_shape,
+                scratch,
+            }),
+            (Op::Add(add), [a, b], SliceMut::I8(out)) => add.run(isa, bytes(*a)?, bytes(*b)?, out),
+            (Op::Scale(scale), [a, b], SliceMut::I8(out)) => scale.run(
+                isa,
+                bytes(*a)?,
+                shape_of(0),
+                bytes(*b)?,
+                shape_of(1),
+                out,
+                &mut scratch.factors,
+            ),
+            (Op::Pool(pool), [Slice::I8(x, _)], SliceMut::I8(out)) => {
+                let pooling = Pooling {
+                    pool,
+                    x,
+                    shape: shape_of(0),
+                    pad_at,
+                    out,
+                    out_shape,
+                    scratch,
+                };
+                widest(isa, pooling)
             }
-            (Op::Depthwise(conv), [Slice::U8(x, _)], SliceMut::U8(out)) => {
-                conv.run(&program.weights, x, shape_of(0), pad_at, out, out_shape)
+            (Op::Repeat(factors), [x], SliceMut::I8(out)) => {
+                moves::repeat(factors, bytes(*x)?, shape_of(0), out, out_shape)
             }
-            (Op::Add(add), [a, b], SliceMut::U8(out)) => add.run(bytes(*a)?, bytes(*b)?, out),
-            (Op::Scale(scale), [a, b], SliceMut::U8(out)) => {
-                scale.run(bytes(*a)?, shape_of(0), bytes(*b)?, shape_of(1), out)
+            (Op::Concat { axis, tables }, inputs, out) => {
+                let shapes: Vec<&[usize]> = (0..inputs.len()).map(shape_of).collect();
+                let widths = moves::widths(*axis, &shapes, out_shape)?;
+                match out {
+                    SliceMut::I8(out) => moves::concat(isa, tables, inputs, &widths, out),
+                    SliceMut::F32(out) => moves::concat_reals(inputs, &widths, out),
+                }
             }
-            (Op::Pool(pool), [x], SliceMut::U8(out)) => {
-                pool.run(bytes(*x)?, shape_of(0), out, out_shape)
+            (Op::Map(table), [x], SliceMut::I8(out)) => {
+                out.copy_from_slice(bytes(*x)?);
+                table.map(isa, out);
+                Ok(())
             }
-            (Op::Repeat(factors), [x], SliceMut::U8(out)) => {
-                repeat(factors, bytes(*x)?, shape_of(0), out, out_shape)
+            (Op::Broadcast(broadcast), [a, b], SliceMut::I8(out)) => {
+                let operands = [bytes(*a)?, bytes(*b)?];
+                broadcast.run(isa, operands, [shape_of(0), shape_of(1)], out, out_shape)
             }
-            (Op::Concat(tables), inputs, SliceMut::U8(out)) => {
-                let outer = |shape: &[usize]| shape.split_last().map(|(_, outer)| outer.to_vec());
-                ensure!(
-                    (0..inputs.len()).all(|i| outer(shape_of(i)) == outer(out_shape)),
-                    "parts of other extents than {out_shape:?}"
-                );
-                let widths: Vec<usize> = (0..inputs.len())
-                    .map(|i| shape_of(i).last().copied().unwrap_or(1))
-                    .collect();
-                concat(tables, inputs, &widths, out)
+            #[cfg(feature = "tract")]
+            (Op::Tract(island), inputs, SliceMut::F32(out)) => {
+                let reals = inputs.iter().enumerate().map(|(index, input)| match input {
+                    Slice::F32(values) => Ok((*values, shape_of(index))),
+                    Slice::I8(..) => bail!("expected an f32 operand, got i8"),
+                });
+                island.run(&reals.collect::<anyhow::Result<Vec<_>>>()?, out, out_shape)
             }
-            (Op::Map(table), [x], SliceMut::U8(out)) => {
-                each(bytes(*x)?, out, |byte| table[usize::from(byte)])
-            }
-            (Op::Image(channels), [x], SliceMut::U8(out)) => {
+            (_, inputs, output) => widest(
+                isa,
+                Plain {
+                    step: self,
+                    inputs,
+                    output,
+                    shapes,
+                },
+            ),
+        }
+    }
+}
+
+/// A step of an operator that the compiler vectorises.
+struct Plain<'a, 's> {
+    step: &'a Step,
+    inputs: &'a [Slice<'a>],
+    output: SliceMut<'a>,
+    /// Of every value of the program.
+    shapes: &'s [Vec<usize>],
+}
+
+impl Wide for Plain<'_, '_> {
+    type Output = anyhow::Result<()>;
+
+    #[inline(always)]
+    fn run(self) -> anyhow::Result<()> {
+        let Self {
+            step,
+            inputs,
+            output,
+            shapes,
+        } = self;
+        let shape_of = |index: usize| shapes[step.inputs[index]].as_slice();
+        let out_shape = shapes[step.output].as_slice();
+        match (&step.op, inputs, output) {
+            (Op::Image(channels), [x], SliceMut::I8(out)) => {
                 for (pixel, out) in bytes(*x)?.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
                     for (value, (channel, table)) in out.iter_mut().zip(channels.iter()) {
-                        *value = table[usize::from(pixel[*channel])];
+                        *value = table.at(pixel[*channel]);
                     }
                 }
                 Ok(())
             }
             (Op::Decode(table), [x], SliceMut::F32(out)) => {
-                each(bytes(*x)?, out, |byte| table[usize::from(byte)])
+                each(bytes(*x)?, out, |byte| table.at(byte))
             }
             (
                 Op::Encode {
@@ -172,23 +405,23 @@ impl Step {
                     requant,
                 },
                 [Slice::F32(x)],
-                SliceMut::U8(out),
-            ) => each(x, out, |value| requant.byte(value * inverse_scale)),
-            (Op::Reshape, [Slice::U8(x, len)], SliceMut::U8(out)) => {
+                SliceMut::I8(out),
+            ) => encode(requant, *inverse_scale, x, out),
+            (Op::Reshape, [Slice::I8(x, len)], SliceMut::I8(out)) => {
                 each(&x[..*len], out, |byte| byte)
             }
             (Op::Reshape, [Slice::F32(x)], SliceMut::F32(out)) => each(x, out, |value| value),
-            (Op::Transpose(perm), [Slice::U8(x, len)], SliceMut::U8(out)) => {
-                transpose(perm, &x[..*len], shape_of(0), out, out_shape)
+            (Op::Transpose(perm), [Slice::I8(x, len)], SliceMut::I8(out)) => {
+                moves::transpose(perm, &x[..*len], shape_of(0), out, out_shape)
             }
             (Op::Transpose(perm), [Slice::F32(x)], SliceMut::F32(out)) => {
-                transpose(perm, x, shape_of(0), out, out_shape)
+                moves::transpose(perm, x, shape_of(0), out, out_shape)
             }
-            (Op::Slice { axis, start }, [Slice::U8(x, len)], SliceMut::U8(out)) => {
-                slice(*axis, *start, &x[..*len], shape_of(0), out, out_shape)
+            (Op::Slice { axis, start }, [Slice::I8(x, len)], SliceMut::I8(out)) => {
+                moves::slice(*axis, *start, &x[..*len], shape_of(0), out, out_shape)
             }
             (Op::Slice { axis, start }, [Slice::F32(x)], SliceMut::F32(out)) => {
-                slice(*axis, *start, x, shape_of(0), out, out_shape)
+                moves::slice(*axis, *start, x, shape_of(0), out, out_shape)
             }
             (Op::Binary(op), [Slice::F32(a), Slice::F32(b)], SliceMut::F32(out)) => {
                 op.run(a, shape_of(0), b, shape_of(1), out, out_shape)
@@ -211,6 +444,37 @@ impl Step {
                 [Slice::F32(x)],
                 SliceMut::F32(out),
             ) => float::layer_norm(*epsilon, gamma, beta, x, out),
+            (Op::MapAlong(along), [x], SliceMut::I8(out)) => {
+                along.run(bytes(*x)?, shape_of(0), out)
+            }
+            (Op::DecodeAlong(along), [x], SliceMut::F32(out)) => {
+                along.run(bytes(*x)?, shape_of(0), out)
+            }
+            (Op::Pick { picks, fill }, [Slice::I8(x, len)], SliceMut::I8(out)) => {
+                pick::pick(picks, *fill as i8, &x[..*len], shape_of(0), out, out_shape)
+            }
+            (Op::Pick { picks, fill }, [Slice::F32(x)], SliceMut::F32(out)) => {
+                pick::pick(picks, *fill, x, shape_of(0), out, out_shape)
+            }
+            (Op::Linear(linear), [x], SliceMut::I8(out)) => {
+                let Some(Rescale {
+                    zero_point,
+                    scale,
+                    requant,
+                }) = &linear.bytes
+                else {
+                    bail!("bytes resized as reals")
+                };
+                let read = |byte: i8| (i32::from(byte) - zero_point) as f32 * scale;
+                let write = |sum| requant.byte(sum);
+                linear.run(bytes(*x)?, shape_of(0), out, out_shape, read, write)
+            }
+            (Op::Linear(linear), [Slice::F32(x)], SliceMut::F32(out)) => {
+                linear.run(x, shape_of(0), out, out_shape, |x| x, |sum| sum)
+            }
+            (Op::Reduce(reduce), [Slice::F32(x)], SliceMut::F32(out)) => {
+                reduce.run(x, shape_of(0), out, out_shape)
+            }
             (op, inputs, _) => bail!(
                 "{op:?} cannot run on {} operands of their types",
                 inputs.len()
@@ -219,14 +483,15 @@ impl Step {
     }
 }
 
-/// A u8 operand without its tail.
-fn bytes(slice: Slice<'_>) -> anyhow::Result<&[u8]> {
+/// An i8 operand without its tail.
+pub(super) fn bytes(slice: Slice<'_>) -> anyhow::Result<&[i8]> {
     match slice {
-        Slice::U8(bytes, len) => Ok(&bytes[..len]),
-        Slice::F32(_) => bail!("expected a u8 operand, got f32"),
+        Slice::I8(bytes, len) => Ok(&bytes[..len]),
+        Slice::F32(_) => bail!("expected an i8 operand, got f32"),
     }
 }
 
+#[inline(always)]
 fn each<T: Copy, U>(x: &[T], out: &mut [U], function: impl Fn(T) -> U) -> anyhow::Result<()> {
     ensure!(
         x.len() == out.len(),
@@ -240,212 +505,31 @@ fn each<T: Copy, U>(x: &[T], out: &mut [U], function: impl Fn(T) -> U) -> anyhow
     Ok(())
 }
 
-impl AddQ {
-    fn run(&self, a: &[u8], b: &[u8], out: &mut [u8]) -> anyhow::Result<()> {
-        ensure!(
-            a.len() == b.len() && a.len() == out.len(),
-            "{} and {} elements to {}",
-            a.len(),
-            b.len(),
-            out.len()
-        );
-        let sum = |a: u8, b: u8| {
-            (i32::from(a) - self.a_zero) as f32 * self.a_scale
-                + (i32::from(b) - self.b_zero) as f32 * self.b_scale
-        };
-        let (a_rows, a_rest) = a.as_chunks::<LANES>();
-        let (b_rows, b_rest) = b.as_chunks::<LANES>();
-        let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
-        for ((a, b), out) in a_rows.iter().zip(b_rows).zip(out_rows) {
-            *out = self
-                .requant
-                .bytes(std::array::from_fn::<f32, LANES, _>(|i| sum(a[i], b[i])));
-        }
-        for ((&a, &b), out) in a_rest.iter().zip(b_rest).zip(out_rest) {
-            *out = self.requant.byte(sum(a, b));
-        }
-        Ok(())
-    }
-}
-
-impl ScaleQ {
-    fn run(
-        &self,
-        a: &[u8],
-        a_shape: &[usize],
-        b: &[u8],
-        b_shape: &[usize],
-        out: &mut [u8],
-    ) -> anyhow::Result<()> {
-        ensure!(
-            a.len() == out.len(),
-            "{} elements to {}",
-            a.len(),
-            out.len()
-        );
-        let product = |a: u8, factor: f32| (i32::from(a) - self.a_zero) as f32 * factor;
-        let factors: Vec<f32> = b
-            .iter()
-            .map(|&b| (i32::from(b) - self.b_zero) as f32 * self.scale)
-            .collect();
-        if a_shape == b_shape {
-            for ((&a, &factor), out) in a.iter().zip(&factors).zip(out) {
-                *out = self.requant.byte(product(a, factor));
-            }
-            return Ok(());
-        }
-        let (Some(&batch), Some(&channels)) = (a_shape.first(), a_shape.last()) else {
-            bail!("no axes to scale")
-        };
-        ensure!(
-            factors.len() == batch * channels,
-            "factors {b_shape:?} for {a_shape:?}"
-        );
-        let image = (a.len() / batch.max(1)).max(1);
-        for ((a, out), factors) in a
-            .chunks(image)
-            .zip(out.chunks_mut(image))
-            .zip(factors.chunks(channels.max(1)))
-        {
-            for (a, out) in a.chunks_exact(channels).zip(out.chunks_exact_mut(channels)) {
-                let (a_rows, a_rest) = a.as_chunks::<LANES>();
-                let (factor_rows, factor_rest) = factors.as_chunks::<LANES>();
-                let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
-                for ((a, factors), out) in a_rows.iter().zip(factor_rows).zip(out_rows) {
-                    *out = self
-                        .requant
-                        .bytes(std::array::from_fn::<f32, LANES, _>(|i| {
-                            product(a[i], factors[i])
-                        }));
-                }
-                for ((&a, &factor), out) in a_rest.iter().zip(factor_rest).zip(out_rest) {
-                    *out = self.requant.byte(product(a, factor));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Elements that elementwise loops take at once, so that they vectorise.
-const LANES: usize = 16;
-
-fn repeat(
-    factors: &[usize],
-    x: &[u8],
-    shape: &[usize],
-    out: &mut [u8],
-    out_shape: &[usize],
-) -> anyhow::Result<()> {
-    let ([n, h, w, c], [fy, fx]) = (shape, factors) else {
-        bail!("repeat of shape {shape:?} by {factors:?}")
-    };
+#[inline(always)]
+fn encode(requant: &Requant, inverse_scale: f32, x: &[f32], out: &mut [i8]) -> anyhow::Result<()> {
     ensure!(
-        out_shape == [*n, h * fy, w * fx, *c],
-        "{shape:?} by {factors:?} to {out_shape:?}"
+        x.len() == out.len(),
+        "{} elements to {}",
+        x.len(),
+        out.len()
     );
-    let row_bytes = w * c;
-    for (row, out_rows) in x
-        .chunks_exact(row_bytes.max(1))
-        .zip(out.chunks_exact_mut((row_bytes * fx * fy).max(1)))
-    {
-        let (first, others) = out_rows.split_at_mut(row_bytes * fx);
-        for (pixel, out) in row.chunks_exact(*c).zip(first.chunks_exact_mut(c * fx)) {
-            for out in out.chunks_exact_mut(*c) {
-                out.copy_from_slice(pixel);
-            }
+    let rounding = requant.rounding();
+    let (x, x_rest) = x.as_chunks::<16>();
+    let (rows, out_rest) = out.as_chunks_mut::<16>();
+    for (x, out) in x.iter().zip(rows) {
+        let mut scaled = *x;
+        for value in &mut scaled {
+            *value *= inverse_scale;
         }
-        for other in others.chunks_exact_mut(row_bytes * fx) {
-            other.copy_from_slice(first);
+        *out = rounding.bytes(scaled);
+    }
+    for (&x, out) in x_rest.iter().zip(out_rest) {
+        [*out] = rounding.bytes([x * inverse_scale]);
+    }
+    if let Some(table) = &requant.table {
+        for byte in out {
+            *byte = table.at(*byte);
         }
-    }
-    Ok(())
-}
-
-fn concat(
-    tables: &[[u8; 256]],
-    inputs: &[Slice],
-    widths: &[usize],
-    out: &mut [u8],
-) -> anyhow::Result<()> {
-    let total: usize = widths.iter().sum();
-    ensure!(total > 0, "nothing to join");
-    let rows = out.len() / total;
-    let mut at = 0;
-    for ((input, &width), table) in inputs.iter().zip(widths).zip(tables) {
-        if width == 0 {
-            continue;
-        }
-        let x = bytes(*input)?;
-        ensure!(
-            x.len() == rows * width,
-            "{} elements of width {width} for {rows} rows",
-            x.len()
-        );
-        for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(total)) {
-            for (out, &value) in out[at..at + width].iter_mut().zip(row) {
-                *out = table[usize::from(value)];
-            }
-        }
-        at += width;
-    }
-    Ok(())
-}
-
-fn transpose<T: Copy>(
-    perm: &[usize],
-    x: &[T],
-    shape: &[usize],
-    out: &mut [T],
-    out_shape: &[usize],
-) -> anyhow::Result<()> {
-    ensure!(
-        x.len() == out.len() && perm.len() == shape.len(),
-        "{shape:?} to {out_shape:?} by {perm:?}"
-    );
-    let mut strides = vec![1; shape.len()];
-    for axis in (0..shape.len().saturating_sub(1)).rev() {
-        strides[axis] = strides[axis + 1] * shape[axis + 1];
-    }
-    let strides: Vec<usize> = perm.iter().map(|&axis| strides[axis]).collect();
-    let mut index = vec![0; out_shape.len()];
-    let mut at = 0;
-    for out in out {
-        *out = x[at];
-        for axis in (0..index.len()).rev() {
-            index[axis] += 1;
-            at += strides[axis];
-            if index[axis] < out_shape[axis] {
-                break;
-            }
-            at -= strides[axis] * out_shape[axis];
-            index[axis] = 0;
-        }
-    }
-    Ok(())
-}
-
-fn slice<T: Copy>(
-    axis: usize,
-    start: usize,
-    x: &[T],
-    shape: &[usize],
-    out: &mut [T],
-    out_shape: &[usize],
-) -> anyhow::Result<()> {
-    let inner: usize = shape[axis + 1..].iter().product();
-    let (from, to) = (shape[axis] * inner, out_shape[axis] * inner);
-    ensure!(
-        start + out_shape[axis] <= shape[axis],
-        "{start} + {} of {}",
-        out_shape[axis],
-        shape[axis]
-    );
-    if to == 0 {
-        return Ok(());
-    }
-    for (row, out) in x.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
-        out.copy_from_slice(&row[start * inner..start * inner + to]);
     }
     Ok(())
 }

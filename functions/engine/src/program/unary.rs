@@ -1,7 +1,9 @@
 //! One-operand functions, the same bits on every target.
 
+use serde::{Deserialize, Serialize};
+
 /// A one-operand function of a real number.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Unary {
     Abs,
     Erf,

@@ -1,0 +1,91 @@
+//! A graph in tract as a whole, in f32: for what the lowering does not cover, and to compare with.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::*;
+
+use crate::graph::graph_shape;
+use crate::{ChannelOrder, Data, Error, InputSpec, Manifest, import};
+
+/// tract's own optimised form of a graph.
+#[derive(Debug)]
+pub(crate) struct FloatGraph {
+    model: Arc<TypedRunnableModel>,
+    reason: String,
+}
+
+impl FloatGraph {
+    /// `reason`: why the graph is not lowered.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] or [`Error::Load`] when the file is not what the manifest says, or tract cannot run it.
+    pub(crate) fn load(
+        manifest: &Manifest,
+        proto: &ModelProto,
+        reason: String,
+    ) -> Result<Self, Error> {
+        let model = import::plain_typed_model(manifest, proto)?;
+        let model = model
+            .into_optimized()
+            .and_then(|model| model.into_runnable())
+            .map_err(Error::Load)?;
+        Ok(Self { model, reason })
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// `tensors`: as `specs`. Returns shape and elements of each output.
+    pub(crate) fn run(
+        &self,
+        specs: &[InputSpec],
+        tensors: &[&crate::Tensor],
+    ) -> anyhow::Result<Vec<(Vec<usize>, Vec<f32>)>> {
+        let inputs = specs.iter().zip(tensors).map(|(spec, tensor)| {
+            let shape = graph_shape(spec, tensor)?;
+            let values = match &tensor.data {
+                Data::F32(values) => values.clone(),
+                Data::U8(bytes) => normalised(spec, &shape, bytes),
+            };
+            Ok(Tensor::from_shape(&shape, &values)?.into_tvalue())
+        });
+        let outputs = self.model.run(inputs.collect::<anyhow::Result<_>>()?)?;
+        let read = |output: TValue| {
+            let values = output
+                .cast_to::<f32>()?
+                .try_as_plain_ram()?
+                .as_slice::<f32>()?
+                .to_vec();
+            Ok((output.shape().to_vec(), values))
+        };
+        outputs
+            .into_iter()
+            .map(read)
+            .collect::<anyhow::Result<_>>()
+            .context("reading the outputs")
+    }
+}
+
+/// Pixels `[N, H, W, 3]` as the graph's `[N, 3, H, W]`, normalised.
+fn normalised(spec: &InputSpec, shape: &[usize], pixels: &[u8]) -> Vec<f32> {
+    let plane = shape[2] * shape[3];
+    let channels = spec.mean.len();
+    let mut values = vec![0.0; pixels.len()];
+    for (index, value) in values.iter_mut().enumerate() {
+        let (image, channel, at) = (
+            index / (channels * plane),
+            index / plane % channels,
+            index % plane,
+        );
+        let source = match spec.channels {
+            ChannelOrder::Rgb => channel,
+            ChannelOrder::Bgr => channels - 1 - channel,
+        };
+        let pixel = pixels[(image * plane + at) * channels + source];
+        *value = (f32::from(pixel) / 255.0 - spec.mean[channel]) / spec.std[channel];
+    }
+    values
+}

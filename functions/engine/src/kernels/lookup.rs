@@ -1,0 +1,23 @@
+//! A byte for a byte.
+
+use super::Isa;
+
+/// Replaces each of `bytes` by `table[byte as u8]`.
+pub(crate) fn look_up(isa: Isa, table: &[i8; 256], bytes: &mut [i8]) {
+    match isa {
+        // SAFETY: the instructions have just been detected.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
+        Isa::Avx512Vnni if std::arch::is_x86_feature_detected!("avx512vbmi") => unsafe {
+            super::avx512::look_up(table, bytes);
+        },
+        _ => plain(table, bytes),
+    }
+}
+
+/// The definition.
+fn plain(table: &[i8; 256], bytes: &mut [i8]) {
+    for byte in bytes {
+        *byte = table[usize::from(*byte as u8)];
+    }
+}

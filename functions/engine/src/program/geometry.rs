@@ -1,0 +1,315 @@
+//! Where the windows of a convolution or a pooling lie in its input.
+
+use anyhow::{bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::kernels::BLOCK;
+
+/// A sliding window, one entry for each spatial axis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Window {
+    pub(crate) kernel: Vec<usize>,
+    pub(crate) stride: Vec<usize>,
+    pub(crate) dilation: Vec<usize>,
+    /// The input is seen with its elements this far apart and zeros between them: a transposed convolution.
+    pub(crate) spacing: Vec<usize>,
+    pub(crate) padding: Padding,
+}
+
+/// How many positions of padding stand before the first element.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Padding {
+    /// Given for each axis; less than none where the window begins inside.
+    Before(Vec<isize>),
+    /// As much as keeps `out = ceil(in / stride)`, the odd one behind.
+    SameUpper,
+    /// The same, the odd one in front.
+    SameLower,
+}
+
+impl Window {
+    /// A window of a single pixel.
+    pub(crate) fn pointwise(axes: usize) -> Self {
+        let ones = vec![1; axes];
+        Self {
+            kernel: ones.clone(),
+            stride: ones.clone(),
+            dilation: ones.clone(),
+            spacing: ones,
+            padding: Padding::Before(vec![0; axes]),
+        }
+    }
+
+    /// Positions in the window.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    fn is_pointwise(&self) -> bool {
+        let ones = |extents: &[usize]| extents.iter().all(|&extent| extent == 1);
+        let unpadded = match &self.padding {
+            Padding::Before(before) => before.iter().all(|&before| before == 0),
+            Padding::SameUpper | Padding::SameLower => true,
+        };
+        ones(&self.kernel) && ones(&self.stride) && ones(&self.spacing) && unpadded
+    }
+}
+
+/// Where the taps of every output pixel lie in the input, for one set of shapes.
+#[derive(Debug)]
+pub(super) struct Geometry {
+    /// Input and output extents of up to three spatial axes, leading ones where there are fewer.
+    input: [usize; 3],
+    output: [usize; 3],
+    stride: [usize; 3],
+    spacing: [usize; 3],
+    before: [isize; 3],
+    kernel: [usize; 3],
+    dilation: [usize; 3],
+    /// Positions of the window.
+    pub(super) taps: usize,
+    /// Output pixels, over the whole batch.
+    pub(super) pixels: usize,
+    pub(super) channels: usize,
+    /// Whether output pixel `i` is made of input pixel `i` alone.
+    pointwise: bool,
+}
+
+impl Geometry {
+    /// `shape` and `out_shape`: `[N, spatial..., C]`.
+    pub(super) fn new(
+        window: &Window,
+        shape: &[usize],
+        out_shape: &[usize],
+    ) -> anyhow::Result<Self> {
+        let (Some(&batch), Some((&channels, outer))) = (shape.first(), shape.split_last()) else {
+            bail!("no axes in {shape:?}")
+        };
+        let out_outer = out_shape.split_last().map(|(_, outer)| outer);
+        // A matrix product has rows for pixels: whatever axes lead are one.
+        if window.is_pointwise() && out_outer == Some(outer) {
+            let pixels = outer.iter().product();
+            return Ok(Self {
+                input: [1, 1, pixels],
+                output: [1, 1, pixels],
+                stride: [1; 3],
+                spacing: [1; 3],
+                before: [0; 3],
+                kernel: [1; 3],
+                dilation: [1; 3],
+                taps: 1,
+                pixels,
+                channels,
+                pointwise: true,
+            });
+        }
+        let axes = window.kernel.len();
+        ensure!(
+            (1..=3).contains(&axes) && shape.len() == axes + 2,
+            "a window of {axes} axes over {shape:?}"
+        );
+        ensure!(
+            out_shape.len() == shape.len() && out_shape[0] == batch,
+            "{shape:?} to {out_shape:?}"
+        );
+        fn lift<T: Copy>(extents: &[T], fill: T) -> [T; 3] {
+            let mut lifted = [fill; 3];
+            lifted[3 - extents.len()..].copy_from_slice(extents);
+            lifted
+        }
+        let input = lift(&shape[1..=axes], 1);
+        let output = lift(&out_shape[1..=axes], 1);
+        let (kernel, dilation) = (lift(&window.kernel, 1), lift(&window.dilation, 1));
+        let (stride, spacing) = (lift(&window.stride, 1), lift(&window.spacing, 1));
+        let before = match &window.padding {
+            Padding::Before(before) => lift(before, 0),
+            same => std::array::from_fn(|axis| {
+                let reach = (output[axis].max(1) - 1) * stride[axis]
+                    + (kernel[axis] - 1) * dilation[axis]
+                    + 1;
+                let total = reach.saturating_sub(input[axis]);
+                let before = match same {
+                    Padding::SameUpper => total / 2,
+                    _ => total.div_ceil(2),
+                };
+                before as isize
+            }),
+        };
+        Ok(Self {
+            input,
+            output,
+            stride,
+            spacing,
+            before,
+            kernel,
+            dilation,
+            taps: window.taps(),
+            pixels: batch * output.iter().product::<usize>(),
+            channels,
+            pointwise: false,
+        })
+    }
+
+    /// First input element under each tap of output pixels `first..first + count`, `pad_at` for taps outside:
+    /// `[taps][BLOCK]`, the columns behind `count` repeating the last.
+    pub(super) fn offsets(&self, first: usize, count: usize, pad_at: usize, offsets: &mut [u32]) {
+        if self.pointwise {
+            for (column, offset) in offsets[..BLOCK].iter_mut().enumerate() {
+                *offset = ((first + column.min(count - 1)) * self.channels) as u32;
+            }
+            return;
+        }
+        let [depth, height, width] = self.output;
+        let mut column = 0;
+        // One run of pixels of the same output row after the other.
+        while column < count {
+            let (row, x) = ((first + column) / width, (first + column) % width);
+            let (rest, y) = (row / height, row % height);
+            let (image, z) = (rest / depth, rest % depth);
+            let run = (width - x).min(count - column);
+            let mut tap = 0;
+            for kz in 0..self.kernel[0] {
+                let plane = self.at(0, z, kz).map(|at| image * self.input[0] + at);
+                for ky in 0..self.kernel[1] {
+                    let line = plane
+                        .and_then(|plane| Some(plane * self.input[1] + self.at(1, y, ky)?));
+                    for kx in 0..self.kernel[2] {
+                        let offsets = &mut offsets[tap * BLOCK + column..][..run];
+                        match line {
+                            Some(line) => self.line(line, x, kx, pad_at, offsets),
+                            None => offsets.fill(pad_at as u32),
+                        }
+                        tap += 1;
+                    }
+                }
+            }
+            column += run;
+        }
+        if count < BLOCK {
+            for row in offsets.chunks_exact_mut(BLOCK) {
+                let last = row[count - 1];
+                row[count..].fill(last);
+            }
+        }
+    }
+
+    /// The input's index along `axis` under tap `tap` of output index `index`; `None` in the padding.
+    #[inline(always)]
+    fn at(&self, axis: usize, index: usize, tap: usize) -> Option<usize> {
+        let at = (index * self.stride[axis] + tap * self.dilation[axis]) as isize - self.before[axis];
+        let at = usize::try_from(at).ok()?;
+        if self.spacing[axis] == 1 {
+            return (at < self.input[axis]).then_some(at);
+        }
+        let (at, between) = (at / self.spacing[axis], at % self.spacing[axis]);
+        (between == 0 && at < self.input[axis]).then_some(at)
+    }
+
+    /// Offsets for pixels of one output row, from `x` on, under taps in one input row.
+    #[inline(always)]
+    fn line(&self, line: usize, x: usize, tap: usize, pad_at: usize, offsets: &mut [u32]) {
+        let start = line * self.input[2] * self.channels;
+        if self.spacing[2] != 1 {
+            for (i, offset) in offsets.iter_mut().enumerate() {
+                *offset = match self.at(2, x + i, tap) {
+                    Some(at) => start + at * self.channels,
+                    None => pad_at,
+                } as u32;
+            }
+            return;
+        }
+        let inside = self.inside(2, x, tap, offsets.len());
+        let (before, rest) = offsets.split_at_mut(inside.start);
+        let (offsets, behind) = rest.split_at_mut(inside.len());
+        before.fill(pad_at as u32);
+        behind.fill(pad_at as u32);
+        let step = (self.stride[2] * self.channels) as u32;
+        // Only used where there is a pixel inside, and then it is not below zero.
+        let at = (x + inside.start) * self.stride[2] + tap * self.dilation[2];
+        let first = at.wrapping_sub_signed(self.before[2]).wrapping_mul(self.channels);
+        let first = start.wrapping_add(first) as u32;
+        for (i, offset) in offsets.iter_mut().enumerate() {
+            *offset = first.wrapping_add(i as u32 * step);
+        }
+    }
+
+    /// Which of `count` output indices from `first` on along `axis` are inside the image under `tap`, counted from `first`. For
+    /// windows without spacing.
+    fn inside(&self, axis: usize, first: usize, tap: usize, count: usize) -> std::ops::Range<usize> {
+        // Inside: 0 <= first * stride + i * stride + shift < input.
+        let shift = (first * self.stride[axis] + tap * self.dilation[axis]) as isize - self.before[axis];
+        let steps = |distance: isize| (distance.max(0) as usize).div_ceil(self.stride[axis]);
+        let low = steps(-shift).min(count);
+        let high = steps(self.input[axis] as isize - shift);
+        low..high.min(count).max(low)
+    }
+
+    /// How many taps of the pixel in column `column` of `offsets` lie inside the image.
+    pub(super) fn taps_inside(&self, offsets: &[u32], column: usize, pad_at: usize) -> usize {
+        let rows = offsets[..self.taps * BLOCK].chunks_exact(BLOCK);
+        rows.filter(|row| row[column] as usize != pad_at).count()
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(kernel: &[usize], stride: usize, spacing: usize, before: isize) -> Window {
+        Window {
+            kernel: kernel.to_vec(),
+            stride: vec![stride; kernel.len()],
+            dilation: vec![1; kernel.len()],
+            spacing: vec![spacing; kernel.len()],
+            padding: Padding::Before(vec![before; kernel.len()]),
+        }
+    }
+
+    fn offsets(window: &Window, shape: &[usize], out_shape: &[usize]) -> Vec<Vec<u32>> {
+        let geometry = Geometry::new(window, shape, out_shape).expect("the shapes fit");
+        let mut offsets = vec![77; geometry.taps * BLOCK];
+        geometry.offsets(0, geometry.pixels, 99, &mut offsets);
+        let rows = offsets.chunks_exact(BLOCK);
+        rows.map(|row| row[..geometry.pixels].to_vec()).collect()
+    }
+
+    #[test]
+    fn a_padded_window_of_three_over_a_row_of_four() {
+        // Two channels: pixel i begins at 2 * i.
+        let expected = [[99, 0, 2, 4], [0, 2, 4, 6], [2, 4, 6, 99]];
+        assert_eq!(
+            offsets(&window(&[3], 1, 1, 1), &[1, 4, 2], &[1, 4, 8]),
+            expected
+        );
+    }
+
+    #[test]
+    fn strides_skip_and_rows_follow_each_other() {
+        // Two rows of four: taps [0, 1] at x = 0 and 2.
+        let expected = [[0, 2], [1, 3], [4, 6], [5, 7]];
+        assert_eq!(
+            offsets(&window(&[2, 2], 2, 1, 0), &[1, 2, 4, 1], &[1, 1, 2, 1]),
+            expected
+        );
+    }
+
+    #[test]
+    fn spacing_puts_zeros_between_elements() {
+        // Elements at 0 and 2 of a row of three, under a window of two with one position of padding.
+        let expected = [[99, 0, 99, 1], [0, 99, 1, 99]];
+        assert_eq!(
+            offsets(&window(&[2], 1, 2, 1), &[1, 2, 1], &[1, 4, 1]),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_batch_is_a_row_of_images() {
+        let expected = [[0, 1, 3, 4], [1, 2, 4, 5]];
+        assert_eq!(
+            offsets(&window(&[2], 1, 1, 0), &[2, 3, 1], &[2, 2, 1]),
+            expected
+        );
+    }
+}
