@@ -2,7 +2,9 @@
 //!
 //! The components are built once, by the same code as `ephemera build`; a second run finds them unchanged.
 
+mod bits;
 mod cases;
+mod commands;
 mod image;
 mod models;
 mod rejected;

@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
@@ -35,10 +36,6 @@ fn main() -> Result<()> {
         }
     };
     let inputs = inputs(&manifest, &arguments)?;
-    let inputs: Vec<(&str, Tensor)> = inputs
-        .iter()
-        .map(|(name, tensor)| (name.as_str(), tensor.clone()))
-        .collect();
     let runs: usize = arguments.optional("runs").unwrap_or("1").parse()?;
     let outputs = graph.run(&inputs)?;
     let mut times = vec![];
@@ -81,8 +78,17 @@ fn main() -> Result<()> {
 fn load(manifest: &Manifest, arguments: &Arguments) -> Result<Graph> {
     let bytes = std::fs::read(arguments.one("graph")?)?;
     if let Some(weights) = arguments.optional("weights") {
-        let weights = std::fs::read(weights)?.into_iter().map(|byte| byte as i8);
-        return Ok(Graph::from_parts(manifest, &bytes, weights.collect())?);
+        // As a function reads them: straight to where they stay.
+        let mut file = std::fs::File::open(weights)?;
+        let mut weights = Vec::with_capacity(usize::try_from(file.metadata()?.len())?);
+        let mut buffer = [0; 4096];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                read => weights.extend(buffer[..read].iter().map(|&byte| byte as i8)),
+            }
+        }
+        return Ok(Graph::from_parts(manifest, &bytes, weights)?);
     }
     #[cfg(feature = "tract")]
     if arguments.has("float") {
@@ -108,7 +114,10 @@ fn pack(graph: &Graph, folder: &Path) -> Result<()> {
 }
 
 /// Values that are the same everywhere.
-fn inputs(manifest: &Manifest, arguments: &Arguments) -> Result<Vec<(String, Tensor)>> {
+fn inputs<'a>(
+    manifest: &Manifest,
+    arguments: &'a Arguments,
+) -> Result<Vec<(&'a str, Tensor)>> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
         // xorshift64, Marsaglia 2003.
@@ -137,7 +146,7 @@ fn inputs(manifest: &Manifest, arguments: &Arguments) -> Result<Vec<(String, Ten
                     .collect(),
             )?,
         };
-        inputs.push((name.to_owned(), tensor));
+        inputs.push((name, tensor));
     }
     Ok(inputs)
 }

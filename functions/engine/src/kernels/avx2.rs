@@ -283,13 +283,7 @@ pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mu
 /// # Safety
 /// The machine must have AVX2, and the slices must be of one length.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn add(
-    terms: [Term; 2],
-    rounding: Rounding,
-    a: &[i8],
-    b: &[i8],
-    out: &mut [i8],
-) {
+pub(super) unsafe fn add(terms: [Term; 2], rounding: Rounding, b: &[i8], out: &mut [i8]) {
     let whole = out.len() / LANES * LANES;
     let vectors = Round::new(rounding);
     let zeros = terms.map(|term| _mm256_set1_epi32(term.zero));
@@ -297,7 +291,7 @@ pub(super) unsafe fn add(
     for at in (0..whole).step_by(LANES) {
         // SAFETY: sixteen bytes follow in each slice.
         unsafe {
-            let a = reals(a.as_ptr().add(at), zeros[0]);
+            let a = reals(out.as_ptr().add(at), zeros[0]);
             let b = reals(b.as_ptr().add(at), zeros[1]);
             let mut sums = a;
             for half in 0..2 {
@@ -313,11 +307,42 @@ pub(super) unsafe fn add(
     bytes::Add {
         terms,
         rounding,
-        a: &a[whole..],
         b: &b[whole..],
         out: &mut out[whole..],
     }
     .run();
+}
+
+/// As [`bytes::scale`].
+///
+/// # Safety
+/// The machine must have AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn scale(zero: i32, rounding: Rounding, factors: &[f32], out: &mut [i8]) {
+    let vectors = Round::new(rounding);
+    let zeros = _mm256_set1_epi32(zero);
+    for out in out.chunks_mut(factors.len().max(1)) {
+        let whole = out.len() / LANES * LANES;
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: sixteen elements follow in each slice.
+            unsafe {
+                let [low, high] = reals(out.as_ptr().add(at), zeros);
+                let factors = factors.as_ptr().add(at);
+                let products = [
+                    _mm256_mul_ps(low, _mm256_loadu_ps(factors)),
+                    _mm256_mul_ps(high, _mm256_loadu_ps(factors.add(8))),
+                ];
+                _mm_storeu_si128(out.as_mut_ptr().add(at).cast(), vectors.bytes(products));
+            }
+        }
+        bytes::Scale {
+            zero,
+            rounding,
+            factors: &factors[whole..],
+            out: &mut out[whole..],
+        }
+        .run();
+    }
 }
 
 /// Sixteen bytes less a zero point, as reals.

@@ -26,7 +26,62 @@ pub(super) unsafe fn products(block: &Block, panel: &[i8], sums: &mut Sums) {
     unsafe { by_rows!(block, panel, sums, tile, [8, 4, 1]) }
 }
 
-/// The same for any weights.
+/// The same for two panels, weights in `0..=127`.
+///
+/// # Safety
+/// As [`products`], for both.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) unsafe fn products_of_two(block: &Block, panels: [&[i8]; 2], sums: [&mut Sums; 2]) {
+    let [first, second] = sums;
+    let mut row = 0;
+    // SAFETY: what the caller vouches for is what the tiles want.
+    unsafe {
+        while row + 8 <= block.count {
+            tile_of_two::<8>(block, panels, row, first, second);
+            row += 8;
+        }
+        while row + 2 <= block.count {
+            tile_of_two::<2>(block, panels, row, first, second);
+            row += 2;
+        }
+        if row < block.count {
+            tile_of_two::<1>(block, panels, row, first, second);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn tile_of_two<const R: usize>(
+    block: &Block,
+    panels: [&[i8]; 2],
+    first_row: usize,
+    first: &mut Sums,
+    second: &mut Sums,
+) {
+    let mut acc = [[_mm512_setzero_si512(); 2]; R];
+    // SAFETY: both panels hold every tap's steps, the block has checked that each row holds as many.
+    unsafe {
+        let mut weights = panels.map(|panel| panel.as_ptr());
+        for tap in 0..block.taps {
+            let rows = row_pointers::<R>(block, tap, first_row);
+            for step in 0..block.steps {
+                let w = weights.map(|weights| _mm512_loadu_si512(weights.cast()));
+                for r in 0..R {
+                    let bytes = broadcast(rows[r].add(step * STEP));
+                    acc[r][0] = _mm512_dpbusd_epi32(acc[r][0], w[0], bytes);
+                    acc[r][1] = _mm512_dpbusd_epi32(acc[r][1], w[1], bytes);
+                }
+                weights = weights.map(|weights| weights.add(STEP * PANEL));
+            }
+        }
+        for r in 0..R {
+            _mm512_storeu_si512(first[first_row + r].as_mut_ptr().cast(), acc[r][0]);
+            _mm512_storeu_si512(second[first_row + r].as_mut_ptr().cast(), acc[r][1]);
+        }
+    }
+}
+
+/// [`products`] for any weights.
 ///
 /// # Safety
 /// As [`products`].
@@ -192,13 +247,7 @@ pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mu
 /// # Safety
 /// The machine must have AVX-512, and the slices must be of one length.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn add(
-    terms: [Term; 2],
-    rounding: Rounding,
-    a: &[i8],
-    b: &[i8],
-    out: &mut [i8],
-) {
+pub(super) unsafe fn add(terms: [Term; 2], rounding: Rounding, b: &[i8], out: &mut [i8]) {
     let whole = out.len() / LANES * LANES;
     let vectors = Round::new(rounding);
     let zeros = terms.map(|term| _mm512_set1_epi32(term.zero));
@@ -206,7 +255,7 @@ pub(super) unsafe fn add(
     for at in (0..whole).step_by(LANES) {
         // SAFETY: sixteen bytes follow in each slice.
         unsafe {
-            let a = _mm512_mul_ps(reals(a.as_ptr().add(at), zeros[0]), scales[0]);
+            let a = _mm512_mul_ps(reals(out.as_ptr().add(at), zeros[0]), scales[0]);
             let b = _mm512_mul_ps(reals(b.as_ptr().add(at), zeros[1]), scales[1]);
             let bytes = vectors.bytes(_mm512_add_ps(a, b));
             _mm_storeu_si128(out.as_mut_ptr().add(at).cast(), bytes);
@@ -215,11 +264,39 @@ pub(super) unsafe fn add(
     bytes::Add {
         terms,
         rounding,
-        a: &a[whole..],
         b: &b[whole..],
         out: &mut out[whole..],
     }
     .run();
+}
+
+/// As [`bytes::scale`].
+///
+/// # Safety
+/// The machine must have AVX-512.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn scale(zero: i32, rounding: Rounding, factors: &[f32], out: &mut [i8]) {
+    let vectors = Round::new(rounding);
+    let zeros = _mm512_set1_epi32(zero);
+    for out in out.chunks_mut(factors.len().max(1)) {
+        let whole = out.len() / LANES * LANES;
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: sixteen elements follow in each slice.
+            unsafe {
+                let products = reals(out.as_ptr().add(at), zeros);
+                let factors = _mm512_loadu_ps(factors.as_ptr().add(at));
+                let bytes = vectors.bytes(_mm512_mul_ps(products, factors));
+                _mm_storeu_si128(out.as_mut_ptr().add(at).cast(), bytes);
+            }
+        }
+        bytes::Scale {
+            zero,
+            rounding,
+            factors: &factors[whole..],
+            out: &mut out[whole..],
+        }
+        .run();
+    }
 }
 
 /// Sixteen bytes less a zero point, as reals.

@@ -157,36 +157,28 @@ impl Term {
     }
 }
 
-/// `out = a + b`, as reals in units of the output's scale.
+/// `out = out + b`, each a term, in units of the output's scale.
 ///
 /// # Panics
 /// When the slices are not of one length.
-pub(crate) fn add(
-    isa: Isa,
-    terms: [Term; 2],
-    rounding: Rounding,
-    a: &[i8],
-    b: &[i8],
-    out: &mut [i8],
-) {
-    assert!(a.len() == out.len() && b.len() == out.len());
+pub(crate) fn add(isa: Isa, terms: [Term; 2], rounding: Rounding, b: &[i8], out: &mut [i8]) {
+    assert_eq!(b.len(), out.len());
     match isa {
         // SAFETY: the lengths were checked.
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
-        isa if isa != Isa::Scalar => unsafe { super::wasm::add(terms, rounding, a, b, out) },
+        isa if isa != Isa::Scalar => unsafe { super::wasm::add(terms, rounding, b, out) },
         // SAFETY: an `Isa` value is only made on machines that have the instructions; the lengths were checked.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
-        Isa::Avx512Vnni => unsafe { super::avx512::add(terms, rounding, a, b, out) },
+        Isa::Avx512Vnni => unsafe { super::avx512::add(terms, rounding, b, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
-        Isa::Avx2 | Isa::AvxVnni => unsafe { super::avx2::add(terms, rounding, a, b, out) },
+        Isa::Avx2 | Isa::AvxVnni => unsafe { super::avx2::add(terms, rounding, b, out) },
         _ => Add {
             terms,
             rounding,
-            a,
             b,
             out,
         }
@@ -200,7 +192,6 @@ pub(super) const LANES: usize = 16;
 pub(super) struct Add<'a> {
     pub(super) terms: [Term; 2],
     pub(super) rounding: Rounding,
-    pub(super) a: &'a [i8],
     pub(super) b: &'a [i8],
     pub(super) out: &'a mut [i8],
 }
@@ -210,60 +201,48 @@ impl Wide for Add<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let (a, a_rest) = self.a.as_chunks::<LANES>();
         let (b, b_rest) = self.b.as_chunks::<LANES>();
         let (out, out_rest) = self.out.as_chunks_mut::<LANES>();
         let [one, two] = self.terms;
-        for ((a, b), out) in a.iter().zip(b).zip(out) {
+        for (b, out) in b.iter().zip(out) {
             let mut sums = [0.0; LANES];
             for lane in 0..LANES {
-                sums[lane] = one.real(a[lane]) + two.real(b[lane]);
+                sums[lane] = one.real(out[lane]) + two.real(b[lane]);
             }
             *out = self.rounding.bytes(sums);
         }
-        for ((&a, &b), out) in a_rest.iter().zip(b_rest).zip(out_rest) {
-            [*out] = self.rounding.bytes([one.real(a) + two.real(b)]);
+        for (&b, out) in b_rest.iter().zip(out_rest) {
+            [*out] = self.rounding.bytes([one.real(*out) + two.real(b)]);
         }
     }
 }
 
-/// Rows of `a`, each as long as `factors`, as `(byte - zero) * factor` in units of the output's scale.
-///
-/// # Panics
-/// When `a` and `out` are not of one length.
-pub(crate) fn scale(
-    isa: Isa,
-    zero: i32,
-    rounding: Rounding,
-    a: &[i8],
-    factors: &[f32],
-    out: &mut [i8],
-) {
-    assert_eq!(a.len(), out.len());
+/// Each row of `out` that is as long as `factors` times them, as `(byte - zero) * factor` in units of the output's scale.
+pub(crate) fn scale(isa: Isa, zero: i32, rounding: Rounding, factors: &[f32], out: &mut [i8]) {
     match isa {
-        // SAFETY: the lengths were checked.
-        #[cfg(target_family = "wasm")]
+        // SAFETY: an `Isa` value is only made on machines that have the instructions.
+        #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
-        isa if isa != Isa::Scalar => unsafe {
-            super::wasm::scale(zero, rounding, a, factors, out);
-        },
-        _ => widest(
-            isa,
-            Scale {
-                zero,
-                rounding,
-                a,
-                factors,
-                out,
-            },
-        ),
+        Isa::Avx512Vnni => unsafe { super::avx512::scale(zero, rounding, factors, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
+        Isa::Avx2 | Isa::AvxVnni => unsafe { super::avx2::scale(zero, rounding, factors, out) },
+        #[cfg(target_family = "wasm")]
+        isa if isa != Isa::Scalar => super::wasm::scale(zero, rounding, factors, out),
+        _ => Scale {
+            zero,
+            rounding,
+            factors,
+            out,
+        }
+        .run(),
     }
 }
 
 pub(super) struct Scale<'a> {
     pub(super) zero: i32,
     pub(super) rounding: Rounding,
-    pub(super) a: &'a [i8],
     pub(super) factors: &'a [f32],
     pub(super) out: &'a mut [i8],
 }
@@ -273,20 +252,9 @@ impl Wide for Scale<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let width = self.factors.len().max(1);
-        let (factors, factors_rest) = self.factors.as_chunks::<LANES>();
-        for (a, out) in self.a.chunks(width).zip(self.out.chunks_mut(width)) {
-            let (a, a_rest) = a.as_chunks::<LANES>();
-            let (out, out_rest) = out.as_chunks_mut::<LANES>();
-            for ((a, factors), out) in a.iter().zip(factors).zip(out) {
-                let mut products = [0.0; LANES];
-                for lane in 0..LANES {
-                    products[lane] = (i32::from(a[lane]) - self.zero) as f32 * factors[lane];
-                }
-                *out = self.rounding.bytes(products);
-            }
-            for ((&a, &factor), out) in a_rest.iter().zip(factors_rest).zip(out_rest) {
-                let product = (i32::from(a) - self.zero) as f32 * factor;
+        for out in self.out.chunks_mut(self.factors.len().max(1)) {
+            for (out, factor) in out.iter_mut().zip(self.factors) {
+                let product = (i32::from(*out) - self.zero) as f32 * factor;
                 [*out] = self.rounding.bytes([product]);
             }
         }

@@ -52,18 +52,27 @@ pub(crate) const READ_AHEAD: usize = 16;
 /// The sums of a block, by pixel and channel.
 pub(crate) type Sums = [[i32; PANEL]; BLOCK];
 
-/// Sets `sums[r][c]`, for each pixel `r` of the block and channel `c < lanes` of the panel, to
-/// `sum over taps t and k of x[offsets[t][r] + k] * weight[t][k][c]`, weights as stored. What stands behind those pixels and
-/// channels is undefined.
+/// Panels that are computed at a time: two, where there are registers for it, read the activations once for both.
+pub(crate) const PANELS: usize = 2;
+
+/// For each panel `p` in `panels`, pixel `r` of the block and channel `c` among the `lanes` of all panels, sets
+/// `sums[p][r][c]` to `sum over taps t and k of x[offsets[t][r] + k] * weight[t][k][c]`, weights as stored. What stands behind
+/// those pixels and channels is undefined.
+///
+/// `panels`: one or two panels' weights, one behind the other. `sums`: as many.
 pub(crate) fn products(
     isa: Isa,
     block: &Block,
     packed: &Packed,
-    panel: &[i8],
+    panels: &[i8],
     lanes: usize,
-    sums: &mut Sums,
+    sums: &mut [Sums],
 ) {
-    assert_eq!(panel.len(), packed.panel_len(), "the weights are a panel");
+    assert_eq!(
+        panels.len(),
+        sums.len() * packed.panel_len(),
+        "the weights are whole panels"
+    );
     assert!(
         block.taps == packed.taps && block.steps == packed.steps,
         "a block of {} taps of {} steps for weights of {} and {}",
@@ -72,10 +81,36 @@ pub(crate) fn products(
         packed.taps,
         packed.steps
     );
+    #[cfg(target_arch = "x86_64")]
+    if let (Isa::Avx512Vnni, Some(_), [first, second]) = (isa, packed.offset, &mut *sums) {
+        let (panels, second_panel) = panels.split_at(packed.panel_len());
+        // SAFETY: an `Isa` value is only made on machines that have the instructions; the block has checked its reads and the
+        // panels' length was checked above.
+        #[allow(unsafe_code)]
+        unsafe {
+            avx512::products_of_two(block, [panels, second_panel], [first, second]);
+        }
+        return;
+    }
+    let parts = panels.chunks_exact(packed.panel_len());
+    for (index, (panel, sums)) in parts.zip(sums).enumerate() {
+        let lanes = PANEL.min(lanes - index * PANEL);
+        products_of_one(isa, block, packed, panel, lanes, sums);
+    }
+}
+
+fn products_of_one(
+    isa: Isa,
+    block: &Block,
+    packed: &Packed,
+    panel: &[i8],
+    lanes: usize,
+    sums: &mut Sums,
+) {
     match isa {
         Isa::Scalar => scalar::products(block, panel, lanes, sums),
         // SAFETY: an `Isa` value is only made on machines that have the instructions; the block has checked its reads and
-        // the panel's length was checked above.
+        // the caller the panel's length.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Isa::Avx512Vnni => unsafe {

@@ -75,9 +75,10 @@ impl Packed {
         self.taps * self.steps * STEP * PANEL
     }
 
-    /// The bytes of panel `index`.
-    pub(crate) fn panel<'r>(&self, region: &'r [i8], index: usize) -> &'r [i8] {
-        &region[self.start + index * self.panel_len()..][..self.panel_len()]
+    /// The bytes of `count` panels from `index` on.
+    pub(crate) fn panels<'r>(&self, region: &'r [i8], index: usize, count: usize) -> &'r [i8] {
+        let len = self.panel_len();
+        &region[self.start + index * len..][..count * len]
     }
 }
 
@@ -97,7 +98,7 @@ mod tests {
         );
         assert_eq!(packed.offset, Some(0), "nothing is below zero");
         assert_eq!(region.len(), 1 + 2 * packed.panel_len());
-        let first = packed.panel(&region, 0);
+        let first = packed.panels(&region, 0, 1);
         assert_eq!(
             first[..8],
             [0, 11, 22, 33, 1, 12, 23, 34],
@@ -110,7 +111,7 @@ mod tests {
         );
         assert_eq!(first[128..132], [60, 71, 82, 93], "tap 1");
         assert_eq!(
-            packed.panel(&region, 1)[..8],
+            packed.panels(&region, 1, 1)[..8],
             [5, 16, 27, 38, 0, 0, 0, 0],
             "channel 16, then padding"
         );

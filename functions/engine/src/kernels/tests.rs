@@ -56,11 +56,12 @@ impl Problem {
         for isa in Isa::available() {
             let mut row_sums = [0; BLOCK];
             block.row_sums(isa, &mut row_sums);
-            for index in 0..packed.panels {
-                let lanes = PANEL.min(self.n - index * PANEL);
-                let mut sums = [[7; PANEL]; BLOCK];
-                let panel = packed.panel(&region, index);
-                products(isa, &block, &packed, panel, lanes, &mut sums);
+            for index in (0..packed.panels).step_by(PANELS) {
+                let count = PANELS.min(packed.panels - index);
+                let lanes = (count * PANEL).min(self.n - index * PANEL);
+                let mut sums = vec![[[7; PANEL]; BLOCK]; count];
+                let panels = packed.panels(&region, index, count);
+                products(isa, &block, &packed, panels, lanes, &mut sums);
                 for r in 0..self.count {
                     for lane in 0..lanes {
                         let mut expected = 0;
@@ -73,7 +74,7 @@ impl Problem {
                         }
                         let offset = packed.offset.unwrap_or(0) * row_sums[r];
                         assert_eq!(
-                            sums[r][lane] - offset,
+                            sums[lane / PANEL][r][lane % PANEL] - offset,
                             expected,
                             "{isa:?}, pixel {r}, channel {}",
                             index * PANEL + lane
@@ -192,11 +193,11 @@ proptest! {
             let mut rows = vec![[0; PANEL]; count];
             requantise(isa, scaling, rounding, &mut rows);
             let (a, b) = bytes.split_at(100);
-            let mut sum = vec![0; 100];
-            add(isa, terms, rounding, a, b, &mut sum);
-            let mut product = vec![0; 100];
+            let mut sum = a.to_vec();
+            add(isa, terms, rounding, b, &mut sum);
+            let mut product = a.to_vec();
             let factors: Vec<f32> = (0..25).map(|i| scale * i as f32).collect();
-            super::scale(isa, zero, rounding, a, &factors, &mut product);
+            super::scale(isa, zero, rounding, &factors, &mut product);
             (rows, sum, product)
         };
         let expected = run(Isa::Scalar);

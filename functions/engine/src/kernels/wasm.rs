@@ -7,14 +7,14 @@ use super::{BLOCK, Block, PANEL, STEP, Sums, Wide};
 
 /// Runs `tile::<R, V>` over the pixels of a block, `V` being the vectors that hold the wanted channels.
 macro_rules! by_rows {
-    ($block:expr, $panel:expr, $sums:expr, $tile:ident, $rows:literal, $vectors:literal, $first:expr) => {{
+    ($block:expr, $panel:expr, $sums:expr, $tile:ident, $rows:literal, $vectors:literal) => {{
         let mut row = 0;
         while row + $rows <= $block.count {
-            $tile::<$rows, $vectors>($block, $panel, row, $first, $sums);
+            $tile::<$rows, $vectors>($block, $panel, row, $sums);
             row += $rows;
         }
         while row < $block.count {
-            $tile::<1, $vectors>($block, $panel, row, $first, $sums);
+            $tile::<1, $vectors>($block, $panel, row, $sums);
             row += 1;
         }
     }};
@@ -27,13 +27,12 @@ macro_rules! by_rows {
 pub(super) unsafe fn products(block: &Block, panel: &[i8], lanes: usize, sums: &mut Sums) {
     // SAFETY: what the caller vouches for is what the tiles want.
     unsafe {
-        // Sums are of pairs here, two registers for four channels: half a panel at a time leaves them in registers.
-        for half in 0..lanes.div_ceil(8) {
-            if lanes - half * 8 <= 4 {
-                by_rows!(block, panel, sums, exact_tile, 6, 1, half * 2);
-            } else {
-                by_rows!(block, panel, sums, exact_tile, 3, 2, half * 2);
-            }
+        // Sums are of pairs here, two registers for four channels. They do not all stay in registers, but the widening of a
+        // panel's weights serves more pixels, and that costs more.
+        match lanes.div_ceil(4) {
+            1 => by_rows!(block, panel, sums, exact_tile, 6, 1),
+            2 => by_rows!(block, panel, sums, exact_tile, 4, 2),
+            _ => by_rows!(block, panel, sums, exact_tile, 4, 4),
         }
     }
 }
@@ -48,10 +47,10 @@ pub(super) unsafe fn relaxed_products(block: &Block, panel: &[i8], lanes: usize,
     // SAFETY: as above.
     unsafe {
         match lanes.div_ceil(4) {
-            1 => by_rows!(block, panel, sums, relaxed_tile, 6, 1, 0),
-            2 => by_rows!(block, panel, sums, relaxed_tile, 6, 2, 0),
-            3 => by_rows!(block, panel, sums, relaxed_tile, 4, 3, 0),
-            _ => by_rows!(block, panel, sums, relaxed_tile, 3, 4, 0),
+            1 => by_rows!(block, panel, sums, relaxed_tile, 6, 1),
+            2 => by_rows!(block, panel, sums, relaxed_tile, 6, 2),
+            3 => by_rows!(block, panel, sums, relaxed_tile, 4, 3),
+            _ => by_rows!(block, panel, sums, relaxed_tile, 3, 4),
         }
     }
 }
@@ -62,13 +61,12 @@ unsafe fn relaxed_tile<const R: usize, const V: usize>(
     block: &Block,
     panel: &[i8],
     first_row: usize,
-    first_vector: usize,
     sums: &mut Sums,
 ) {
     let mut acc = [[i32x4_splat(0); V]; R];
     // SAFETY: a panel holds every tap's steps, the block has checked that each row holds as many.
     unsafe {
-        let mut weights = panel.as_ptr().add(first_vector * 16);
+        let mut weights = panel.as_ptr();
         for tap in 0..block.taps {
             let mut rows = row_pointers::<R>(block, tap, first_row);
             let mut left = block.steps;
@@ -86,7 +84,7 @@ unsafe fn relaxed_tile<const R: usize, const V: usize>(
             }
         }
         for r in 0..R {
-            let sums = sums[first_row + r].as_mut_ptr().add(first_vector * 4);
+            let sums = sums[first_row + r].as_mut_ptr();
             for v in 0..V {
                 v128_store(sums.add(v * 4).cast(), acc[r][v]);
             }
@@ -98,14 +96,13 @@ unsafe fn exact_tile<const R: usize, const V: usize>(
     block: &Block,
     panel: &[i8],
     first_row: usize,
-    first_vector: usize,
     sums: &mut Sums,
 ) {
     // For each four channels: sums of pairs of channels 0 and 1, then of 2 and 3.
     let mut acc = [[[i32x4_splat(0); 2]; V]; R];
     // SAFETY: as in `relaxed_tile`.
     unsafe {
-        let mut weights = panel.as_ptr().add(first_vector * 16);
+        let mut weights = panel.as_ptr();
         for tap in 0..block.taps {
             let mut rows = row_pointers::<R>(block, tap, first_row);
             let mut left = block.steps;
@@ -131,7 +128,7 @@ unsafe fn exact_tile<const R: usize, const V: usize>(
             }
         }
         for r in 0..R {
-            let sums = sums[first_row + r].as_mut_ptr().add(first_vector * 4);
+            let sums = sums[first_row + r].as_mut_ptr();
             for v in 0..V {
                 let [low, high] = acc[r][v];
                 let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
@@ -299,13 +296,7 @@ pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mu
 ///
 /// # Safety
 /// The slices must be of one length.
-pub(super) unsafe fn add(
-    terms: [Term; 2],
-    rounding: Rounding,
-    a: &[i8],
-    b: &[i8],
-    out: &mut [i8],
-) {
+pub(super) unsafe fn add(terms: [Term; 2], rounding: Rounding, b: &[i8], out: &mut [i8]) {
     let whole = out.len() / LANES * LANES;
     let vectors = Round::new(rounding);
     let zeros = terms.map(|term| i16x8_splat(term.zero as i16));
@@ -313,7 +304,7 @@ pub(super) unsafe fn add(
     for at in (0..whole).step_by(LANES) {
         // SAFETY: sixteen bytes follow in each slice.
         unsafe {
-            let a = reals(v128_load(a.as_ptr().add(at).cast()), zeros[0]);
+            let a = reals(v128_load(out.as_ptr().add(at).cast()), zeros[0]);
             let b = reals(v128_load(b.as_ptr().add(at).cast()), zeros[1]);
             let mut sums = a;
             for v in 0..4 {
@@ -322,36 +313,25 @@ pub(super) unsafe fn add(
             v128_store(out.as_mut_ptr().add(at).cast(), vectors.bytes(sums));
         }
     }
-    let rest = bytes::Add {
+    bytes::Add {
         terms,
         rounding,
-        a: &a[whole..],
         b: &b[whole..],
         out: &mut out[whole..],
-    };
-    rest.run();
+    }
+    .run();
 }
 
 /// As [`bytes::scale`].
-///
-/// # Safety
-/// `a` and `out` must be of one length.
-pub(super) unsafe fn scale(
-    zero: i32,
-    rounding: Rounding,
-    a: &[i8],
-    factors: &[f32],
-    out: &mut [i8],
-) {
-    let width = factors.len().max(1);
+pub(super) fn scale(zero: i32, rounding: Rounding, factors: &[f32], out: &mut [i8]) {
     let vectors = Round::new(rounding);
     let zeros = i16x8_splat(zero as i16);
-    for (a, out) in a.chunks(width).zip(out.chunks_mut(width)) {
-        let whole = a.len() / LANES * LANES;
+    for out in out.chunks_mut(factors.len().max(1)) {
+        let whole = out.len() / LANES * LANES;
         for at in (0..whole).step_by(LANES) {
             // SAFETY: sixteen elements follow in each slice.
             unsafe {
-                let mut products = reals(v128_load(a.as_ptr().add(at).cast()), zeros);
+                let mut products = reals(v128_load(out.as_ptr().add(at).cast()), zeros);
                 for (v, product) in products.iter_mut().enumerate() {
                     let factors = v128_load(factors.as_ptr().add(at + v * 4).cast());
                     *product = f32x4_mul(*product, factors);
@@ -359,16 +339,13 @@ pub(super) unsafe fn scale(
                 v128_store(out.as_mut_ptr().add(at).cast(), vectors.bytes(products));
             }
         }
-        if whole < a.len() {
-            let rest = bytes::Scale {
-                zero,
-                rounding,
-                a: &a[whole..],
-                factors: &factors[whole..],
-                out: &mut out[whole..],
-            };
-            rest.run();
+        bytes::Scale {
+            zero,
+            rounding,
+            factors: &factors[whole..],
+            out: &mut out[whole..],
         }
+        .run();
     }
 }
 

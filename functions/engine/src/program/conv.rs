@@ -8,7 +8,7 @@ use super::geometry::{Geometry, Window};
 use super::requant::Requant;
 use super::step::Scratch;
 use crate::kernels::{
-    self, BLOCK, Block, Isa, PANEL, Packed, PackedDepthwise, Scaling, Sums,
+    self, BLOCK, Block, Isa, PANEL, PANELS, Packed, PackedDepthwise, Scaling, Sums,
 };
 
 /// A convolution in which every output channel of a group sees every input channel of it.
@@ -150,7 +150,7 @@ impl Conv {
             let count = BLOCK.min(geometry.pixels - first);
             geometry.offsets(first, count, pad_at, offsets);
             targets.block(first, count);
-            let mut panel_index = 0;
+            let mut first_panel = 0;
             for (group, packed) in self.groups.iter().enumerate() {
                 let block = Block::new(&x[group * k..], offsets, count, geometry.taps, k);
                 let mut row_sums = [0; BLOCK];
@@ -158,21 +158,26 @@ impl Conv {
                     block.row_sums(isa, &mut row_sums);
                     row_sums = row_sums.map(|sum| -offset * sum);
                 }
-                for index in 0..packed.panels {
-                    let channel = index * PANEL;
-                    let lanes = PANEL.min(group_channels - channel);
-                    let panel = packed.panel(weights, index);
-                    kernels::products(isa, &block, packed, panel, lanes, sums);
-                    let store = Store {
-                        scaling: self.channels.scaling(panel_index, sums, &row_sums),
-                        panel_index,
-                        first_lane: group * group_channels + channel,
-                        lanes,
-                        targets: &targets,
-                    };
-                    store.run(isa, &self.epilogue, results, &mut out);
-                    panel_index += 1;
+                for index in (0..packed.panels).step_by(PANELS) {
+                    let count = PANELS.min(packed.panels - index);
+                    let lanes = (group_channels - index * PANEL).min(count * PANEL);
+                    let sums = &mut sums[..count];
+                    let panels = packed.panels(weights, index, count);
+                    kernels::products(isa, &block, packed, panels, lanes, sums);
+                    for (part, sums) in sums.iter().enumerate() {
+                        let panel_index = first_panel + index + part;
+                        let channel = (index + part) * PANEL;
+                        let store = Store {
+                            scaling: self.channels.scaling(panel_index, sums, &row_sums),
+                            panel_index,
+                            first_lane: group * group_channels + channel,
+                            lanes: PANEL.min(group_channels - channel),
+                            targets: &targets,
+                        };
+                        store.run(isa, &self.epilogue, results, &mut out);
+                    }
                 }
+                first_panel += packed.panels;
             }
         }
         Ok(())
@@ -216,7 +221,16 @@ impl Depthwise {
                 let channel = index * PANEL;
                 let lanes = PANEL.min(channels - channel);
                 let panel = self.packed.panel(weights, index);
-                kernels::depthwise_products(isa, &block, &self.packed, panel, channel, lanes, sums);
+                let sums = &mut sums[0];
+                kernels::depthwise_products(
+                    isa,
+                    &block,
+                    &self.packed,
+                    panel,
+                    channel,
+                    lanes,
+                    sums,
+                );
                 let store = Store {
                     scaling: self.channels.scaling(index, sums, &[0; BLOCK]),
                     panel_index: index,

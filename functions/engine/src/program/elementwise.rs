@@ -3,7 +3,9 @@
 use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::arena::Slice;
 use super::requant::Requant;
+use super::step::{bytes, copied};
 use crate::kernels::{self, Isa, Term};
 
 /// `q = (a - a_zero) * a_scale + (b - b_zero) * b_scale`, requantised. The scales are over the output's.
@@ -27,48 +29,54 @@ pub(crate) struct ScaleQ {
 
 
 impl AddQ {
-    pub(super) fn run(&self, isa: Isa, a: &[i8], b: &[i8], out: &mut [i8]) -> anyhow::Result<()> {
+    /// One of the operands may be what `out` holds.
+    pub(super) fn run(&self, isa: Isa, a: Slice, b: Slice, out: &mut [i8]) -> anyhow::Result<()> {
+        let mut terms = [
+            Term {
+                zero: self.a_zero,
+                scale: self.a_scale,
+            },
+            Term {
+                zero: self.b_zero,
+                scale: self.b_scale,
+            },
+        ];
+        let (first, second) = match (a, b) {
+            (a, Slice::InPlace) => {
+                terms.reverse();
+                (Slice::InPlace, a)
+            }
+            other => other,
+        };
+        copied(first, out)?;
+        let second = bytes(second)?;
         ensure!(
-            a.len() == b.len() && a.len() == out.len(),
-            "{} and {} elements to {}",
-            a.len(),
-            b.len(),
+            second.len() == out.len(),
+            "{} elements to {}",
+            second.len(),
             out.len()
         );
-        let term = |zero, scale| Term { zero, scale };
-        let terms = [
-            term(self.a_zero, self.a_scale),
-            term(self.b_zero, self.b_scale),
-        ];
-        kernels::add(isa, terms, self.requant.rounding(), a, b, out);
+        kernels::add(isa, terms, self.requant.rounding(), second, out);
         self.requant.look_up(isa, out);
         Ok(())
     }
 }
 
 impl ScaleQ {
-    /// `factors`: room for the factors of a row.
-    #[expect(clippy::too_many_arguments, reason = "two operands with their shapes")]
+    /// `out` holds the first operand. `factors`: room for the factors of a row.
     pub(super) fn run(
         &self,
         isa: Isa,
-        a: &[i8],
         a_shape: &[usize],
         b: &[i8],
         b_shape: &[usize],
         out: &mut [i8],
         factors: &mut Vec<f32>,
     ) -> anyhow::Result<()> {
-        ensure!(
-            a.len() == out.len(),
-            "{} elements to {}",
-            a.len(),
-            out.len()
-        );
         let (Some(&batch), Some(&channels)) = (a_shape.first(), a_shape.last()) else {
             bail!("no axes to scale")
         };
-        // How many elements of `a` share how many factors.
+        // How many elements share how many factors.
         let (image, row) = if a_shape == b_shape {
             (CHUNK, CHUNK)
         } else {
@@ -76,14 +84,14 @@ impl ScaleQ {
                 b.len() == batch * channels,
                 "factors {b_shape:?} for {a_shape:?}"
             );
-            (a.len() / batch.max(1), channels)
+            (out.len() / batch.max(1), channels)
         };
         let rounding = self.requant.rounding();
-        let images = a.chunks(image.max(1)).zip(out.chunks_mut(image.max(1)));
-        for ((a, out), b) in images.zip(b.chunks(row.max(1))) {
+        let images = out.chunks_mut(image.max(1));
+        for (out, b) in images.zip(b.chunks(row.max(1))) {
             factors.clear();
             factors.extend(b.iter().map(|&b| (i32::from(b) - self.b_zero) as f32 * self.scale));
-            kernels::scale(isa, self.a_zero, rounding, a, factors, out);
+            kernels::scale(isa, self.a_zero, rounding, factors, out);
         }
         self.requant.look_up(isa, out);
         Ok(())

@@ -108,7 +108,7 @@ impl Program {
         }
         let mut scratch = Scratch::default();
         for (index, step) in self.steps.iter().enumerate() {
-            step.run(isa, self, &shapes, &plan, &mut arena, &mut scratch)
+            step.run(isa, self, index, &shapes, &plan, &mut arena, &mut scratch)
                 .with_context(|| format!("step {}", step.name))?;
             done(index);
         }

@@ -19,7 +19,7 @@ use super::pool::Pooling;
 use super::{
     Binary, Conv, Depthwise, Epilogue, Pool, PoolKind, Program, Unary, ValueId, float, moves,
 };
-use crate::kernels::{BLOCK, Isa, PANEL, Sums, Wide, widest};
+use crate::kernels::{BLOCK, Isa, PANEL, PANELS, Sums, Wide, widest};
 
 /// An operator with its operands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ pub(crate) enum Op {
 pub(super) struct Scratch {
     /// Where the rows of a block begin: `[taps][BLOCK]`.
     pub(super) offsets: Vec<u32>,
-    pub(super) sums: Box<Sums>,
+    pub(super) sums: Box<[Sums; PANELS]>,
     pub(super) results: Box<super::conv::Results>,
     /// Sums of each channel.
     pub(super) totals: Vec<i32>,
@@ -118,7 +118,7 @@ impl Default for Scratch {
     fn default() -> Self {
         Self {
             offsets: vec![],
-            sums: Box::new([[0; PANEL]; BLOCK]),
+            sums: Box::new([[[0; PANEL]; BLOCK]; PANELS]),
             results: Box::default(),
             totals: vec![],
             factors: vec![],
@@ -187,6 +187,15 @@ impl Op {
             Self::Reduce(reduce) => format!("{:?} f32", reduce.what).to_lowercase(),
             #[cfg(feature = "tract")]
             Self::Tract(island) => format!("{} f32 in tract", island.op),
+        }
+    }
+
+    /// The operands that the output may take the place of, when they are as large and are not read again.
+    pub(super) fn in_place(&self) -> &'static [usize] {
+        match self {
+            Self::Add(_) => &[0, 1],
+            Self::Scale(_) | Self::Map(_) | Self::Reshape | Self::Unary(_) => &[0],
+            _ => &[],
         }
     }
 
@@ -267,6 +276,7 @@ impl Step {
         &self,
         isa: Isa,
         program: &Program,
+        index: usize,
         shapes: &[Vec<usize>],
         plan: &Plan,
         arena: &mut Arena,
@@ -278,7 +288,7 @@ impl Step {
             Op::Pool(pool) => arena.pad(plan, self.inputs[0], pool.padding()),
             _ => 0,
         };
-        let View { inputs, output } = arena.view(program, plan, &self.inputs, self.output);
+        let View { inputs, output } = arena.view(program, plan, index);
         let shape_of = |index: usize| shapes[self.inputs[index]].as_slice();
         let out_shape = shapes[self.output].as_slice();
         match (&self.op, inputs.as_slice(), output) {
@@ -302,16 +312,12 @@ impl Step {
                 out_shape,
                 scratch,
             }),
-            (Op::Add(add), [a, b], SliceMut::I8(out)) => add.run(isa, bytes(*a)?, bytes(*b)?, out),
-            (Op::Scale(scale), [a, b], SliceMut::I8(out)) => scale.run(
-                isa,
-                bytes(*a)?,
-                shape_of(0),
-                bytes(*b)?,
-                shape_of(1),
-                out,
-                &mut scratch.factors,
-            ),
+            (Op::Add(add), [a, b], SliceMut::I8(out)) => add.run(isa, *a, *b, out),
+            (Op::Scale(scale), [a, b], SliceMut::I8(out)) => {
+                copied(*a, out)?;
+                let factors = &mut scratch.factors;
+                scale.run(isa, shape_of(0), bytes(*b)?, shape_of(1), out, factors)
+            }
             (Op::Pool(pool), [Slice::I8(x, _)], SliceMut::I8(out)) => {
                 let pooling = Pooling {
                     pool,
@@ -336,7 +342,7 @@ impl Step {
                 }
             }
             (Op::Map(table), [x], SliceMut::I8(out)) => {
-                out.copy_from_slice(bytes(*x)?);
+                copied(*x, out)?;
                 table.map(isa, out);
                 Ok(())
             }
@@ -348,7 +354,7 @@ impl Step {
             (Op::Tract(island), inputs, SliceMut::F32(out)) => {
                 let reals = inputs.iter().enumerate().map(|(index, input)| match input {
                     Slice::F32(values) => Ok((*values, shape_of(index))),
-                    Slice::I8(..) => bail!("expected an f32 operand, got i8"),
+                    Slice::I8(..) | Slice::InPlace => bail!("expected an f32 operand"),
                 });
                 island.run(&reals.collect::<anyhow::Result<Vec<_>>>()?, out, out_shape)
             }
@@ -407,6 +413,7 @@ impl Wide for Plain<'_, '_> {
                 [Slice::F32(x)],
                 SliceMut::I8(out),
             ) => encode(requant, *inverse_scale, x, out),
+            (Op::Reshape, [Slice::InPlace], _) => Ok(()),
             (Op::Reshape, [Slice::I8(x, len)], SliceMut::I8(out)) => {
                 each(&x[..*len], out, |byte| byte)
             }
@@ -426,6 +433,19 @@ impl Wide for Plain<'_, '_> {
             (Op::Binary(op), [Slice::F32(a), Slice::F32(b)], SliceMut::F32(out)) => {
                 op.run(a, shape_of(0), b, shape_of(1), out, out_shape)
             }
+            (Op::Unary(Unary::Sigmoid), [Slice::InPlace], SliceMut::F32(out)) => {
+                out.iter_mut().for_each(|value| *value = float::sigmoid(*value));
+                Ok(())
+            }
+            (Op::Unary(function), [Slice::InPlace], SliceMut::F32(out)) => {
+                out.iter_mut().for_each(|value| *value = function.apply(*value));
+                Ok(())
+            }
+            // The two that graphs have behind large tensors, in a form that vectorises.
+            (Op::Unary(Unary::Sigmoid), [Slice::F32(x)], SliceMut::F32(out)) => {
+                each(x, out, float::sigmoid)
+            }
+            (Op::Unary(Unary::Exp), [Slice::F32(x)], SliceMut::F32(out)) => each(x, out, float::exp),
             (Op::Unary(function), [Slice::F32(x)], SliceMut::F32(out)) => {
                 each(x, out, |value| function.apply(value))
             }
@@ -483,11 +503,27 @@ impl Wide for Plain<'_, '_> {
     }
 }
 
+/// Copies an i8 operand to where it is changed, if it is not there.
+pub(super) fn copied(slice: Slice, out: &mut [i8]) -> anyhow::Result<()> {
+    if let Slice::InPlace = slice {
+        return Ok(());
+    }
+    let bytes = bytes(slice)?;
+    ensure!(
+        bytes.len() == out.len(),
+        "{} elements to {}",
+        bytes.len(),
+        out.len()
+    );
+    out.copy_from_slice(bytes);
+    Ok(())
+}
+
 /// An i8 operand without its tail.
 pub(super) fn bytes(slice: Slice<'_>) -> anyhow::Result<&[i8]> {
     match slice {
         Slice::I8(bytes, len) => Ok(&bytes[..len]),
-        Slice::F32(_) => bail!("expected an i8 operand, got f32"),
+        Slice::F32(_) | Slice::InPlace => bail!("expected an i8 operand"),
     }
 }
 

@@ -1,0 +1,107 @@
+//! `ephemera model inspect` and `ephemera bench engine`, as they are on the command line.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::runners;
+
+#[test]
+fn inspecting_a_committed_model_lists_integer_steps_only() -> Result<()> {
+    for (model, input) in [
+        ("ocr-detector", "x=1x3x64x96"),
+        ("ocr-recogniser-latin", "x=1x3x48x64"),
+    ] {
+        let output = ephemera(&["model", "inspect", model, "--input", input, "--json"])?;
+        let report: Value = serde_json::from_slice(&succeeded(output)?)?;
+        assert_eq!(report["form"], "int8", "{model}");
+        assert_eq!(report["inputs"][0], input);
+        let steps = report["steps"].as_array().context("steps")?;
+        assert!(steps.len() > 50, "{model}: {} steps", steps.len());
+        for key in ["macs", "weight_bytes", "arena_bytes"] {
+            assert!(report[key].as_u64() > Some(0), "{model}: {key}");
+        }
+        let table = succeeded(ephemera(&["model", "inspect", model])?)?;
+        assert!(String::from_utf8(table)?.lines().count() > steps.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_model_is_refused_by_name_and_by_path() -> Result<()> {
+    for (model, says) in [
+        ("no-such-model", "no model `no-such-model`"),
+        ("models/tools", "model.toml"),
+        ("no/such/folder", "no model at no/such/folder"),
+    ] {
+        let output = ephemera(&["model", "inspect", model])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{model}");
+        assert!(said.contains(says), "{model}: {said}");
+    }
+    let shapes = ephemera(&["model", "inspect", "ocr-detector", "--input", "y=1x3x64x64"])?;
+    assert!(String::from_utf8_lossy(&shapes.stderr).contains("no input `y`"));
+    Ok(())
+}
+
+#[test]
+fn our_runners_are_measured_without_python() -> Result<()> {
+    let output = ephemera(&[
+        "bench",
+        "engine",
+        "--rounds",
+        "1",
+        "--case",
+        "recogniser-48x320",
+        "--runner",
+        "wasm-relaxed",
+        "--runner",
+        "wasm-simd128",
+        "--profile",
+        "--json",
+    ])?;
+    let lines = String::from_utf8(succeeded(output)?)?;
+    let rows: Vec<Value> = lines
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let runners: Vec<_> = rows.iter().map(|row| &row["runner"]).collect();
+    assert_eq!(runners, ["wasm-relaxed", "wasm-simd128"]);
+    for row in &rows {
+        assert_eq!(row["case"], "recogniser-48x320");
+        for key in ["median_ms", "min_ms", "gmac_per_s", "peak_bytes", "runs"] {
+            assert!(row[key].as_f64() > Some(0.0), "{key} in {row}");
+        }
+        assert!(row["steps"].as_array().context("steps")?.len() > 50);
+    }
+    Ok(())
+}
+
+fn ephemera(arguments: &[&str]) -> Result<Output> {
+    Command::new(binary()?)
+        .args(arguments)
+        .current_dir(runners::root())
+        .output()
+        .context("running ephemera")
+}
+
+/// The command, which Cargo builds with the workspace's tests into the folder above their own.
+fn binary() -> Result<std::path::PathBuf> {
+    let tests = std::env::current_exe()?;
+    let folder = tests.parent().and_then(Path::parent).context("a folder")?;
+    let binary = folder.join("ephemera");
+    ensure!(
+        binary.is_file(),
+        "{} is not built: run `cargo test --workspace`",
+        binary.display()
+    );
+    Ok(binary)
+}
+
+fn succeeded(output: Output) -> Result<Vec<u8>> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {said}", output.status);
+    Ok(output.stdout)
+}
