@@ -10,3 +10,4 @@ mod models;
 mod rejected;
 mod runners;
 mod samples;
+mod wasm_units;

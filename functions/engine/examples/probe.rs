@@ -114,10 +114,7 @@ fn pack(graph: &Graph, folder: &Path) -> Result<()> {
 }
 
 /// Values that are the same everywhere.
-fn inputs<'a>(
-    manifest: &Manifest,
-    arguments: &'a Arguments,
-) -> Result<Vec<(&'a str, Tensor)>> {
+fn inputs<'a>(manifest: &Manifest, arguments: &'a Arguments) -> Result<Vec<(&'a str, Tensor)>> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
         // xorshift64, Marsaglia 2003.
@@ -165,7 +162,10 @@ fn hash(outputs: &[(String, Tensor)]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for (_, tensor) in outputs {
         if let Data::F32(values) = &tensor.data {
-            for byte in values.iter().flat_map(|value| value.to_bits().to_le_bytes()) {
+            for byte in values
+                .iter()
+                .flat_map(|value| value.to_bits().to_le_bytes())
+            {
                 hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             }
         }
@@ -201,7 +201,11 @@ impl Arguments {
                 .ok_or_else(|| format!("unexpected {argument}"))?;
             let values = values.entry(name.to_owned()).or_default();
             if !FLAGS.contains(&name) {
-                values.push(arguments.next().ok_or_else(|| format!("--{name} needs a value"))?);
+                values.push(
+                    arguments
+                        .next()
+                        .ok_or_else(|| format!("--{name} needs a value"))?,
+                );
             }
         }
         Ok(Self(values))

@@ -72,7 +72,11 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Bundle`] when `program` is not such bytes.
-    pub fn from_parts(manifest: &Manifest, program: &[u8], weights: Vec<i8>) -> Result<Self, Error> {
+    pub fn from_parts(
+        manifest: &Manifest,
+        program: &[u8],
+        weights: Vec<i8>,
+    ) -> Result<Self, Error> {
         let mut program: Program = postcard::from_bytes(program)
             .map_err(|error| Error::Bundle(format!("{}: {error}", manifest.name)))?;
         program.weights = weights;
@@ -94,7 +98,8 @@ impl Graph {
     pub fn parts(&self) -> Option<Parts> {
         match &self.form {
             Form::Int8(program) => Some(Parts {
-                program: postcard::to_allocvec(program).expect("every part of a program has a form in bytes"),
+                program: postcard::to_allocvec(program)
+                    .expect("every part of a program has a form in bytes"),
                 weights: program.weights.clone(),
             }),
             #[cfg(feature = "tract")]

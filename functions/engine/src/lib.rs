@@ -35,8 +35,8 @@ mod tensor;
 pub use error::Error;
 pub use graph::{Graph, Parts};
 pub use kernels::Isa;
-pub use program::StepReport;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
+pub use program::StepReport;
 pub use tensor::{Data, Tensor};
 
 /// A model that is ready to run.

@@ -50,20 +50,42 @@ impl Pattern {
         let onnx = std::fs::read(path("model.onnx")).map_err(|e| e.to_string())?;
         let graph = Graph::load(&manifest, &onnx).map_err(|e| format!("{e:?}"))?;
         let tensor = |kind: &str, name: &str, shape: &[usize]| {
-            let bytes = std::fs::read(path(&format!("{kind}.{name}.f32"))).map_err(|e| e.to_string())?;
-            let values = bytes.as_chunks().0.iter().map(|&chunk| f32::from_le_bytes(chunk));
+            let bytes =
+                std::fs::read(path(&format!("{kind}.{name}.f32"))).map_err(|e| e.to_string())?;
+            let values = bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&chunk| f32::from_le_bytes(chunk));
             Tensor::f32(shape, values.collect()).map_err(|e| e.to_string())
         };
-        let given = |given: Given| Ok((given.name.clone(), tensor("input", &given.name, &given.shape)?));
+        let given = |given: Given| {
+            Ok((
+                given.name.clone(),
+                tensor("input", &given.name, &given.shape)?,
+            ))
+        };
         let expected = |expected: Expected| {
             let tensor = tensor("output", &expected.name, &expected.shape)?;
             Ok((expected.name, tensor, expected.step))
         };
         Ok(Self {
-            name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             graph,
-            inputs: case.inputs.into_iter().map(given).collect::<Result<_, String>>()?,
-            outputs: case.outputs.into_iter().map(expected).collect::<Result<_, String>>()?,
+            inputs: case
+                .inputs
+                .into_iter()
+                .map(given)
+                .collect::<Result<_, String>>()?,
+            outputs: case
+                .outputs
+                .into_iter()
+                .map(expected)
+                .collect::<Result<_, String>>()?,
         })
     }
 
@@ -73,12 +95,17 @@ impl Pattern {
 
     fn given(&self) -> Vec<(&str, Tensor)> {
         let inputs = self.inputs.iter();
-        inputs.map(|(name, tensor)| (name.as_str(), tensor.clone())).collect()
+        inputs
+            .map(|(name, tensor)| (name.as_str(), tensor.clone()))
+            .collect()
     }
 
     /// What each step does, in order.
     fn steps(&self) -> Result<Vec<String>, String> {
-        let report = self.graph.report(&self.given()).map_err(|e| format!("{e:?}"))?;
+        let report = self
+            .graph
+            .report(&self.given())
+            .map_err(|e| format!("{e:?}"))?;
         Ok(report.into_iter().map(|step| step.op).collect())
     }
 
@@ -90,7 +117,10 @@ impl Pattern {
         let mut first: Option<Vec<(String, Tensor)>> = None;
         for isa in Isa::available() {
             self.graph = self.graph.with_isa(isa);
-            let actual = self.graph.run(&self.given()).map_err(|e| format!("{e:?}"))?;
+            let actual = self
+                .graph
+                .run(&self.given())
+                .map_err(|e| format!("{e:?}"))?;
             if first.get_or_insert_with(|| actual.clone()) != &actual {
                 return Err(format!("other bits on {}", isa.name()));
             }
@@ -99,7 +129,10 @@ impl Pattern {
         let mut greatest = 0.0f32;
         for ((name, expected, step), (_, actual)) in self.outputs.iter().zip(&actual) {
             if expected.shape != actual.shape {
-                return Err(format!("{name}: expected shape {:?}, got {:?}", expected.shape, actual.shape));
+                return Err(format!(
+                    "{name}: expected shape {:?}, got {:?}",
+                    expected.shape, actual.shape
+                ));
             }
             let (Some(expected), Some(actual)) = (expected.as_f32(), actual.as_f32()) else {
                 return Err(format!("{name} is not f32"));
@@ -126,14 +159,19 @@ fn patterns() -> PathBuf {
 #[test]
 fn agree_with_onnxruntime() {
     let folders = std::fs::read_dir(patterns()).expect("patterns/ is part of the sources");
-    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.expect("a folder").path()).collect();
+    let mut folders: Vec<PathBuf> = folders
+        .map(|entry| entry.expect("a folder").path())
+        .collect();
     folders.sort();
     let mut failures = vec![];
     for folder in &folders {
         let compared = Pattern::read(folder).and_then(|pattern| {
             let steps = pattern.steps()?;
             let difference = pattern.compare()?;
-            println!("{:40} {difference:.2} {steps:?}", folder.file_name().unwrap_or_default().display());
+            println!(
+                "{:40} {difference:.2} {steps:?}",
+                folder.file_name().unwrap_or_default().display()
+            );
             Ok(())
         });
         if let Err(reason) = compared {

@@ -67,9 +67,8 @@ macro_rules! tile {
                 for tap in 0..block.taps {
                     let rows = row_pointers::<R>(block, tap, first_row);
                     for step in 0..block.steps {
-                        let w: [__m256i; V] = std::array::from_fn(|v| {
-                            _mm256_loadu_si256(weights.add(v * 32).cast())
-                        });
+                        let w: [__m256i; V] =
+                            std::array::from_fn(|v| _mm256_loadu_si256(weights.add(v * 32).cast()));
                         for r in 0..R {
                             let bytes = _mm256_set1_epi32(
                                 rows[r].add(step * STEP).cast::<i32>().read_unaligned(),

@@ -202,7 +202,8 @@ pub(super) unsafe fn row_sums(block: &Block, sums: &mut [i32; BLOCK]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) unsafe fn look_up(table: &[i8; 256], bytes: &mut [i8]) {
     // SAFETY: each quarter is 64 bytes.
-    let quarter = |index: usize| unsafe { _mm512_loadu_si512(table.as_ptr().add(index * 64).cast()) };
+    let quarter =
+        |index: usize| unsafe { _mm512_loadu_si512(table.as_ptr().add(index * 64).cast()) };
     let quarters = [quarter(0), quarter(1), quarter(2), quarter(3)];
     let value = |bytes: __m512i| {
         let low = _mm512_permutex2var_epi8(quarters[0], bytes, quarters[1]);

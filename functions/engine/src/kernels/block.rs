@@ -19,7 +19,13 @@ impl<'a> Block<'a> {
     ///
     /// # Panics
     /// When a row would be read beyond the end of `x`: the kernels rely on this check.
-    pub(crate) fn new(x: &'a [i8], offsets: &'a [u32], count: usize, taps: usize, k: usize) -> Self {
+    pub(crate) fn new(
+        x: &'a [i8],
+        offsets: &'a [u32],
+        count: usize,
+        taps: usize,
+        k: usize,
+    ) -> Self {
         let offsets = &offsets[..taps * BLOCK];
         let steps = k.div_ceil(STEP);
         let end = offsets.iter().max().map_or(0, |&offset| offset as usize) + steps * STEP;

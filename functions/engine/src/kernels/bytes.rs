@@ -70,7 +70,12 @@ impl Scaling<'_> {
 }
 
 /// Bytes of the first `bytes.len()` pixels' sums.
-pub(crate) fn requantise(isa: Isa, scaling: Scaling, rounding: Rounding, bytes: &mut [[i8; PANEL]]) {
+pub(crate) fn requantise(
+    isa: Isa,
+    scaling: Scaling,
+    rounding: Rounding,
+    bytes: &mut [[i8; PANEL]],
+) {
     assert!(bytes.len() <= BLOCK, "no more than a block");
     match isa {
         // SAFETY: every array is as long as the loop.

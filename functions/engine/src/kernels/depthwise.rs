@@ -101,7 +101,8 @@ fn scalar(block: &Block, panel: &[i8], channel: usize, lanes: usize, sums: &mut 
         for tap in 0..block.taps {
             let values = &block.x[block.offsets[tap * BLOCK + r] as usize + channel..][..lanes];
             let weights = &panel[tap / 2 * PANEL * 2..][..PANEL * 2];
-            for ((sum, &value), weights) in sums.iter_mut().zip(values).zip(weights.as_chunks::<2>().0)
+            for ((sum, &value), weights) in
+                sums.iter_mut().zip(values).zip(weights.as_chunks::<2>().0)
             {
                 *sum += i32::from(value) * i32::from(weights[tap % 2]);
             }

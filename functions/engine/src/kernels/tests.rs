@@ -47,8 +47,9 @@ impl Problem {
 
     fn check_dense(&self, narrow: bool) {
         let mut region = Vec::new();
-        let weight =
-            |tap: usize, k: usize, channel: usize| self.weights[(tap * self.k + k) * self.n + channel];
+        let weight = |tap: usize, k: usize, channel: usize| {
+            self.weights[(tap * self.k + k) * self.n + channel]
+        };
         let packed = Packed::new(self.taps, self.k, self.n, weight, &mut region);
         assert!(packed.offset.is_some() || !narrow);
         let offsets = self.offsets(self.k);
@@ -107,7 +108,10 @@ impl Problem {
                             i32::from(self.x[start + channel]) * i32::from(weight(tap, channel))
                         };
                         let expected: i32 = (0..self.taps).map(product).sum();
-                        assert_eq!(sums[r][lane], expected, "{isa:?}, pixel {r}, channel {channel}");
+                        assert_eq!(
+                            sums[r][lane], expected,
+                            "{isa:?}, pixel {r}, channel {channel}"
+                        );
                     }
                 }
             }
@@ -154,7 +158,10 @@ fn look_ups_agree_with_the_definition() {
     let table: [i8; 256] = std::array::from_fn(|index| (index as u8).wrapping_mul(37) as i8);
     for len in [0, 1, 63, 64, 65, 200, 256] {
         let bytes: Vec<i8> = (0..len).map(|index| (index * 91) as u8 as i8).collect();
-        let expected: Vec<i8> = bytes.iter().map(|&byte| table[usize::from(byte as u8)]).collect();
+        let expected: Vec<i8> = bytes
+            .iter()
+            .map(|&byte| table[usize::from(byte as u8)])
+            .collect();
         for isa in Isa::available() {
             let mut actual = bytes.clone();
             look_up(isa, &table, &mut actual);

@@ -70,6 +70,34 @@ unsafe fn relaxed_tile<const R: usize, const V: usize>(
         for tap in 0..block.taps {
             let mut rows = row_pointers::<R>(block, tap, first_row);
             let mut left = block.steps;
+            // Four steps at a time: one load of a row, and fewer loop ends, where deadlines are checked.
+            while left >= 4 {
+                let bytes: [v128; R] = std::array::from_fn(|r| v128_load(rows[r].cast()));
+                macro_rules! step {
+                    ($lane:literal) => {
+                        let w: [v128; V] = std::array::from_fn(|v| {
+                            v128_load(weights.add($lane * STEP * PANEL + v * 16).cast())
+                        });
+                        for r in 0..R {
+                            let bytes =
+                                i32x4_shuffle::<$lane, $lane, $lane, $lane>(bytes[r], bytes[r]);
+                            for v in 0..V {
+                                acc[r][v] =
+                                    i32x4_relaxed_dot_i8x16_i7x16_add(bytes, w[v], acc[r][v]);
+                            }
+                        }
+                    };
+                }
+                step!(0);
+                step!(1);
+                step!(2);
+                step!(3);
+                weights = weights.add(4 * STEP * PANEL);
+                for row in &mut rows {
+                    *row = row.add(4 * STEP);
+                }
+                left -= 4;
+            }
             while left > 0 {
                 let w: [v128; V] = std::array::from_fn(|v| v128_load(weights.add(v * 16).cast()));
                 for r in 0..R {
@@ -162,72 +190,60 @@ pub(super) unsafe fn depthwise(
 ) {
     // SAFETY: what the caller vouches for is what the tiles want.
     unsafe {
-        let mut row = 0;
-        if lanes <= 8 {
-            while row + 4 <= block.count {
-                depthwise_tile::<4, 1>(block, panel, channel, row, sums);
-                row += 4;
+        for half in 0..lanes.div_ceil(8) {
+            let mut row = 0;
+            while row + 3 <= block.count {
+                depthwise_tile::<3>(block, panel, channel, half, row, sums);
+                row += 3;
             }
             while row < block.count {
-                depthwise_tile::<1, 1>(block, panel, channel, row, sums);
+                depthwise_tile::<1>(block, panel, channel, half, row, sums);
                 row += 1;
-            }
-        } else {
-            while row + 2 <= block.count {
-                depthwise_tile::<2, 2>(block, panel, channel, row, sums);
-                row += 2;
-            }
-            if row < block.count {
-                depthwise_tile::<1, 2>(block, panel, channel, row, sums);
             }
         }
     }
 }
 
-/// `R` pixels by `H` times eight channels, two taps at a time.
-unsafe fn depthwise_tile<const R: usize, const H: usize>(
+/// `R` pixels by one half of a panel's channels, two taps at a time.
+unsafe fn depthwise_tile<const R: usize>(
     block: &Block,
     panel: &[i8],
     channel: usize,
+    half: usize,
     first_row: usize,
     sums: &mut Sums,
 ) {
-    let mut acc = [[[i32x4_splat(0); 2]; H]; R];
+    let mut acc = [[i32x4_splat(0); 2]; R];
     // SAFETY: the caller vouches for the panel's length and the rows' bytes.
     unsafe {
-        let mut weights = panel.as_ptr();
+        let mut weights = panel.as_ptr().add(half * 16);
+        let channel = channel + half * 8;
         let mut tap = 0;
         while tap < block.taps {
-            let w: [[v128; 2]; H] = std::array::from_fn(|h| {
-                [
-                    i16x8_load_extend_i8x8(weights.add(h * 16)),
-                    i16x8_load_extend_i8x8(weights.add(h * 16 + 8)),
-                ]
-            });
+            let w = [
+                i16x8_load_extend_i8x8(weights),
+                i16x8_load_extend_i8x8(weights.add(8)),
+            ];
             // Behind an odd last tap the weights are zeros, whatever they meet.
             let rows = [
                 row_pointers::<R>(block, tap, first_row),
                 row_pointers::<R>(block, (tap + 1).min(block.taps - 1), first_row),
             ];
             for r in 0..R {
-                for h in 0..H {
-                    let one = i16x8_load_extend_i8x8(rows[0][r].add(channel + h * 8));
-                    let two = i16x8_load_extend_i8x8(rows[1][r].add(channel + h * 8));
-                    let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(one, two);
-                    let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(one, two);
-                    acc[r][h][0] = i32x4_add(acc[r][h][0], i32x4_dot_i16x8(low, w[h][0]));
-                    acc[r][h][1] = i32x4_add(acc[r][h][1], i32x4_dot_i16x8(high, w[h][1]));
-                }
+                let one = i16x8_load_extend_i8x8(rows[0][r].add(channel));
+                let two = i16x8_load_extend_i8x8(rows[1][r].add(channel));
+                let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(one, two);
+                let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(one, two);
+                acc[r][0] = i32x4_add(acc[r][0], i32x4_dot_i16x8(low, w[0]));
+                acc[r][1] = i32x4_add(acc[r][1], i32x4_dot_i16x8(high, w[1]));
             }
             weights = weights.add(PANEL * 2);
             tap += 2;
         }
         for r in 0..R {
-            let sums = sums[first_row + r].as_mut_ptr();
-            for h in 0..H {
-                v128_store(sums.add(h * 8).cast(), acc[r][h][0]);
-                v128_store(sums.add(h * 8 + 4).cast(), acc[r][h][1]);
-            }
+            let sums = sums[first_row + r].as_mut_ptr().add(half * 8);
+            v128_store(sums.cast(), acc[r][0]);
+            v128_store(sums.add(4).cast(), acc[r][1]);
         }
     }
 }

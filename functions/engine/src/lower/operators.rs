@@ -12,13 +12,13 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, LeakyRelu, Softmax};
 
 use super::Lowering;
 use super::expr::{Bytes, Expr, Kind, Pending, Product, ProductForm, Table, Weights};
+use crate::ChannelOrder;
 use crate::import::{Concat, LayerNorm, Repeat};
 use crate::kernels::{PANEL, Packed, PackedDepthwise, STEP};
 use crate::program::{
     self, AddQ, Affine, BinaryOp, Channels, Depthwise, Element, Epilogue, Extent, Lookup, Op,
     Padding, Pool, PoolKind, ScaleQ, Unary, ValueId, Window, requant,
 };
-use crate::ChannelOrder;
 
 /// The step of a pending operator whose output is quantised to `affine`.
 pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Vec<ValueId>)> {
@@ -26,10 +26,16 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
     Ok(match &pending.kind {
         Kind::Product(product) => {
             let mut bias = Vec::with_capacity(product.bias.len());
-            for ((&real, &scale), zero) in product.bias.iter().zip(&product.scale).zip(&product.zero) {
+            for ((&real, &scale), zero) in
+                product.bias.iter().zip(&product.scale).zip(&product.zero)
+            {
                 bias.push(units(real, scale)?.wrapping_sub(*zero));
             }
-            let scale: Vec<f32> = product.scale.iter().map(|scale| scale / affine.scale).collect();
+            let scale: Vec<f32> = product
+                .scale
+                .iter()
+                .map(|scale| scale / affine.scale)
+                .collect();
             let channels = Channels {
                 bias: Channels::padded(&bias, product.groups),
                 scale: Channels::padded(&scale, product.groups),
@@ -79,7 +85,10 @@ pub(super) fn finished(pending: &Pending, affine: Affine) -> TractResult<(Op, Ve
         }
         Kind::Concat(tables) => {
             ensure!(pending.unclamped(), "a clamped concatenation");
-            let maps = tables.iter().map(|table| table.requantised(affine)).collect();
+            let maps = tables
+                .iter()
+                .map(|table| table.requantised(affine))
+                .collect();
             let axis = if pending.channels_last { 3 } else { 1 };
             (
                 Op::Concat { axis, tables: maps },
@@ -220,7 +229,8 @@ impl Lowering<'_> {
         let zero = self.zeros(products, input.affine)?;
         let group_channels = products.n / groups;
         let packed = (0..groups).map(|group| {
-            let weight = |tap, k, channel| products.weight(tap, k, group * group_channels + channel);
+            let weight =
+                |tap, k, channel| products.weight(tap, k, group * group_channels + channel);
             Packed::new(
                 products.taps,
                 products.k,

@@ -22,7 +22,9 @@ impl<T: Copy> Along<T> {
             self.axis
         );
         let inner: usize = shape[self.axis + 1..].iter().product();
-        let rows = x.chunks_exact(inner.max(1)).zip(out.chunks_exact_mut(inner.max(1)));
+        let rows = x
+            .chunks_exact(inner.max(1))
+            .zip(out.chunks_exact_mut(inner.max(1)));
         for ((x, out), table) in rows.zip(self.tables.iter().cycle()) {
             for (out, &byte) in out.iter_mut().zip(x) {
                 *out = table.at(byte);
@@ -38,15 +40,23 @@ mod tests {
 
     #[test]
     fn each_index_has_its_table() {
-        let tables = vec![Lookup::new(|byte| byte), Lookup::new(|byte| -byte.max(-127))];
+        let tables = vec![
+            Lookup::new(|byte| byte),
+            Lookup::new(|byte| -byte.max(-127)),
+        ];
         let (x, shape) = ([1, 2, 3, 4, 5, 6, 7, 8], [2, 2, 2]);
         for (axis, expected) in [
             (1, [1, 2, -3, -4, 5, 6, -7, -8]),
             (2, [1, -2, 3, -4, 5, -6, 7, -8]),
         ] {
-            let along = Along { axis, tables: tables.clone() };
+            let along = Along {
+                axis,
+                tables: tables.clone(),
+            };
             let mut out = [0; 8];
-            along.run(&x, &shape, &mut out).expect("two tables for two rows");
+            along
+                .run(&x, &shape, &mut out)
+                .expect("two tables for two rows");
             assert_eq!(out, expected, "axis {axis}");
             assert!(along.run(&x, &[8], &mut out).is_err());
         }

@@ -98,7 +98,9 @@ impl Rows {
         let strides = shapes.map(|shape| {
             let stride = |axis: usize| shape[axis + 1..].iter().product::<usize>();
             let stands = |axis: usize| shape[axis] == 1;
-            (0..outer).map(|axis| if stands(axis) { 0 } else { stride(axis) }).collect()
+            (0..outer)
+                .map(|axis| if stands(axis) { 0 } else { stride(axis) })
+                .collect()
         });
         Ok(Self {
             outer: out_shape[..outer].to_vec(),
@@ -141,7 +143,13 @@ mod tests {
         zero_point: 0,
     };
 
-    fn sums(a: &[i8], a_shape: &[usize], b: &[i8], b_shape: &[usize], out_shape: &[usize]) -> Vec<i8> {
+    fn sums(
+        a: &[i8],
+        a_shape: &[usize],
+        b: &[i8],
+        b_shape: &[usize],
+        out_shape: &[usize],
+    ) -> Vec<i8> {
         let add = Broadcast::Add(AddQ {
             a_zero: 0,
             a_scale: 1.0,
@@ -150,17 +158,30 @@ mod tests {
             requant: Requant::new(ONE, f32::NEG_INFINITY, f32::INFINITY),
         });
         let mut out = vec![0; out_shape.iter().product()];
-        add.run(Isa::Scalar, [a, b], [a_shape, b_shape], &mut out, out_shape).expect("shapes fit");
+        add.run(Isa::Scalar, [a, b], [a_shape, b_shape], &mut out, out_shape)
+            .expect("shapes fit");
         out
     }
 
     #[test]
     fn broadcasts_like_numpy() {
         let a = [1, 2, 3, 4, 5, 6];
-        assert_eq!(sums(&a, &[2, 3], &[10, 20, 30], &[1, 3], &[2, 3]), [11, 22, 33, 14, 25, 36]);
-        assert_eq!(sums(&a, &[2, 3], &[10, 20], &[2, 1], &[2, 3]), [11, 12, 13, 24, 25, 26]);
-        assert_eq!(sums(&[1, 2], &[2, 1], &[10, 20, 30], &[1, 3], &[2, 3]), [11, 21, 31, 12, 22, 32]);
-        assert_eq!(sums(&a, &[1, 2, 3], &a, &[1, 2, 3], &[1, 2, 3]), [2, 4, 6, 8, 10, 12]);
+        assert_eq!(
+            sums(&a, &[2, 3], &[10, 20, 30], &[1, 3], &[2, 3]),
+            [11, 22, 33, 14, 25, 36]
+        );
+        assert_eq!(
+            sums(&a, &[2, 3], &[10, 20], &[2, 1], &[2, 3]),
+            [11, 12, 13, 24, 25, 26]
+        );
+        assert_eq!(
+            sums(&[1, 2], &[2, 1], &[10, 20, 30], &[1, 3], &[2, 3]),
+            [11, 21, 31, 12, 22, 32]
+        );
+        assert_eq!(
+            sums(&a, &[1, 2, 3], &a, &[1, 2, 3], &[1, 2, 3]),
+            [2, 4, 6, 8, 10, 12]
+        );
         assert_eq!(sums(&[1], &[1, 1], &[2], &[1, 1], &[1, 1]), [3]);
     }
 }

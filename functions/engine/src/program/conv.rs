@@ -222,15 +222,7 @@ impl Depthwise {
                 let lanes = PANEL.min(channels - channel);
                 let panel = self.packed.panel(weights, index);
                 let sums = &mut sums[0];
-                kernels::depthwise_products(
-                    isa,
-                    &block,
-                    &self.packed,
-                    panel,
-                    channel,
-                    lanes,
-                    sums,
-                );
+                kernels::depthwise_products(isa, &block, &self.packed, panel, channel, lanes, sums);
                 let store = Store {
                     scaling: self.channels.scaling(index, sums, &[0; BLOCK]),
                     panel_index: index,
@@ -312,11 +304,19 @@ impl Store<'_> {
         let width = self.targets.lanes;
         let out = &mut out[self.targets.first * width..][..rows.len() * width];
         let places = self.first_lane..self.first_lane + self.lanes;
-        let out = out.chunks_exact_mut(width).map(|out| &mut out[places.clone()]);
+        let out = out
+            .chunks_exact_mut(width)
+            .map(|out| &mut out[places.clone()]);
         // Of a known length, a copy is an instruction and no call.
         match self.lanes {
-            PANEL => rows.iter().zip(out).for_each(|(row, out)| out.copy_from_slice(row)),
-            8 => rows.iter().zip(out).for_each(|(row, out)| out.copy_from_slice(&row[..8])),
+            PANEL => rows
+                .iter()
+                .zip(out)
+                .for_each(|(row, out)| out.copy_from_slice(row)),
+            8 => rows
+                .iter()
+                .zip(out)
+                .for_each(|(row, out)| out.copy_from_slice(&row[..8])),
             lanes => {
                 for (row, out) in rows.iter().zip(out) {
                     for (value, out) in row[..lanes].iter().zip(out) {

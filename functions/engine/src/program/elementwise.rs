@@ -27,7 +27,6 @@ pub(crate) struct ScaleQ {
     pub(crate) requant: Requant,
 }
 
-
 impl AddQ {
     /// One of the operands may be what `out` holds.
     pub(super) fn run(&self, isa: Isa, a: Slice, b: Slice, out: &mut [i8]) -> anyhow::Result<()> {
@@ -90,7 +89,10 @@ impl ScaleQ {
         let images = out.chunks_mut(image.max(1));
         for (out, b) in images.zip(b.chunks(row.max(1))) {
             factors.clear();
-            factors.extend(b.iter().map(|&b| (i32::from(b) - self.b_zero) as f32 * self.scale));
+            factors.extend(
+                b.iter()
+                    .map(|&b| (i32::from(b) - self.b_zero) as f32 * self.scale),
+            );
             kernels::scale(isa, self.a_zero, rounding, factors, out);
         }
         self.requant.look_up(isa, out);

@@ -53,7 +53,10 @@ impl Binary {
         out: &mut [f32],
         out_shape: &[usize],
     ) -> anyhow::Result<()> {
-        let strides = [broadcast(a_shape, out_shape)?, broadcast(b_shape, out_shape)?];
+        let strides = [
+            broadcast(a_shape, out_shape)?,
+            broadcast(b_shape, out_shape)?,
+        ];
         let rows = Rows::new(strides, out_shape);
         match self.op {
             BinaryOp::Add => rows.run(a, b, out, |a, b| a + b),

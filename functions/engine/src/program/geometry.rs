@@ -171,8 +171,8 @@ impl Geometry {
             for kz in 0..self.kernel[0] {
                 let plane = self.at(0, z, kz).map(|at| image * self.input[0] + at);
                 for ky in 0..self.kernel[1] {
-                    let line = plane
-                        .and_then(|plane| Some(plane * self.input[1] + self.at(1, y, ky)?));
+                    let line =
+                        plane.and_then(|plane| Some(plane * self.input[1] + self.at(1, y, ky)?));
                     for kx in 0..self.kernel[2] {
                         let offsets = &mut offsets[tap * BLOCK + column..][..run];
                         match line {
@@ -196,7 +196,8 @@ impl Geometry {
     /// The input's index along `axis` under tap `tap` of output index `index`; `None` in the padding.
     #[inline(always)]
     fn at(&self, axis: usize, index: usize, tap: usize) -> Option<usize> {
-        let at = (index * self.stride[axis] + tap * self.dilation[axis]) as isize - self.before[axis];
+        let at =
+            (index * self.stride[axis] + tap * self.dilation[axis]) as isize - self.before[axis];
         let at = usize::try_from(at).ok()?;
         if self.spacing[axis] == 1 {
             return (at < self.input[axis]).then_some(at);
@@ -226,7 +227,9 @@ impl Geometry {
         let step = (self.stride[2] * self.channels) as u32;
         // Only used where there is a pixel inside, and then it is not below zero.
         let at = (x + inside.start) * self.stride[2] + tap * self.dilation[2];
-        let first = at.wrapping_sub_signed(self.before[2]).wrapping_mul(self.channels);
+        let first = at
+            .wrapping_sub_signed(self.before[2])
+            .wrapping_mul(self.channels);
         let first = start.wrapping_add(first) as u32;
         for (i, offset) in offsets.iter_mut().enumerate() {
             *offset = first.wrapping_add(i as u32 * step);
@@ -235,9 +238,16 @@ impl Geometry {
 
     /// Which of `count` output indices from `first` on along `axis` are inside the image under `tap`, counted from `first`. For
     /// windows without spacing.
-    fn inside(&self, axis: usize, first: usize, tap: usize, count: usize) -> std::ops::Range<usize> {
+    fn inside(
+        &self,
+        axis: usize,
+        first: usize,
+        tap: usize,
+        count: usize,
+    ) -> std::ops::Range<usize> {
         // Inside: 0 <= first * stride + i * stride + shift < input.
-        let shift = (first * self.stride[axis] + tap * self.dilation[axis]) as isize - self.before[axis];
+        let shift =
+            (first * self.stride[axis] + tap * self.dilation[axis]) as isize - self.before[axis];
         let steps = |distance: isize| (distance.max(0) as usize).div_ceil(self.stride[axis]);
         let low = steps(-shift).min(count);
         let high = steps(self.input[axis] as isize - shift);
@@ -250,7 +260,6 @@ impl Geometry {
         rows.filter(|row| row[column] as usize != pad_at).count()
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -22,13 +22,17 @@ impl Island {
         out: &mut [f32],
         out_shape: &[usize],
     ) -> anyhow::Result<()> {
-        let inputs = inputs.iter().map(|(values, shape)| {
-            Ok(Tensor::from_shape(shape, values)?.into_tvalue())
-        });
+        let inputs = inputs
+            .iter()
+            .map(|(values, shape)| Ok(Tensor::from_shape(shape, values)?.into_tvalue()));
         let outputs = self.model.run(inputs.collect::<anyhow::Result<_>>()?)?;
         ensure!(outputs.len() == 1, "{} outputs", outputs.len());
         let output = outputs[0].cast_to::<f32>()?;
-        ensure!(output.shape() == out_shape, "expected {out_shape:?}, got {:?}", output.shape());
+        ensure!(
+            output.shape() == out_shape,
+            "expected {out_shape:?}, got {:?}",
+            output.shape()
+        );
         out.copy_from_slice(output.try_as_plain_ram()?.as_slice::<f32>()?);
         Ok(())
     }

@@ -44,7 +44,10 @@ impl Linear {
                 && shape[axes + 1] == out_shape[axes + 1],
             "{shape:?} to {out_shape:?}"
         );
-        ensure!(out.is_empty() || !x.is_empty(), "{shape:?} to {out_shape:?}");
+        ensure!(
+            out.is_empty() || !x.is_empty(),
+            "{shape:?} to {out_shape:?}"
+        );
         if out.is_empty() {
             return Ok(());
         }
@@ -52,7 +55,11 @@ impl Linear {
         let mut pairs = vec![];
         for (axis, sample) in self.axes.iter().enumerate() {
             let (from, to) = (shape[axis + 1], out_shape[axis + 1]);
-            pairs.push((0..to).map(|index| Pair::new(sample, index, from, to)).collect::<Vec<_>>());
+            pairs.push(
+                (0..to)
+                    .map(|index| Pair::new(sample, index, from, to))
+                    .collect::<Vec<_>>(),
+            );
         }
         let mut index = vec![0; axes + 1];
         let mut sums = vec![0.0; channels];
@@ -124,7 +131,9 @@ mod tests {
         };
         let mut out = [0.0; 8];
         let x = [0.0, 10.0, 4.0, 30.0];
-        linear.run(&x, &[1, 2, 2], &mut out, &[1, 4, 2], |x| x, |x| x).expect("shapes fit");
+        linear
+            .run(&x, &[1, 2, 2], &mut out, &[1, 4, 2], |x| x, |x| x)
+            .expect("shapes fit");
         assert_eq!(out, [0.0, 10.0, 1.0, 15.0, 3.0, 25.0, 4.0, 30.0]);
     }
 }

@@ -31,6 +31,7 @@ pub(crate) use along::Along;
 pub(crate) use arena::Element;
 pub(crate) use broadcast::Broadcast;
 pub(crate) use conv::{Channels, Conv, Depthwise, Epilogue};
+pub(crate) use elementwise::{AddQ, ScaleQ};
 pub(crate) use extent::Extent;
 pub(crate) use float::{Binary, BinaryOp};
 pub(crate) use geometry::{Padding, Window};
@@ -43,7 +44,6 @@ pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use reduce::{Reduce, Reduction};
 pub(crate) use requant::{Affine, Requant};
 pub(crate) use sample::{Coordinates, Nearest, Sample};
-pub(crate) use elementwise::{AddQ, ScaleQ};
 pub(crate) use step::{Op, Step};
 pub(crate) use unary::Unary;
 

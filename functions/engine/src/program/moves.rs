@@ -104,15 +104,24 @@ pub(super) fn widths(
 ) -> anyhow::Result<Vec<usize>> {
     let fits = |shape: &[usize]| {
         let others = shape.iter().zip(out_shape).enumerate();
-        shape.len() == out_shape.len() && others.filter(|(at, _)| *at != axis).all(|(_, (a, b))| a == b)
+        shape.len() == out_shape.len()
+            && others
+                .filter(|(at, _)| *at != axis)
+                .all(|(_, (a, b))| a == b)
     };
     ensure!(
         axis < out_shape.len() && shapes.iter().all(|shape| fits(shape)),
         "parts of {shapes:?} along axis {axis} of {out_shape:?}"
     );
     let joined: usize = shapes.iter().map(|shape| shape[axis]).sum();
-    ensure!(joined == out_shape[axis], "parts of {shapes:?} to {out_shape:?}");
-    Ok(shapes.iter().map(|shape| shape[axis..].iter().product()).collect())
+    ensure!(
+        joined == out_shape[axis],
+        "parts of {shapes:?} to {out_shape:?}"
+    );
+    Ok(shapes
+        .iter()
+        .map(|shape| shape[axis..].iter().product())
+        .collect())
 }
 
 pub(super) fn transpose<T: Copy>(

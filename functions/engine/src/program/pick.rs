@@ -45,7 +45,11 @@ impl Pick {
                 step,
                 outside,
             } => {
-                let first = if *step < 0 { last.saturating_sub(*start) } else { *start };
+                let first = if *step < 0 {
+                    last.saturating_sub(*start)
+                } else {
+                    *start
+                };
                 let at = step.saturating_mul(i as i64).saturating_add(first);
                 if extent == 0 {
                     return None;
@@ -64,7 +68,13 @@ impl Pick {
             }
         };
         let indices: Vec<_> = (0..to).map(index).collect();
-        let filled = matches!(self, Self::Step { outside: Outside::Fill, .. });
+        let filled = matches!(
+            self,
+            Self::Step {
+                outside: Outside::Fill,
+                ..
+            }
+        );
         ensure!(
             filled || indices.iter().all(Option::is_some),
             "{to} elements picked from {from}"
@@ -105,7 +115,10 @@ pub(super) fn pick<T: Copy>(
     }
     let mut index = vec![0; outer];
     for out in out.chunks_exact_mut(run) {
-        let at = index.iter().zip(&offsets).try_fold(0, |at, (&i, offsets)| Some(at + offsets[i]?));
+        let at = index
+            .iter()
+            .zip(&offsets)
+            .try_fold(0, |at, (&i, offsets)| Some(at + offsets[i]?));
         match at {
             Some(at) => out.copy_from_slice(&x[at..at + run]),
             None => out.fill(fill),
@@ -132,7 +145,11 @@ mod tests {
     }
 
     fn step(start: i64, step: i64, outside: Outside) -> Pick {
-        Pick::Step { start, step, outside }
+        Pick::Step {
+            start,
+            step,
+            outside,
+        }
     }
 
     #[test]
@@ -151,7 +168,10 @@ mod tests {
     #[test]
     fn slices_with_steps_either_way() {
         assert_eq!(row(step(1, 2, Outside::Fill), 2).expect("a row"), [2, 4]);
-        assert_eq!(row(step(0, -1, Outside::Fill), 4).expect("a row"), [4, 3, 2, 1]);
+        assert_eq!(
+            row(step(0, -1, Outside::Fill), 4).expect("a row"),
+            [4, 3, 2, 1]
+        );
         assert_eq!(row(step(1, -2, Outside::Fill), 2).expect("a row"), [3, 1]);
         assert!(row(Pick::All, 5).is_err(), "there is no fifth");
     }

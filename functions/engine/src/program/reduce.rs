@@ -30,9 +30,13 @@ impl Reduce {
         out_shape: &[usize],
     ) -> anyhow::Result<()> {
         let reduced = |axis: usize| self.axes.contains(&axis);
-        let expected = shape.iter().enumerate().map(|(axis, &extent)| if reduced(axis) { 1 } else { extent });
+        let expected = shape
+            .iter()
+            .enumerate()
+            .map(|(axis, &extent)| if reduced(axis) { 1 } else { extent });
         ensure!(
-            expected.eq(out_shape.iter().copied()) && self.axes.iter().all(|&axis| axis < shape.len()),
+            expected.eq(out_shape.iter().copied())
+                && self.axes.iter().all(|&axis| axis < shape.len()),
             "{shape:?} to {out_shape:?} over {:?}",
             self.axes
         );
@@ -94,7 +98,9 @@ mod tests {
         ] {
             let mut out = vec![7.0; expected.len()];
             let reduce = Reduce { what, axes };
-            reduce.run(&x, &[2, 3], &mut out, &out_shape).expect("shapes fit");
+            reduce
+                .run(&x, &[2, 3], &mut out, &out_shape)
+                .expect("shapes fit");
             assert_eq!(out, expected, "{reduce:?}");
         }
     }

@@ -63,7 +63,11 @@ impl Requant {
 /// The byte, as stored, for the real number `value`; infinities saturate.
 pub(crate) fn quantise(value: f32, affine: Affine) -> i8 {
     let scaled = value / affine.scale;
-    let scaled = if scaled.is_nan() { -1024.0 } else { scaled.clamp(-1024.0, 1024.0) };
+    let scaled = if scaled.is_nan() {
+        -1024.0
+    } else {
+        scaled.clamp(-1024.0, 1024.0)
+    };
     (round_half_even(scaled) + affine.zero_point).clamp(-128, 127) as i8
 }
 

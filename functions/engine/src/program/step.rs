@@ -7,15 +7,15 @@ use super::along::Along;
 use super::arena::{Arena, Plan, Slice, SliceMut, View};
 use super::broadcast::Broadcast;
 use super::conv::Run;
+use super::elementwise::{AddQ, ScaleQ};
 #[cfg(feature = "tract")]
 use super::island::Island;
 use super::linear::{Linear, Rescale};
 use super::lookup::Lookup;
 use super::pick::{self, Pick};
+use super::pool::Pooling;
 use super::reduce::Reduce;
 use super::requant::Requant;
-use super::elementwise::{AddQ, ScaleQ};
-use super::pool::Pooling;
 use super::{
     Binary, Conv, Depthwise, Epilogue, Pool, PoolKind, Program, Unary, ValueId, float, moves,
 };
@@ -129,8 +129,14 @@ impl Default for Scratch {
 impl Op {
     /// What it does and in which form, for people.
     pub(super) fn name(&self) -> String {
-        let table = self.requant().is_some_and(|requant| requant.table.is_some());
-        format!("{}{}", self.plain_name(), if table { " + table" } else { "" })
+        let table = self
+            .requant()
+            .is_some_and(|requant| requant.table.is_some());
+        format!(
+            "{}{}",
+            self.plain_name(),
+            if table { " + table" } else { "" }
+        )
     }
 
     fn plain_name(&self) -> String {
@@ -434,18 +440,22 @@ impl Wide for Plain<'_, '_> {
                 op.run(a, shape_of(0), b, shape_of(1), out, out_shape)
             }
             (Op::Unary(Unary::Sigmoid), [Slice::InPlace], SliceMut::F32(out)) => {
-                out.iter_mut().for_each(|value| *value = float::sigmoid(*value));
+                out.iter_mut()
+                    .for_each(|value| *value = float::sigmoid(*value));
                 Ok(())
             }
             (Op::Unary(function), [Slice::InPlace], SliceMut::F32(out)) => {
-                out.iter_mut().for_each(|value| *value = function.apply(*value));
+                out.iter_mut()
+                    .for_each(|value| *value = function.apply(*value));
                 Ok(())
             }
             // The two that graphs have behind large tensors, in a form that vectorises.
             (Op::Unary(Unary::Sigmoid), [Slice::F32(x)], SliceMut::F32(out)) => {
                 each(x, out, float::sigmoid)
             }
-            (Op::Unary(Unary::Exp), [Slice::F32(x)], SliceMut::F32(out)) => each(x, out, float::exp),
+            (Op::Unary(Unary::Exp), [Slice::F32(x)], SliceMut::F32(out)) => {
+                each(x, out, float::exp)
+            }
             (Op::Unary(function), [Slice::F32(x)], SliceMut::F32(out)) => {
                 each(x, out, |value| function.apply(value))
             }
