@@ -122,7 +122,7 @@ impl Report {
         }
         writeln!(
             out,
-            "{} steps, all in integers or fixed order f32: {:.1} MMAC, {} bytes of weights, {} bytes of activations at once",
+            "{} steps: {:.1} MMAC, {} bytes of weights, {} bytes of activations at once",
             self.steps.len(),
             mega(self.macs),
             self.weight_bytes,

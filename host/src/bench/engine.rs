@@ -84,8 +84,8 @@ pub struct Row {
     pub min_ms: f64,
     /// Timed runs in all.
     pub runs: u32,
-    /// Work of the int8 graph over the median, in 10^9 multiply-accumulates a second.
-    pub gmac_per_s: f64,
+    /// Work of the int8 graph over the median, in 10^9 multiply-accumulates a second; unknown for a graph without an integer form.
+    pub gmac_per_s: Option<f64>,
     /// Linear memory of the instance, or the most that was resident of the process.
     pub peak_bytes: u64,
     /// Time of each step, for our runners, if it was asked for.
@@ -295,7 +295,7 @@ impl Turn<'_> {
     }
 }
 
-fn row(case: &Case, runner: Runner, macs: u64, measured: &[Measured]) -> Row {
+fn row(case: &Case, runner: Runner, macs: Option<u64>, measured: &[Measured]) -> Row {
     let median_ms = median(measured.iter().map(|round| round.median_ms));
     let least = measured.iter().map(|round| round.min_ms);
     Row {
@@ -304,7 +304,7 @@ fn row(case: &Case, runner: Runner, macs: u64, measured: &[Measured]) -> Row {
         median_ms,
         min_ms: least.fold(f64::INFINITY, f64::min),
         runs: case.runs * measured.len() as u32,
-        gmac_per_s: macs as f64 / median_ms / 1e6,
+        gmac_per_s: macs.map(|macs| macs as f64 / median_ms / 1e6),
         peak_bytes: measured
             .iter()
             .map(|round| round.peak_bytes)
@@ -352,9 +352,9 @@ mod tests {
             measured(3.0, 2.0, 20),
         ];
         let case = &cases::select(&[]).expect("all of them")[0];
-        let row = row(case, Runner::Native, 6_000_000, &rounds);
+        let row = row(case, Runner::Native, Some(6_000_000), &rounds);
         assert_eq!((row.median_ms, row.min_ms), (3.0, 1.5));
-        assert_eq!((row.gmac_per_s, row.peak_bytes), (2.0, 30));
+        assert_eq!((row.gmac_per_s, row.peak_bytes), (Some(2.0), 30));
         assert_eq!(row.runs, 3 * case.runs);
     }
 }

@@ -30,6 +30,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use along::Along;
 pub(crate) use arena::Element;
 pub(crate) use broadcast::Broadcast;
+#[cfg(feature = "tract")]
+pub(crate) use conv::GATHERED_CHANNELS;
 pub(crate) use conv::{Channels, Conv, Depthwise, Epilogue};
 pub(crate) use elementwise::{AddQ, ScaleQ};
 pub(crate) use extent::Extent;

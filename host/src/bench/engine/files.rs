@@ -29,8 +29,8 @@ pub(super) struct Files {
     f32: PathBuf,
     /// The lowered graph, or why it has no integer form.
     lowered: Result<Lowered, String>,
-    /// Multiply-accumulates of one run of the int8 graph; 0 if it has no integer form.
-    pub(super) macs: u64,
+    /// Multiply-accumulates of one run of the int8 graph; unknown if it has no integer form.
+    pub(super) macs: Option<u64>,
 }
 
 struct Lowered {
@@ -124,7 +124,7 @@ impl Workshop {
         Ok(Files {
             lowered: self.lowered(case, &graph)?,
             f32: self.f32(case),
-            macs: report.iter().map(|step| step.macs).sum(),
+            macs: (!report.is_empty()).then(|| report.iter().map(|step| step.macs).sum()),
             manifest,
             int8,
         })

@@ -37,13 +37,13 @@ pub fn print(rows: &[Row], json: bool, out: &mut impl Write) -> Result<()> {
     for row in rows {
         writeln!(
             out,
-            "{:<25}{:<18}{:>10.2}{:>10.2}{:>6}{:>9.1}{:>10.1}{:>13}{:>13}",
+            "{:<25}{:<18}{:>10.2}{:>10.2}{:>6}{:>9}{:>10.1}{:>13}{:>13}",
             row.case,
             row.runner.name(),
             row.median_ms,
             row.min_ms,
             row.runs,
-            row.gmac_per_s,
+            row.gmac_per_s.map_or_else(String::new, |rate| format!("{rate:.1}")),
             row.peak_bytes as f64 / f64::from(1 << 20),
             share(rows, row, Runner::OrtF32),
             share(rows, row, Runner::OrtInt8),
@@ -174,7 +174,7 @@ mod tests {
             median_ms,
             min_ms: median_ms,
             runs: 15,
-            gmac_per_s: 1.0,
+            gmac_per_s: Some(1.0),
             peak_bytes: 3 << 20,
             steps: None,
         }
