@@ -118,13 +118,10 @@ fn build_one(project: &Project, function: &Function, progress: &Progress) -> Res
 
 /// What the function is compiled with, beyond its defaults, to take `models`.
 fn features(function: &str, models: &Bundle, progress: &Progress) -> &'static [&'static str] {
-    for float in &models.floats {
-        progress.note(&format!(
-            "{function}: {} runs in tract, f32: {}",
-            float.model, float.reason
-        ));
+    for part in &models.in_tract {
+        progress.note(&format!("{function}: {part}"));
     }
-    if models.floats.is_empty() {
+    if models.in_tract.is_empty() {
         &[]
     } else {
         &["tract"]

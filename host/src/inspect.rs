@@ -17,11 +17,10 @@ pub struct Report {
     pub model: String,
     /// Its version.
     pub version: String,
-    /// `int8`: our integer operators. `f32`: tract, as a whole.
+    /// `int8`: forms of ours throughout. `mixed`: some steps run in tract, in f32. `f32`: all of it does.
     pub form: &'static str,
-    /// Why it runs in f32; names the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    /// What runs in tract, and why.
+    pub in_tract: Vec<String>,
     /// The shapes that the figures are for, such as `x=1x3x736x736`.
     pub inputs: Vec<String>,
     /// Multiplications that are added up, in one run.
@@ -72,10 +71,14 @@ pub fn inspect(folder: &Path, inputs: &[Shape]) -> Result<Report> {
         weight_bytes: step.weight_bytes,
     });
     let steps: Vec<Step> = steps.collect();
-    let reason = graph.float_reason().map(str::to_owned);
+    let in_tract = models::in_tract(&graph);
     Ok(Report {
-        form: if reason.is_some() { "f32" } else { "int8" },
-        reason,
+        form: match (in_tract.is_empty(), graph.float_reason()) {
+            (true, _) => "int8",
+            (false, None) => "mixed",
+            (false, Some(_)) => "f32",
+        },
+        in_tract,
         inputs: shapes.iter().map(ToString::to_string).collect(),
         macs: steps.iter().map(|step| step.macs).sum(),
         weight_bytes: steps.iter().map(|step| step.weight_bytes).sum(),
@@ -98,8 +101,10 @@ impl Report {
         }
         let inputs = self.inputs.join(" ");
         writeln!(out, "{} {} at {inputs}", self.model, self.version)?;
-        if let Some(reason) = &self.reason {
-            writeln!(out, "runs in tract as a whole, in f32: {reason}")?;
+        for part in &self.in_tract {
+            writeln!(out, "{part}")?;
+        }
+        if self.steps.is_empty() {
             return Ok(());
         }
         let name_width = self.width("step", |step| &step.name);
@@ -158,7 +163,7 @@ mod tests {
             model: "m".into(),
             version: "1".into(),
             form: "int8",
-            reason: None,
+            in_tract: vec![],
             inputs: vec!["x=1x3x16x16".into()],
             macs: step.macs,
             weight_bytes: step.weight_bytes,
@@ -194,24 +199,23 @@ mod tests {
     fn a_graph_in_f32_says_why() {
         let report = Report {
             form: "f32",
-            reason: Some("no form for Einsum".into()),
+            in_tract: vec!["all of it: no form for Einsum".into()],
             steps: vec![],
             ..report()
         };
         let text = printed(&report, false);
-        assert!(text.ends_with("in f32: no form for Einsum\n"), "{text}");
+        assert!(text.ends_with("all of it: no form for Einsum\n"), "{text}");
         let json: serde_json::Value =
             serde_json::from_str(&printed(&report, true)).expect("one object");
         assert_eq!(json["form"], "f32");
-        assert_eq!(json["reason"], "no form for Einsum");
+        assert_eq!(json["in_tract"][0], "all of it: no form for Einsum");
     }
 
     #[test]
-    fn json_is_one_object_without_a_reason() {
+    fn json_is_one_object() {
         let json = printed(&report(), true);
         let value: serde_json::Value = serde_json::from_str(&json).expect("one object");
         assert_eq!(value["steps"][0]["output"][3], 16);
-        assert!(value.get("reason").is_none());
         assert_eq!(json.lines().count(), 1);
     }
 

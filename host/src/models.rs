@@ -2,7 +2,7 @@
 //!
 //! Each `models/<name>/` holds `model.toml` and `model.onnx`; the ONNX file's SHA-256 must be the one the table states. The graphs are
 //! lowered here, so that neither ONNX nor what imports it has to be in a function. Out comes one uncompressed tar stream, in the order
-//! asked for: `<name>/model.toml`, then `<name>/program` and `<name>/weights`, or, for a graph without an integer form,
+//! asked for: `<name>/model.toml`, then `<name>/program` and `<name>/weights`, or, for a graph of which something runs in tract,
 //! `<name>/model.onnx`. Nothing in its headers differs between machines.
 
 use std::path::Path;
@@ -17,17 +17,8 @@ use crate::digest::sha256;
 pub struct Bundle {
     /// The tar stream.
     pub stream: Vec<u8>,
-    /// The models that run in tract, for which the function must be built with its feature `tract`.
-    pub floats: Vec<Float>,
-}
-
-/// A model whose graph has no integer form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Float {
-    /// Its name.
-    pub model: String,
-    /// What the lowering did not take.
-    pub reason: String,
+    /// What of them runs in tract, in words. If it is anything, the function must be built with its feature `tract`.
+    pub in_tract: Vec<String>,
 }
 
 /// A model's folder, read and checked.
@@ -89,6 +80,20 @@ pub fn read(folder: &Path) -> Result<Folder> {
     })
 }
 
+/// What of `graph` runs in tract, in f32, and why: a sentence for each part, none for a graph that has a form of ours throughout.
+pub fn in_tract(graph: &Graph) -> Vec<String> {
+    let whole = graph.float_reason();
+    let whole = whole.map(|reason| format!("all of it runs in tract, in f32: {reason}"));
+    let steps = graph.float_steps().into_iter();
+    let steps = steps.map(|step| {
+        format!(
+            "{} runs in tract, in f32: {}: {}",
+            step.name, step.op, step.reason
+        )
+    });
+    whole.into_iter().chain(steps).collect()
+}
+
 /// A model in the form in which a function gets it.
 struct Model {
     name: String,
@@ -98,7 +103,10 @@ struct Model {
 
 enum Form {
     Lowered(Parts),
-    Onnx { bytes: Vec<u8>, reason: String },
+    Onnx {
+        bytes: Vec<u8>,
+        in_tract: Vec<String>,
+    },
 }
 
 fn lower(folder: Folder) -> Result<Model> {
@@ -107,7 +115,7 @@ fn lower(folder: Folder) -> Result<Model> {
         Some(parts) => Form::Lowered(parts),
         None => Form::Onnx {
             bytes: folder.onnx,
-            reason: graph.float_reason().unwrap_or_default().to_owned(),
+            in_tract: self::in_tract(&graph),
         },
     };
     Ok(Model {
@@ -119,7 +127,7 @@ fn lower(folder: Folder) -> Result<Model> {
 
 fn pack(models: &[Model]) -> Result<Bundle> {
     let mut stream = tar::Builder::new(Vec::new());
-    let mut floats = Vec::new();
+    let mut all_in_tract = Vec::new();
     for Model { name, table, form } in models {
         let mut add =
             |file: &str, data: &[u8]| append(&mut stream, &format!("{name}/{file}"), data);
@@ -130,18 +138,15 @@ fn pack(models: &[Model]) -> Result<Bundle> {
                 add("program", &parts.program)?;
                 add("weights", &weights)?;
             }
-            Form::Onnx { bytes, reason } => {
+            Form::Onnx { bytes, in_tract } => {
                 add("model.onnx", bytes)?;
-                floats.push(Float {
-                    model: name.clone(),
-                    reason: reason.clone(),
-                });
+                all_in_tract.extend(in_tract.iter().map(|part| format!("{name}: {part}")));
             }
         }
     }
     Ok(Bundle {
         stream: stream.into_inner()?,
-        floats,
+        in_tract: all_in_tract,
     })
 }
 
@@ -196,16 +201,12 @@ mod tests {
         });
         let onnx = Form::Onnx {
             bytes: b"onnx".to_vec(),
-            reason: "no such operator".to_owned(),
+            in_tract: vec!["it runs in tract".to_owned()],
         };
         let models = [model("b", lowered), model("a", onnx)];
         let bundle = pack(&models).expect("all of it fits");
         assert_eq!(bundle, pack(&models).expect("again"));
-        let float = Float {
-            model: "a".to_owned(),
-            reason: "no such operator".to_owned(),
-        };
-        assert_eq!(bundle.floats, [float]);
+        assert_eq!(bundle.in_tract, ["a: it runs in tract"]);
 
         let mut seen = Vec::new();
         let mut archive = tar::Archive::new(&bundle.stream[..]);

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use ephemera_engine::{Data, Graph, Isa, Manifest, Model, Tensor};
+use ephemera_engine::{Data, Dim, Graph, Isa, Manifest, Model, Tensor};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -92,7 +92,17 @@ fn load(manifest: &Manifest, arguments: &Arguments) -> Result<Graph> {
     }
     #[cfg(feature = "tract")]
     if arguments.has("float") {
-        return Ok(Graph::load_float(manifest, &bytes)?);
+        // tract cannot follow every symbolic shape, and here they are known.
+        let mut manifest = manifest.clone();
+        for input in &mut manifest.inputs {
+            if let Some((_, shape)) = shapes(arguments)?
+                .into_iter()
+                .find(|(name, _)| *name == input.name)
+            {
+                input.shape = shape.into_iter().map(Dim::Fixed).collect();
+            }
+        }
+        return Ok(Graph::load_float(&manifest, &bytes)?);
     } else {
         let graph = Graph::load(manifest, &bytes)?;
         if let Some(reason) = graph.float_reason() {
@@ -124,10 +134,7 @@ fn inputs<'a>(manifest: &Manifest, arguments: &'a Arguments) -> Result<Vec<(&'a 
         state >> 40
     };
     let mut inputs = vec![];
-    for given in arguments.all("input") {
-        let (name, shape) = given.split_once('=').ok_or("--input NAME=AxBxC")?;
-        let shape: std::result::Result<Vec<usize>, _> = shape.split('x').map(str::parse).collect();
-        let shape = shape?;
+    for (name, shape) in shapes(arguments)? {
         let spec = manifest.inputs.iter().find(|input| input.name == name);
         let image = spec.is_some_and(|input| !input.mean.is_empty());
         let count = shape.iter().product();
@@ -146,6 +153,21 @@ fn inputs<'a>(manifest: &Manifest, arguments: &'a Arguments) -> Result<Vec<(&'a 
         inputs.push((name, tensor));
     }
     Ok(inputs)
+}
+
+/// Each `--input`: its name, and its shape in the graph.
+fn shapes(arguments: &Arguments) -> Result<Vec<(&str, Vec<usize>)>> {
+    let parse = |given: &'_ str| -> Result<Vec<usize>> {
+        Ok(given
+            .split('x')
+            .map(str::parse)
+            .collect::<std::result::Result<_, _>>()?)
+    };
+    let inputs = arguments.all("input").iter().map(|given| {
+        let (name, shape) = given.split_once('=').ok_or("--input NAME=AxBxC")?;
+        Ok((name, parse(shape)?))
+    });
+    inputs.collect()
 }
 
 /// Median and least.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::SymbolValues;
 
 use crate::graph::graph_shape;
 use crate::{ChannelOrder, Data, Error, InputSpec, Manifest, import};
@@ -27,6 +28,7 @@ impl FloatGraph {
         reason: String,
     ) -> Result<Self, Error> {
         let model = import::plain_typed_model(manifest, proto)?;
+        check_volumes(&model).map_err(Error::Load)?;
         let model = model
             .into_optimized()
             .and_then(|model| model.into_runnable())
@@ -52,7 +54,7 @@ impl FloatGraph {
             };
             Ok(Tensor::from_shape(&shape, &values)?.into_tvalue())
         });
-        let outputs = self.model.run(inputs.collect::<anyhow::Result<_>>()?)?;
+        let outputs = run(&self.model, inputs.collect::<anyhow::Result<_>>()?)?;
         let read = |output: TValue| {
             let values = output
                 .cast_to::<f32>()?
@@ -67,6 +69,49 @@ impl FloatGraph {
             .collect::<anyhow::Result<_>>()
             .context("reading the outputs")
     }
+}
+
+/// No tensor is larger than what a program may hold; what symbols stand for is taken for the least.
+pub(crate) fn check_volumes(model: &TypedModel) -> TractResult<()> {
+    let volume = |fact: &TypedFact| {
+        fact.shape.iter().try_fold(1usize, |volume, dim| {
+            let least = dim
+                .symbols()
+                .into_iter()
+                .fold(SymbolValues::default(), |values, symbol| {
+                    values.with(&symbol, 1)
+                });
+            // What cannot be said yet is not counted.
+            let extent = dim
+                .eval_to_i64(&least)
+                .map_or(1, |extent| extent.max(0) as usize);
+            volume
+                .checked_mul(extent)
+                .filter(|&volume| volume <= MAX_ELEMENTS)
+        })
+    };
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let shape = &output.fact.shape;
+            volume(&output.fact).with_context(|| {
+                format!("{}: {shape:?} has over {MAX_ELEMENTS} elements", node.name)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// As many f32 as a program's activations may take.
+const MAX_ELEMENTS: usize = 1 << 28;
+
+/// Runs `model`; a panic of tract's is an error, where panics can be caught.
+pub(crate) fn run(
+    model: &Arc<TypedRunnableModel>,
+    inputs: TVec<TValue>,
+) -> anyhow::Result<TVec<TValue>> {
+    let run = std::panic::AssertUnwindSafe(|| model.run(inputs));
+    std::panic::catch_unwind(run)
+        .unwrap_or_else(|_| Err(anyhow::Error::msg("tract panicked while it ran")))
 }
 
 /// Pixels `[N, H, W, 3]` as the graph's `[N, 3, H, W]`, normalised.

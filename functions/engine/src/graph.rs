@@ -1,7 +1,7 @@
 //! A loaded model: the manifest's border around a program, or around tract where there is no integer form.
 
 use crate::kernels::Isa;
-use crate::program::{Given, Program, StepReport};
+use crate::program::{FloatStep, Given, Program, StepReport};
 use crate::{Data, Error, InputSpec, Manifest, Model, Tensor};
 #[cfg(feature = "tract")]
 use crate::{float::FloatGraph, import, lower};
@@ -36,24 +36,28 @@ pub struct Parts {
 impl Graph {
     /// Imports and rewrites `onnx`.
     ///
-    /// A graph with an operator that has no integer form runs in tract as a whole, in f32: see
-    /// [`float_reason`](Self::float_reason).
+    /// An operator that has no form of ours runs in tract, in f32: see [`float_steps`](Self::float_steps). A graph that
+    /// cannot be taken apart like that runs in tract as a whole: see [`float_reason`](Self::float_reason).
     ///
     /// # Errors
     /// [`Error::Manifest`] or [`Error::Load`] when the file is not what the manifest says, or tract cannot run it either.
     #[cfg(feature = "tract")]
     pub fn load(manifest: &Manifest, onnx: &[u8]) -> Result<Self, Error> {
-        let proto = import::decode(onnx)?;
-        let lowered = import::typed_model(manifest, &proto)
-            .and_then(|model| lower::program(&model, manifest).map_err(Error::Load));
-        let form = match lowered {
-            Ok(program) => Form::Int8(program),
-            Err(Error::Load(reason)) => {
-                let reason = format!("{reason:#}");
-                Form::Float(FloatGraph::load(manifest, &proto, reason)?)
+        let form = import::guarded(|| {
+            let proto = import::decode(onnx)?;
+            let lowered = import::guarded(|| {
+                let model = import::typed_model(manifest, &proto)?;
+                lower::program(&model, manifest).map_err(Error::Load)
+            });
+            match lowered {
+                Ok(program) => Ok(Form::Int8(program)),
+                Err(Error::Load(reason)) => {
+                    let reason = format!("{reason:#}");
+                    Ok(Form::Float(FloatGraph::load(manifest, &proto, reason)?))
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => return Err(error),
-        };
+        })?;
         Ok(Self::new(manifest, form))
     }
 
@@ -63,9 +67,11 @@ impl Graph {
     /// As [`load`](Self::load).
     #[cfg(feature = "tract")]
     pub fn load_float(manifest: &Manifest, onnx: &[u8]) -> Result<Self, Error> {
-        let proto = import::decode(onnx)?;
-        let form = FloatGraph::load(manifest, &proto, "asked for".to_owned())?;
-        Ok(Self::new(manifest, Form::Float(form)))
+        let graph = import::guarded(|| {
+            let proto = import::decode(onnx)?;
+            FloatGraph::load(manifest, &proto, "asked for".to_owned())
+        })?;
+        Ok(Self::new(manifest, Form::Float(graph)))
     }
 
     /// A graph from what [`parts`](Self::parts) gave.
@@ -93,10 +99,11 @@ impl Graph {
         }
     }
 
-    /// The graph as bytes; `None` when it runs in tract.
+    /// The graph as bytes; `None` when it, or a step of it, runs in tract.
     #[must_use]
     pub fn parts(&self) -> Option<Parts> {
         match &self.form {
+            Form::Int8(_) if !self.float_steps().is_empty() => None,
             Form::Int8(program) => Some(Parts {
                 program: postcard::to_allocvec(program)
                     .expect("every part of a program has a form in bytes"),
@@ -107,7 +114,17 @@ impl Graph {
         }
     }
 
-    /// Why the graph runs in f32; `None` when it runs in integers.
+    /// The steps that run in tract, in f32; empty when all of the graph does.
+    #[must_use]
+    pub fn float_steps(&self) -> Vec<FloatStep> {
+        match &self.form {
+            Form::Int8(program) => program.float_steps(),
+            #[cfg(feature = "tract")]
+            Form::Float(_) => vec![],
+        }
+    }
+
+    /// Why the graph as a whole runs in tract, in f32; `None` when it is a program.
     #[must_use]
     pub fn float_reason(&self) -> Option<&str> {
         match &self.form {
@@ -118,8 +135,12 @@ impl Graph {
     }
 
     /// The same graph on the kernels of `isa` instead of the quickest that the machine has. The results are the same.
+    ///
+    /// # Panics
+    /// When this machine does not have the instructions; all that run rely on this check.
     #[must_use]
     pub fn with_isa(mut self, isa: Isa) -> Self {
+        assert!(Isa::available().contains(&isa), "no {} here", isa.name());
         self.isa = isa;
         self
     }

@@ -5,30 +5,46 @@
 //! recognises.
 //!
 //! ```text
+//! check.rs       ONNX graph -> error        what no real model has
+//! bounded.rs     tract's operators, held back from making huge constants
 //! constants.rs   ONNX graph -> ONNX graph   quantised constants that are read as reals become f32
 //! kept.rs        ONNX node  -> Kept         what tract would take apart, whole
 //! mapping.rs     integers  <-> reals
+//! guard.rs       a panic    -> an error
 //! ```
 
+mod bounded;
+mod check;
 mod constants;
+mod guard;
 mod kept;
 mod mapping;
 
 use prost::Message;
+use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
+pub(crate) use guard::guarded;
 pub(crate) use kept::{Kept, Pad, Resize};
 pub(crate) use mapping::{Mapping, elements};
 
 use crate::{Error, InputSpec, Manifest};
+
+/// Most bytes of a file: far more than what one instance's memory holds.
+const MAX_BYTES: usize = 1 << 30;
 
 /// Decodes the file, and folds what is quantised and constant.
 ///
 /// # Errors
 /// [`Error::Load`] when it is no ONNX model.
 pub(crate) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
+    if onnx.len() > MAX_BYTES {
+        let error = anyhow::anyhow!("{} bytes, limit is {MAX_BYTES}", onnx.len());
+        return Err(Error::Load(error));
+    }
     let mut model = ModelProto::decode(onnx).map_err(|error| Error::Load(error.into()))?;
+    check::check(&model).map_err(Error::Load)?;
     model.graph.iter_mut().for_each(constants::fold);
     Ok(model)
 }
@@ -38,9 +54,7 @@ pub(crate) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
 /// # Errors
 /// [`Error::Manifest`] for shapes that are not understood, [`Error::Load`] for anything in the file.
 pub(crate) fn typed_model(manifest: &Manifest, onnx: &ModelProto) -> Result<TypedModel, Error> {
-    let mut framework = tract_onnx::onnx();
-    kept::register(&mut framework.op_register);
-    typed_with(framework, manifest, onnx)
+    typed_with(bounded::operators(true), manifest, onnx)
 }
 
 /// The same, with tract's own operators throughout: for graphs that the lowering does not cover.
@@ -51,15 +65,19 @@ pub(crate) fn plain_typed_model(
     manifest: &Manifest,
     onnx: &ModelProto,
 ) -> Result<TypedModel, Error> {
-    typed_with(tract_onnx::onnx(), manifest, onnx)
+    typed_with(bounded::operators(false), manifest, onnx)
 }
 
 fn typed_with(
-    mut framework: tract_onnx::Onnx,
+    op_register: OnnxOpRegister,
     manifest: &Manifest,
     onnx: &ModelProto,
 ) -> Result<TypedModel, Error> {
-    framework.ignore_value_info = true;
+    let framework = tract_onnx::Onnx {
+        op_register,
+        ignore_value_info: true,
+        ..tract_onnx::Onnx::default()
+    };
     let mut model = framework.model_for_proto_model(onnx).map_err(Error::Load)?;
     let names: Vec<&str> = manifest
         .inputs

@@ -18,6 +18,9 @@
 //!
 //! The engine never reads a file, a clock or the environment.
 
+// What only the lowering makes stands beside what a function runs.
+#![cfg_attr(not(feature = "tract"), allow(dead_code, unused_imports))]
+
 pub mod bundle;
 mod error;
 #[cfg(feature = "tract")]
@@ -36,7 +39,7 @@ pub use error::Error;
 pub use graph::{Graph, Parts};
 pub use kernels::Isa;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
-pub use program::StepReport;
+pub use program::{FloatStep, StepReport};
 pub use tensor::{Data, Tensor};
 
 /// A model that is ready to run.

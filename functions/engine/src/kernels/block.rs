@@ -46,7 +46,7 @@ impl<'a> Block<'a> {
     /// For each pixel, the sum of the bytes under all taps, up to whole steps.
     pub(crate) fn row_sums(&self, isa: Isa, sums: &mut [i32; BLOCK]) {
         match isa {
-            // SAFETY: an `Isa` value is only made on machines that have the instructions; the reads were checked when the block
+            // SAFETY: only an `Isa` that this machine has is ever run; the reads were checked when the block
             // was made.
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]

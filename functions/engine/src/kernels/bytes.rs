@@ -82,7 +82,7 @@ pub(crate) fn requantise(
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         isa if isa != Isa::Scalar => unsafe { super::wasm::requantise(scaling, rounding, bytes) },
-        // SAFETY: an `Isa` value is only made on machines that have the instructions; the length was checked.
+        // SAFETY: only an `Isa` that this machine has is ever run; the length was checked.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Isa::Avx512Vnni => unsafe { super::avx512::requantise(scaling, rounding, bytes) },
@@ -173,7 +173,7 @@ pub(crate) fn add(isa: Isa, terms: [Term; 2], rounding: Rounding, b: &[i8], out:
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         isa if isa != Isa::Scalar => unsafe { super::wasm::add(terms, rounding, b, out) },
-        // SAFETY: an `Isa` value is only made on machines that have the instructions; the lengths were checked.
+        // SAFETY: only an `Isa` that this machine has is ever run; the lengths were checked.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Isa::Avx512Vnni => unsafe { super::avx512::add(terms, rounding, b, out) },
@@ -225,7 +225,7 @@ impl Wide for Add<'_> {
 /// Each row of `out` that is as long as `factors` times them, as `(byte - zero) * factor` in units of the output's scale.
 pub(crate) fn scale(isa: Isa, zero: i32, rounding: Rounding, factors: &[f32], out: &mut [i8]) {
     match isa {
-        // SAFETY: an `Isa` value is only made on machines that have the instructions.
+        // SAFETY: only an `Isa` that this machine has is ever run.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Isa::Avx512Vnni => unsafe { super::avx512::scale(zero, rounding, factors, out) },

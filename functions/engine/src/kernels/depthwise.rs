@@ -77,7 +77,7 @@ pub(crate) fn products(
         block.steps
     );
     match isa {
-        // SAFETY: an `Isa` value is only made on machines that have the instructions; the reads were checked above.
+        // SAFETY: only an `Isa` that this machine has is ever run; the reads were checked above.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe {

@@ -1,6 +1,8 @@
 //! Which instructions the kernels use.
 
-/// An instruction set that the kernels are written for, present on this machine. Slower ones first.
+/// An instruction set that the kernels are written for. Slower ones first.
+///
+/// Graphs take only those of [`available`](Self::available): see [`Graph::with_isa`](crate::Graph::with_isa).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Isa {
@@ -94,7 +96,7 @@ pub(crate) trait Wide {
 /// Runs `wide` compiled for the vectors of `isa`.
 pub(crate) fn widest<W: Wide>(isa: Isa, wide: W) -> W::Output {
     match isa {
-        // SAFETY: an `Isa` value is only made on machines that have the instructions.
+        // SAFETY: only an `Isa` that this machine has is ever run.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Isa::Avx2 | Isa::AvxVnni => unsafe { with_avx2(wide) },

@@ -82,7 +82,7 @@ pub(crate) fn products(
     #[cfg(target_arch = "x86_64")]
     if let (Isa::Avx512Vnni, Some(_), [first, second]) = (isa, packed.offset, &mut *sums) {
         let (panels, second_panel) = panels.split_at(packed.panel_len());
-        // SAFETY: an `Isa` value is only made on machines that have the instructions; the block has checked its reads and the
+        // SAFETY: only an `Isa` that this machine has is ever run; the block has checked its reads and the
         // panels' length was checked above.
         #[allow(unsafe_code)]
         unsafe {
@@ -107,7 +107,7 @@ fn products_of_one(
 ) {
     match isa {
         Isa::Scalar => scalar::products(block, panel, lanes, sums),
-        // SAFETY: an `Isa` value is only made on machines that have the instructions; the block has checked its reads and
+        // SAFETY: only an `Isa` that this machine has is ever run; the block has checked its reads and
         // the caller the panel's length.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]

@@ -5,6 +5,7 @@ use crate::program::{Element, Op, Outside, Padding, Pick, Program, Step, ValueId
 /// Merges what can be merged.
 pub(super) fn fuse(program: &mut Program) {
     fuse_pads(program);
+    fuse_moves(program);
     fuse_tables(program);
     remove_unread(program);
 }
@@ -87,6 +88,30 @@ fn fuse_pads(program: &mut Program) {
             }
             program.steps[index].inputs[0] = source;
         }
+    }
+}
+
+/// Makes one step of two reshapes or two transpositions.
+fn fuse_moves(program: &mut Program) {
+    let makers = makers(program);
+    for index in 0..program.steps.len() {
+        let Some(maker) = makers[program.steps[index].inputs[0]] else {
+            continue;
+        };
+        let op = match (&program.steps[maker].op, &program.steps[index].op) {
+            (Op::Reshape, Op::Reshape) => Op::Reshape,
+            (Op::Transpose(first), Op::Transpose(second)) => {
+                let perm: Vec<usize> = second.iter().map(|&axis| first[axis]).collect();
+                match perm.is_sorted() {
+                    true => Op::Reshape,
+                    false => Op::Transpose(perm),
+                }
+            }
+            _ => continue,
+        };
+        let source = program.steps[maker].inputs[0];
+        let step = &mut program.steps[index];
+        (step.op, step.inputs[0]) = (op, source);
     }
 }
 

@@ -41,6 +41,7 @@ impl Lowering<'_> {
         let end = self.graft(&mut draft, outlet, 0).with_context(why)?;
         draft.model.select_output_outlets(&[end])?;
         self.check_symbols(&draft).with_context(why)?;
+        crate::float::check_volumes(&draft.model).with_context(why)?;
         let model = draft
             .model
             .into_optimized()
@@ -81,7 +82,11 @@ impl Lowering<'_> {
             draft.model.add_const(name, constant)?
         } else if depth > 0 && fact.datum_type == f32::datum_type() {
             draft.inputs.push(outlet);
-            draft.model.add_source(name, fact.without_value())?
+            let shape = self.shape(outlet)?;
+            let shape = shape.iter().map(|extent| self.symbols.dim(extent));
+            draft
+                .model
+                .add_source(name, f32::fact(shape.collect::<TVec<_>>()))?
         } else {
             ensure!(
                 depth < MAX_DEPTH,
@@ -111,22 +116,21 @@ impl Lowering<'_> {
 
     /// Every symbol has to follow from the shape of an input, for that is where tract looks.
     fn check_symbols(&self, draft: &Draft) -> TractResult<()> {
-        let facts = draft
-            .model
-            .nodes()
-            .iter()
+        let mut known = vec![];
+        for &input in &draft.inputs {
+            let shape = self.shape(input)?;
+            let only = shape.iter().filter_map(|extent| self.symbols.only(extent));
+            known.extend(only.cloned());
+        }
+        let nodes = draft.model.nodes().iter();
+        let facts = nodes
             .flat_map(|node| &node.outputs)
             .map(|output| &output.fact);
         for symbol in facts
             .flat_map(|fact| fact.shape.iter())
             .flat_map(TDim::symbols)
         {
-            let mut dims = vec![];
-            for &input in &draft.inputs {
-                dims.extend(self.model.outlet_fact(input)?.shape.iter().cloned());
-            }
-            let alone = |dim: &TDim| *dim == symbol.to_dim();
-            ensure!(dims.iter().any(alone), "{symbol} is no extent of an input");
+            ensure!(known.contains(&symbol), "{symbol} is no extent of an input");
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::tract_core::ops::logic::Iff;
 use tract_onnx::tract_core::ops::nn::{Reduce, Softmax};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
@@ -232,9 +233,11 @@ impl<'m> Lowering<'m> {
             self.strided_slice(node, op)?
         } else if let Some(op) = node.op_as::<Downsample>() {
             self.downsample(node, op)?
+        } else if node.op_is::<Iff>() || node.op_is::<Cast>() {
+            // A choice between functions of the same bytes is a function of them.
+            Expr::Table(self.tabulated(node)?)
         } else {
-            // A choice between functions of the same bytes, for one, is a function of them.
-            Expr::Table(self.tabulated(node).context("no form in int8")?)
+            bail!("no form of ours");
         };
         Ok(tvec![expr])
     }

@@ -53,6 +53,27 @@ impl Symbols {
         dim.eval_to_i64(&values)
     }
 
+    /// The dimension without tract's roundings.
+    pub(super) fn dim(&self, extent: &Extent) -> TDim {
+        let terms = self.0.iter().zip(&extent.factors);
+        terms.fold(extent.base.to_dim(), |dim, (symbol, &factor)| {
+            dim + symbol.to_dim() * factor
+        })
+    }
+
+    /// The symbol that alone decides an extent.
+    pub(super) fn only(&self, extent: &Extent) -> Option<&Symbol> {
+        let mut terms = self
+            .0
+            .iter()
+            .zip(&extent.factors)
+            .filter(|(_, factor)| **factor != 0);
+        match (terms.next(), terms.next()) {
+            (Some((symbol, _)), None) => Some(symbol),
+            _ => None,
+        }
+    }
+
     /// A number.
     pub(super) fn fixed(&self, extent: usize) -> Extent {
         Extent {

@@ -215,7 +215,10 @@ impl Planner<'_> {
                 &self.program.values[input],
                 &self.program.values[step.output],
             );
-            let elements = |value: ValueId| self.shapes[value].iter().product::<usize>();
+            let elements = |value: ValueId| {
+                let extents = self.shapes[value].iter().copied();
+                extents.fold(1, usize::saturating_mul)
+            };
             let once = step.inputs.iter().filter(|&&other| other == input).count() == 1;
             once && from.constant.is_none()
                 && self.places[step.output].is_none()

@@ -158,12 +158,18 @@ impl Conv {
                     Block::new(x, offsets, count, geometry.taps, k)
                 } else {
                     windows.gather(&self.window, x, offsets, count, k);
-                    Block::new(&windows.bytes, &windows.offsets, count, 1, geometry.taps * k)
+                    Block::new(
+                        &windows.bytes,
+                        &windows.offsets,
+                        count,
+                        1,
+                        geometry.taps * k,
+                    )
                 };
                 let mut row_sums = [0; BLOCK];
                 if let Some(offset) = packed.offset.filter(|&offset| offset != 0) {
                     block.row_sums(isa, &mut row_sums);
-                    row_sums = row_sums.map(|sum| -offset * sum);
+                    row_sums = row_sums.map(|sum| sum.wrapping_mul(-offset));
                 }
                 for index in (0..packed.panels).step_by(PANELS) {
                     let count = PANELS.min(packed.panels - index);

@@ -25,7 +25,7 @@ impl Island {
         let inputs = inputs
             .iter()
             .map(|(values, shape)| Ok(Tensor::from_shape(shape, values)?.into_tvalue()));
-        let outputs = self.model.run(inputs.collect::<anyhow::Result<_>>()?)?;
+        let outputs = crate::float::run(&self.model, inputs.collect::<anyhow::Result<_>>()?)?;
         ensure!(outputs.len() == 1, "{} outputs", outputs.len());
         let output = outputs[0].cast_to::<f32>()?;
         ensure!(

@@ -6,6 +6,7 @@
 mod along;
 mod arena;
 mod broadcast;
+mod check;
 mod conv;
 mod elementwise;
 mod extent;
@@ -127,6 +128,8 @@ impl Program {
     /// What each step does for the given values of the symbols.
     pub(crate) fn report(&self, symbols: &[i64]) -> anyhow::Result<Vec<StepReport>> {
         let shapes = self.shapes(symbols)?;
+        // Shapes that have no place have no products either.
+        Plan::new(self, &shapes)?;
         let report = |step: &Step| StepReport {
             name: step.name.clone(),
             op: step.op.name(),
@@ -135,6 +138,20 @@ impl Program {
             weight_bytes: step.op.weight_bytes(),
         };
         Ok(self.steps.iter().map(report).collect())
+    }
+
+    /// The steps that run in tract.
+    pub(crate) fn float_steps(&self) -> Vec<FloatStep> {
+        let float = |step: &Step| match &step.op {
+            #[cfg(feature = "tract")]
+            Op::Tract(island) => Some(FloatStep {
+                name: step.name.clone(),
+                op: island.op.clone(),
+                reason: island.reason.clone(),
+            }),
+            _ => None,
+        };
+        self.steps.iter().filter_map(float).collect()
     }
 
     /// Bytes of activations at once, for the given values of the symbols.
@@ -172,6 +189,17 @@ pub struct StepReport {
     pub macs: u64,
     /// Bytes of packed weights, padding included.
     pub weight_bytes: usize,
+}
+
+/// A step that has no form of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FloatStep {
+    /// The graph's node.
+    pub name: String,
+    /// Its operator.
+    pub op: String,
+    /// Why there is no other form.
+    pub reason: String,
 }
 
 /// Far above any real axis, far below where products of extents overflow.

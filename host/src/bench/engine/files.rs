@@ -10,7 +10,7 @@ use super::cases::Case;
 use super::python::Python;
 use crate::digest::Inputs;
 use crate::progress::Progress;
-use crate::{files, shapes};
+use crate::{files, models, shapes};
 
 /// Where files are made.
 pub(super) struct Workshop {
@@ -27,7 +27,7 @@ pub(super) struct Files {
     pub(super) int8: PathBuf,
     /// The graph that it was made from; it may not be there.
     f32: PathBuf,
-    /// The lowered graph, or why it has no integer form.
+    /// The lowered graph, or what of it runs in tract.
     lowered: Result<Lowered, String>,
     /// Multiply-accumulates of one run of the int8 graph; unknown if it has no integer form.
     pub(super) macs: Option<u64>,
@@ -143,8 +143,7 @@ impl Workshop {
 
     fn lowered(&self, case: &Case, graph: &Graph) -> Result<Result<Lowered, String>> {
         let Some(parts) = graph.parts() else {
-            let reason = graph.float_reason().unwrap_or_default();
-            return Ok(Err(format!("it runs in tract: {reason}")));
+            return Ok(Err(models::in_tract(graph).join("; ")));
         };
         let folder = self.lowered.join(case.model);
         let lowered = Lowered {
@@ -174,7 +173,7 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// It has no integer form.
+    /// Some of it runs in tract.
     pub(super) fn for_ours(&self) -> Result<Vec<String>> {
         let lowered = self
             .lowered

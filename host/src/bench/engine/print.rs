@@ -43,7 +43,8 @@ pub fn print(rows: &[Row], json: bool, out: &mut impl Write) -> Result<()> {
             row.median_ms,
             row.min_ms,
             row.runs,
-            row.gmac_per_s.map_or_else(String::new, |rate| format!("{rate:.1}")),
+            row.gmac_per_s
+                .map_or_else(String::new, |rate| format!("{rate:.1}")),
             row.peak_bytes as f64 / f64::from(1 << 20),
             share(rows, row, Runner::OrtF32),
             share(rows, row, Runner::OrtInt8),
