@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use crate::runners::{self, Asked};
 
-/// What an edge platform takes is 50 MiB; ours is half of that.
-const MAX_COMPONENT_BYTES: u64 = 24 << 20;
+/// What an edge platform takes is 50 MiB; ours is a fifth of that.
+const MAX_COMPONENT_BYTES: u64 = 10 << 20;
 
 /// Page faults of starting an instance. A mapped image costs some tens; copying 8 MiB would cost 2,000.
 const MAX_START_FAULTS: u64 = 500;

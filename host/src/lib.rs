@@ -1,7 +1,7 @@
 //! The host: builds functions with their models inside, and runs each request in a fresh instance of one.
 //!
 //! ```text
-//! build:   spin.toml, functions/, models/ -> cargo -> module -> snapshot -> image, imports -> .wasm, .cwasm
+//! build:   models/ -> models (lowered), functions/ -> cargo -> module; both -> snapshot -> image, imports -> .wasm, .cwasm
 //! request: bytes -> serve (route, limits, queue) -> runtime (one instance) -> response
 //! ```
 //!

@@ -33,8 +33,8 @@ use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, Sandbox, link};
 
-/// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because two models with the holes that
-/// loading leaves between them are larger, and as large as the memory a request gets by default.
+/// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because what tract leaves behind when it
+/// loads a graph is large and full of holes, and as large as the memory a request gets by default.
 pub const DENSE_BYTES: u64 = 128 << 20;
 
 /// Core modules in one component: the function, the WASI adapter, and the two that join them.

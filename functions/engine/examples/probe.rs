@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use ephemera_engine::{Data, Dim, Graph, Isa, Manifest, Model, Tensor};
+use ephemera_engine::{Data, Graph, Isa, Manifest, Model, Tensor};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -90,27 +90,31 @@ fn load(manifest: &Manifest, arguments: &Arguments) -> Result<Graph> {
         }
         return Ok(Graph::from_parts(manifest, &bytes, weights)?);
     }
-    #[cfg(feature = "tract")]
-    if arguments.has("float") {
-        // tract cannot follow every symbolic shape, and here they are known.
-        let mut manifest = manifest.clone();
-        for input in &mut manifest.inputs {
-            if let Some((_, shape)) = shapes(arguments)?
-                .into_iter()
-                .find(|(name, _)| *name == input.name)
-            {
-                input.shape = shape.into_iter().map(Dim::Fixed).collect();
-            }
-        }
-        return Ok(Graph::load_float(&manifest, &bytes)?);
-    } else {
-        let graph = Graph::load(manifest, &bytes)?;
+    imported(manifest, &bytes, arguments)
+}
+
+#[cfg(feature = "tract")]
+fn imported(manifest: &Manifest, onnx: &[u8], arguments: &Arguments) -> Result<Graph> {
+    if !arguments.has("float") {
+        let graph = Graph::load(manifest, onnx)?;
         if let Some(reason) = graph.float_reason() {
             eprintln!("runs in tract, f32: {reason}");
         }
         return Ok(graph);
     }
-    #[cfg(not(feature = "tract"))]
+    // tract cannot follow every symbolic shape, and here they are known.
+    let mut manifest = manifest.clone();
+    for (name, shape) in shapes(arguments)? {
+        let known = manifest.inputs.iter_mut().find(|input| input.name == name);
+        if let Some(input) = known {
+            input.shape = shape.into_iter().map(ephemera_engine::Dim::Fixed).collect();
+        }
+    }
+    Ok(Graph::load_float(&manifest, onnx)?)
+}
+
+#[cfg(not(feature = "tract"))]
+fn imported(_: &Manifest, _: &[u8], _: &Arguments) -> Result<Graph> {
     Err("built without tract: --weights is needed".into())
 }
 

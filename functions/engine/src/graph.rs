@@ -53,7 +53,12 @@ impl Graph {
                 Ok(program) => Ok(Form::Int8(program)),
                 Err(Error::Load(reason)) => {
                     let reason = format!("{reason:#}");
-                    Ok(Form::Float(FloatGraph::load(manifest, &proto, reason)?))
+                    let load = || FloatGraph::load(manifest, &proto, reason.clone());
+                    let graph = import::guarded(load);
+                    graph.map(Form::Float).map_err(|error| match error {
+                        Error::Load(other) => Error::Load(other.context(reason)),
+                        error => error,
+                    })
                 }
                 Err(error) => Err(error),
             }
@@ -86,6 +91,9 @@ impl Graph {
         let mut program: Program = postcard::from_bytes(program)
             .map_err(|error| Error::Bundle(format!("{}: {error}", manifest.name)))?;
         program.weights = weights;
+        program
+            .check(&manifest.inputs, manifest.outputs.len())
+            .map_err(|error| Error::Bundle(format!("{}: {error:#}", manifest.name)))?;
         Ok(Self::new(manifest, Form::Int8(program)))
     }
 

@@ -617,7 +617,7 @@ fn absurd_but_harmless() {
 
 #[test]
 fn constants_that_would_be_huge() {
-    let makers: [(&str, fn(&mut Sketch)); 6] = [
+    let makers: [(&str, Change); 6] = [
         ("of a shape", |s| {
             s.integers("shape", &[4], &[1, 1 << 13, 1 << 13, 1 << 13]);
             s.node("ConstantOfShape", "shape", "huge", &[]);

@@ -136,8 +136,7 @@ impl Pattern {
             };
             for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
                 let difference = (expected - actual).abs() / step;
-                // Also what is not a number.
-                if !(difference <= STEP_TOL) {
+                if difference.is_nan() || difference > STEP_TOL {
                     return Err(format!(
                         "{name}[{index}]: expected {expected}, got {actual}, {difference} steps apart"
                     ));

@@ -9,6 +9,7 @@ use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::TypedConcat;
+use tract_onnx::tract_core::ops::cast::wire_cast;
 use tract_onnx::tract_hir::internal::*;
 
 use super::mapping::{Mapping, elements};
@@ -393,6 +394,15 @@ impl Expansion for Keep {
             }
             Attributes::Quantize(_) => s.equals(&outputs[0].datum_type, &inputs[2].datum_type)?,
             Attributes::Dequantize(_) => s.equals(&outputs[0].datum_type, f32::datum_type())?,
+            // Shapes are joined of numbers and dimensions.
+            Attributes::Concat(_) => {
+                let datum_types = inputs.iter().map(|input| (&input.datum_type).bex());
+                s.given_all(datum_types.collect::<Vec<_>>(), move |s, datum_types| {
+                    let super_type = DatumType::super_type_for(&datum_types);
+                    let super_type = super_type.context("parts of types that do not meet")?;
+                    s.equals(&outputs[0].datum_type, super_type)
+                })?;
+            }
             _ => s.equals(&outputs[0].datum_type, &inputs[0].datum_type)?,
         }
         let tensors = self.tensors().map(|index| &inputs[index].shape);
@@ -439,6 +449,10 @@ impl Expansion for Keep {
                 .all(|fact| fact.datum_type == f32::datum_type());
             if !real || facts.iter().all(|fact| fact.konst.is_some()) {
                 // Constants, and shapes, which tract computes with.
+                let super_type =
+                    DatumType::super_type_for(facts.iter().map(|fact| fact.datum_type));
+                let super_type = super_type.context("parts of types that do not meet")?;
+                let tensors = wire_cast(prefix, model, &tensors, super_type)?;
                 return model.wire_node(prefix, TypedConcat::new(axis), &tensors);
             }
         }

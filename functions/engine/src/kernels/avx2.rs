@@ -1,5 +1,8 @@
 //! The products in 256-bit vectors. A vector holds eight channels of a panel by four `k`.
 
+// An index walks several arrays of registers at once.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 use super::bytes::{self, LANES, Rounding, Scaling, Term};

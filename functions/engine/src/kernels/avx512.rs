@@ -1,5 +1,8 @@
 //! The products in 512-bit vectors with `vpdpbusd`. A vector holds all channels of a panel by four `k`.
 
+// An index walks several arrays of registers at once.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 use super::avx2::row_pointers;
@@ -9,7 +12,7 @@ use super::{BLOCK, Block, PANEL, STEP, Sums, Wide};
 macro_rules! by_rows {
     ($block:expr, $panel:expr, $sums:expr, $tile:ident, [$($rows:literal),+]) => {{
         let mut row = 0;
-        $(while row + $rows <= $block.count {
+        $(while $block.count - row >= $rows {
             $tile::<$rows>($block, $panel, row, $sums);
             row += $rows;
         })+

@@ -33,6 +33,8 @@ pub use isa::Isa;
 pub(crate) use isa::{Wide, widest};
 pub(crate) use lookup::look_up;
 pub(crate) use pack::Packed;
+#[cfg(feature = "tract")]
+pub(crate) use pack::shift;
 
 /// Output channels in a panel of packed weights: one 512-bit register of sums.
 pub(crate) const PANEL: usize = 16;

@@ -21,25 +21,29 @@ pub(crate) struct Packed {
     /// What was added to every weight to make it one of `0..=127`; `None` when they take eight bits and are stored as they
     /// are.
     pub(crate) offset: Option<i32>,
+    /// What was added to weights that take eight bits only when it is: those of a u8 tensor with a zero point.
+    pub(crate) shift: i32,
 }
 
 impl Packed {
-    /// Appends `taps * k * n` weights to `region`; `weight(tap, k, channel)` gives each.
-    pub(crate) fn new(
+    /// Appends `taps * k * n` weights, which span eight bits, to `region`; `weight(tap, k, channel)` gives each.
+    pub(crate) fn new<W: Into<i32>>(
         taps: usize,
         k: usize,
         n: usize,
-        weight: impl Fn(usize, usize, usize) -> i8,
+        weight: impl Fn(usize, usize, usize) -> W,
         region: &mut Vec<i8>,
     ) -> Self {
         let (mut lowest, mut highest) = (0, 0);
         for (tap, channel) in (0..taps).flat_map(|tap| (0..n).map(move |channel| (tap, channel))) {
             for k in 0..k {
-                let weight = i32::from(weight(tap, k, channel));
+                let weight = weight(tap, k, channel).into();
                 (lowest, highest) = (weight.min(lowest), weight.max(highest));
             }
         }
         let offset = (highest - lowest <= 127).then_some(-lowest);
+        let shift = shift(lowest, highest);
+        let added = offset.unwrap_or(shift);
         let start = region.len();
         let steps = k.div_ceil(STEP);
         let panels = n.div_ceil(PANEL);
@@ -52,11 +56,11 @@ impl Packed {
                             (panel * PANEL + lane / STEP, step * STEP + lane % STEP);
                         let inside = channel < n && k_index < k;
                         let weight = if inside {
-                            i32::from(weight(tap, k_index, channel))
+                            weight(tap, k_index, channel).into()
                         } else {
                             0
                         };
-                        region.push((weight + offset.unwrap_or(0)) as i8);
+                        region.push((weight + added) as i8);
                     }
                 }
             }
@@ -67,7 +71,13 @@ impl Packed {
             steps,
             panels,
             offset,
+            shift,
         }
+    }
+
+    /// What was added to every weight, in either form.
+    pub(crate) fn added(&self) -> i32 {
+        self.offset.unwrap_or(self.shift)
     }
 
     /// Bytes in a panel.
@@ -79,6 +89,15 @@ impl Packed {
     pub(crate) fn panels<'r>(&self, region: &'r [i8], index: usize, count: usize) -> &'r [i8] {
         let len = self.panel_len();
         &region[self.start + index * len..][..count * len]
+    }
+}
+
+/// What makes bytes of weights from `lowest` to `highest`, which span eight bits and not all of which need be bytes.
+pub(crate) fn shift(lowest: i32, highest: i32) -> i32 {
+    if lowest >= i32::from(i8::MIN) && highest <= i32::from(i8::MAX) {
+        0
+    } else {
+        i32::from(i8::MIN) - lowest
     }
 }
 
@@ -115,6 +134,21 @@ mod tests {
             [5, 16, 27, 38, 0, 0, 0, 0],
             "channel 16, then padding"
         );
+    }
+
+    #[test]
+    fn nine_bit_weights_that_span_eight_are_shifted() {
+        for (weights, shift, stored) in [
+            ([-135, 120], 7, [-128, 127]),
+            ([0, 255], -128, [-128, 127]),
+            ([-128, 127], 0, [-128, 127]),
+        ] {
+            let mut region = vec![];
+            let packed = Packed::new(1, 1, 2, |_, _, n| weights[n], &mut region);
+            assert_eq!((packed.offset, packed.shift), (None, shift), "{weights:?}");
+            assert_eq!([region[0], region[4]], stored, "{weights:?}");
+            assert_eq!(region[1], shift as i8, "padding is a weight of zero");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Every form against the definition, on random shapes and at the ends of the ranges.
 
+// A channel is an index of sums and of weights.
+#![allow(clippy::needless_range_loop)]
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,5 +1,8 @@
 //! The products in 128-bit vectors of WebAssembly. A vector holds four channels of a panel by four `k`.
 
+// An index walks several arrays of registers at once.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::wasm32::*;
 
 use super::bytes::{self, LANES, Rounding, Scaling, Term};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tract_onnx::tract_core::internal::*;
 
 use super::moves::Move;
-use crate::import::Mapping;
+use crate::import::{Mapping, elements};
 use crate::program::{Affine, Conv, Depthwise, Lookup, Requant, Sample, ValueId, Window, requant};
 
 /// A tensor of the graph.
@@ -166,8 +166,8 @@ impl Weights {
         self.mapping.dequantised(&self.values)
     }
 
-    /// The values less their zero points, which must fit bytes.
-    pub(super) fn bytes(&self) -> TractResult<Vec<i8>> {
+    /// The values less their zero points, which must span eight bits.
+    pub(super) fn differences(&self) -> TractResult<Vec<i16>> {
         let (values, mapping) = (&self.values, &self.mapping);
         ensure!(values.len() > 0, "weights of shape {:?}", values.shape());
         ensure!(
@@ -175,15 +175,21 @@ impl Weights {
             "weights of type {:?}",
             values.datum_type()
         );
-        let integers = values.cast_to::<i32>()?;
         let inner: usize = values.shape().iter().skip(mapping.axis + 1).product();
-        let integers = integers.try_as_plain_ram()?.as_slice::<i32>()?;
-        let byte = |(index, &value): (usize, &i32)| {
+        let integers = elements::<i16>(values)?;
+        let mut differences = Vec::with_capacity(integers.len());
+        let (mut lowest, mut highest) = (0, 0);
+        for (index, value) in integers.into_iter().enumerate() {
             let channel = (index / inner.max(1)) % mapping.zero_points.len();
-            i8::try_from(i64::from(value) - i64::from(mapping.zero_points[channel]))
-        };
-        let bytes: Result<_, _> = integers.iter().enumerate().map(byte).collect();
-        bytes.context("weights that take more than eight bits without their zero point")
+            let difference = i32::from(value).saturating_sub(mapping.zero_points[channel]);
+            (lowest, highest) = (difference.min(lowest), difference.max(highest));
+            ensure!(
+                highest - lowest <= 255,
+                "weights from {lowest} to {highest}"
+            );
+            differences.push(difference as i16);
+        }
+        Ok(differences)
     }
 
     /// One scale for each index of `axis`.

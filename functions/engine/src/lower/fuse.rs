@@ -91,7 +91,7 @@ fn fuse_pads(program: &mut Program) {
     }
 }
 
-/// Makes one step of two reshapes or two transpositions.
+/// Makes one step of two reshapes, two transpositions, or two picks along different axes.
 fn fuse_moves(program: &mut Program) {
     let makers = makers(program);
     for index in 0..program.steps.len() {
@@ -106,6 +106,22 @@ fn fuse_moves(program: &mut Program) {
                     true => Op::Reshape,
                     false => Op::Transpose(perm),
                 }
+            }
+            (
+                Op::Pick { picks: first, fill },
+                Op::Pick {
+                    picks: second,
+                    fill: other,
+                },
+            ) if fill == other => {
+                let both = first.iter().zip(second).map(|pair| match pair {
+                    (pick, Pick::All) | (Pick::All, pick) => Some(pick.clone()),
+                    _ => None,
+                });
+                let Some(picks) = both.collect() else {
+                    continue;
+                };
+                Op::Pick { picks, fill: *fill }
             }
             _ => continue,
         };

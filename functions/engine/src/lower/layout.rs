@@ -11,7 +11,7 @@ use super::products::{quantised_product, real_product};
 use crate::import::{Kept, elements};
 use crate::program::{
     self, AddQ, Affine, Along, Binary, BinaryOp, Broadcast, Element, Extent, Lookup, Op, Pool,
-    PoolKind, Reduce, Reduction, Rescale, ScaleQ, Value, ValueId, requant,
+    PoolKind, PoolReals, Reduce, Reduction, Rescale, ScaleQ, Value, ValueId, requant,
 };
 
 impl Lowering<'_> {
@@ -128,8 +128,17 @@ impl Lowering<'_> {
             }
             Kind::Mul(a, b) => self.real_of_two(outlet, BinaryOp::Mul, [a, b], channels_last)?,
             Kind::Mean {
-                window: Some(_), ..
-            } => bail!("the output is not quantised"),
+                input,
+                window: Some(window),
+                count_padding,
+            } => {
+                let x = self.real_of_bytes(outlet, input)?;
+                let pool = Op::PoolReals(Box::new(PoolReals {
+                    window: window.clone(),
+                    mean: Some(*count_padding),
+                }));
+                self.step_for(outlet, pool, &[x], Element::F32, channels_last)?
+            }
             Kind::Mean { input, .. } => {
                 let x = self.real_of_bytes(outlet, input)?;
                 let rank = self.shape(outlet)?.len();

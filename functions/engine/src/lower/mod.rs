@@ -28,7 +28,9 @@ mod symbols;
 use std::collections::HashMap;
 
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::array::{Slice, StridedSlice};
+use tract_onnx::tract_core::ops::array::{
+    DynTile, Gather, MultiBroadcastTo, Slice, StridedSlice, Tile,
+};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
@@ -233,6 +235,12 @@ impl<'m> Lowering<'m> {
             self.strided_slice(node, op)?
         } else if let Some(op) = node.op_as::<Downsample>() {
             self.downsample(node, op)?
+        } else if let Some(op) = node.op_as::<Gather>() {
+            self.gather(node, op)?
+        } else if node.op_is::<MultiBroadcastTo>() {
+            self.expand(node)?
+        } else if node.op_is::<Tile>() || node.op_is::<DynTile>() {
+            self.tile(node)?
         } else if node.op_is::<Iff>() || node.op_is::<Cast>() {
             // A choice between functions of the same bytes is a function of them.
             Expr::Table(self.tabulated(node)?)

@@ -1,13 +1,16 @@
 //! Operators that move or pick elements, whatever the elements are made of.
 
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::array::{Slice, StridedSlice};
+use tract_onnx::tract_core::ops::array::{Gather, Slice, StridedSlice};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 
 use super::Lowering;
 use super::expr::{Bytes, Expr, Kind, Part, Pending, Place, State, Table};
 use crate::import::{Pad, Resize, elements};
-use crate::program::{Coordinates, Element, Op, Outside, Pick, Pool, PoolKind, Sample, Window};
+use crate::program::{
+    Coordinates, Element, Op, Outside, Pick, Pool, PoolKind, PoolReals, Reduce, Reduction, Sample,
+    Window,
+};
 
 /// What is done to the elements' places, with axes as in the graph.
 #[derive(Debug, Clone)]
@@ -120,6 +123,70 @@ impl Lowering<'_> {
             step: op.stride as i64,
             outside: Outside::Fill,
         };
+        self.moved(node, Move::Pick(picks, false))
+    }
+
+    /// Elements at constant indices of an axis.
+    pub(super) fn gather(&mut self, node: &TypedNode, op: &Gather) -> TractResult<Expr> {
+        let Expr::Constant(indices) = &self.exprs[&node.inputs[1]] else {
+            bail!("elements at indices that are not constant")
+        };
+        ensure!(op.output_type.is_none(), "elements of another type");
+        let shape = self.shape(node.inputs[0])?;
+        let extent = shape[op.axis]
+            .as_fixed()
+            .context("indices of an axis of variable extent")?;
+        let rank = indices.rank();
+        let counted = |index: &i64| {
+            if *index < 0 {
+                index.saturating_add(extent as i64)
+            } else {
+                *index
+            }
+        };
+        let indices = elements::<i64>(indices)?;
+        let indices = indices.iter().map(|index| {
+            usize::try_from(counted(index))
+                .ok()
+                .filter(|&at| at < extent)
+        });
+        let indices: Option<Vec<usize>> = indices.collect();
+        let indices = indices.with_context(|| format!("indices outside an axis of {extent}"))?;
+        let mut picks = vec![Pick::All; shape.len()];
+        // As many axes stand in the place of the one as the indices have.
+        ensure!(rank == 1, "indices of rank {rank}");
+        picks[op.axis] = Pick::Each(indices);
+        self.moved(node, Move::Pick(picks, false))
+    }
+
+    /// Axes of extent one repeated.
+    pub(super) fn expand(&mut self, node: &TypedNode) -> TractResult<Expr> {
+        let (from, to) = (self.shape(node.inputs[0])?, self.shape(node.id.into())?);
+        ensure!(from.len() == to.len(), "expanded from {from:?} to {to:?}");
+        let pick = |(from, to)| match from == to {
+            true => Pick::All,
+            false => Pick::Step {
+                start: 0,
+                step: 0,
+                outside: Outside::Fill,
+            },
+        };
+        let picks = from.iter().zip(&to).map(pick).collect();
+        self.moved(node, Move::Pick(picks, false))
+    }
+
+    /// The whole tensor repeated along each axis.
+    pub(super) fn tile(&mut self, node: &TypedNode) -> TractResult<Expr> {
+        let (from, to) = (self.shape(node.inputs[0])?, self.shape(node.id.into())?);
+        let pick = |(from, to)| match from == to {
+            true => Pick::All,
+            false => Pick::Step {
+                start: 0,
+                step: 1,
+                outside: Outside::Wrap,
+            },
+        };
+        let picks = from.iter().zip(&to).map(pick).collect();
         self.moved(node, Move::Pick(picks, false))
     }
 
@@ -260,34 +327,64 @@ impl Lowering<'_> {
     fn moved_with(&mut self, node: &TypedNode, how: Move, fill: f32) -> TractResult<Expr> {
         let (input, output) = (node.inputs[0], node.id.into());
         match self.expr(input)? {
-            Expr::Table(mut table) => {
-                // One table goes with its elements; the greatest byte has to be the greatest value.
-                let goes = table.function.axis.is_none()
-                    && (table.state == State::Stored || !matches!(how, Move::MaxPool(_)));
-                if !goes {
-                    table = Table::stored(self.bytes(input, None)?);
+            Expr::Table(table) => {
+                if let Some(table) = self.moved_table(node, &how, fill, table)? {
+                    return Ok(Expr::Table(table));
                 }
-                let mut byte = 0;
-                if how.fills() {
-                    let same = |byte: &i8| table.function.at(0, *byte) == fill;
-                    let found = (i8::MIN..=i8::MAX).find(same);
-                    byte = found.with_context(|| format!("{fill} is not a value of the input"))?;
-                }
-                table.place = self.apply(&how, f32::from(byte), table.place, input, output)?;
-                if let State::Made(_) = table.state {
-                    table.state = State::Made(output);
-                }
-                Ok(Expr::Table(table))
             }
             Expr::Pending(mut pending) if !how.fills() && pending.moves.len() < MAX_MOVES => {
                 pending.moves.push((output, how));
-                Ok(Expr::Pending(pending))
+                return Ok(Expr::Pending(pending));
             }
-            _ => {
-                let place = self.real(input)?;
-                Ok(Expr::Real(self.apply(&how, fill, place, input, output)?))
-            }
+            _ => (),
         }
+        let place = self.real(input)?;
+        Ok(Expr::Real(self.apply(&how, fill, place, input, output)?))
+    }
+
+    /// A table whose bytes are moved; `None` when they have to become reals first.
+    fn moved_table(
+        &mut self,
+        node: &TypedNode,
+        how: &Move,
+        fill: f32,
+        mut table: Table,
+    ) -> TractResult<Option<Table>> {
+        let (input, output) = (node.inputs[0], node.id.into());
+        // One table goes with its elements, and others with their axis; the greatest byte has to be the greatest value.
+        let axis = table.function.axis;
+        let moved = match (how, axis) {
+            (Move::MaxPool(_), None) => (table.state == State::Stored).then_some(None),
+            (Move::MaxPool(_), Some(_)) => None,
+            (_, None) => Some(None),
+            (Move::Axes(op), Some(axis)) => op.transform_axis(axis).map(Some),
+            (Move::Slice { axis: sliced, .. }, Some(axis)) => {
+                (*sliced != axis).then_some(Some(axis))
+            }
+            (Move::Pick(picks, fills), Some(axis)) => {
+                (picks[axis] == Pick::All && !fills).then_some(Some(axis))
+            }
+        };
+        match moved {
+            Some(axis) => table.function.axis = axis,
+            None => match self.attempt(|this| this.bytes(input, None)) {
+                Ok(bytes) => table = Table::stored(bytes),
+                Err(_) => return Ok(None),
+            },
+        }
+        let mut byte = 0;
+        if how.fills() {
+            let same = |byte: &i8| table.function.at(0, *byte) == fill;
+            let Some(found) = (i8::MIN..=i8::MAX).find(same) else {
+                return Ok(None);
+            };
+            byte = found;
+        }
+        table.place = self.apply(how, f32::from(byte), table.place, input, output)?;
+        if let State::Made(_) = table.state {
+            table.state = State::Made(output);
+        }
+        Ok(Some(table))
     }
 
     /// The step that moves what is at `place`, the tensor of `from`, to become that of `to`. `fill`: an element as stored.
@@ -344,23 +441,11 @@ impl Lowering<'_> {
                 }
             }
             Move::MaxPool(window) => {
-                ensure!(element == Element::I8, "a pooling of reals");
-                let pool = Pool {
-                    kind: PoolKind::Max,
-                    window: window.clone(),
-                };
-                (
-                    Op::Pool(Box::new(pool)),
-                    self.with_layout(place, from, true)?,
-                )
+                let place = self.with_layout(place, from, true)?;
+                (max_pool(window.clone(), element, rank), place)
             }
         };
         self.step_for(to, op, &[place.value], element, place.channels_last)
-    }
-
-    /// Whether the outlet is made of bytes that are there.
-    pub(super) fn is_table(&self, outlet: OutletId) -> bool {
-        matches!(self.exprs[&outlet], Expr::Table(_))
     }
 
     /// The bytes of a pending operator with its moves behind it.
@@ -381,6 +466,21 @@ impl Lowering<'_> {
             from = *to;
         }
         Ok(place)
+    }
+}
+
+/// The greatest of a window or, without one, of the image, channels last.
+fn max_pool(window: Option<Window>, element: Element, rank: usize) -> Op {
+    match (element, window) {
+        (Element::I8, window) => {
+            let kind = PoolKind::Max;
+            Op::Pool(Box::new(Pool { kind, window }))
+        }
+        (Element::F32, Some(window)) => Op::PoolReals(Box::new(PoolReals { window, mean: None })),
+        (Element::F32, None) => Op::Reduce(Reduce {
+            what: Reduction::Max,
+            axes: (1..rank - 1).collect(),
+        }),
     }
 }
 
@@ -461,7 +561,7 @@ fn repeated(picks: &[Pick]) -> Option<Vec<usize>> {
             let free = sample.coordinates != Coordinates::AlignCorners;
             (whole && free && (0..to).all(repeats)).then_some(factor)
         }
-        Pick::Step { .. } => None,
+        Pick::Step { .. } | Pick::Each(_) => None,
     };
     Some(vec![factor(y)?, factor(x)?])
 }

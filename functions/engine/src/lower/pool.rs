@@ -8,7 +8,7 @@ use super::Lowering;
 use super::expr::{Expr, Kind, Pending};
 use super::moves::Move;
 use super::products::window;
-use crate::program::{self, Element, Op, Reduction};
+use crate::program::{self, Element, Op, PoolReals, Reduction};
 
 impl Lowering<'_> {
     pub(super) fn max_pool(&mut self, node: &TypedNode, op: &MaxPool) -> TractResult<Expr> {
@@ -30,16 +30,23 @@ impl Lowering<'_> {
             "a mean that counts padding behind which its windows reach"
         );
         let window = window(&op.pool_spec)?;
-        let kind = Kind::Mean {
-            input: self.bytes(node.inputs[0], Some(true))?,
-            window: Some(window),
-            count_padding: op.count_include_pad,
-        };
-        Ok(Expr::Pending(Box::new(Pending::new(
-            kind,
-            node.id.into(),
-            true,
-        ))))
+        if let Ok(input) = self.bytes(node.inputs[0], Some(true)) {
+            let kind = Kind::Mean {
+                input,
+                window: Some(window),
+                count_padding: op.count_include_pad,
+            };
+            let pending = Pending::new(kind, node.id.into(), true);
+            return Ok(Expr::Pending(Box::new(pending)));
+        }
+        let place = self.real(node.inputs[0])?;
+        let place = self.with_layout(place, node.inputs[0], true)?;
+        let pool = Op::PoolReals(Box::new(PoolReals {
+            window,
+            mean: Some(op.count_include_pad),
+        }));
+        let place = self.step(node, pool, &[place.value], Element::F32, true)?;
+        Ok(Expr::Real(place))
     }
 
     /// The mean over axes, which stay with extent one.
@@ -67,7 +74,7 @@ impl Lowering<'_> {
             other => bail!("no reduction {other:?}"),
         };
         let is_image = self.whole_image(node, &op.axes)? == Some(true);
-        if what == Reduction::Max && is_image && self.is_table(node.inputs[0]) {
+        if what == Reduction::Max && is_image {
             return self.moved(node, Move::MaxPool(None));
         }
         self.reduced(node, what, &op.axes)

@@ -9,7 +9,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::Lowering;
 use super::expr::{Bytes, Expr, Kind, Pending, Place, Product, ProductForm, Weights};
-use crate::kernels::{PANEL, Packed, PackedDepthwise, STEP};
+use crate::kernels::{PANEL, Packed, PackedDepthwise, STEP, shift};
 use crate::program::{
     self, Affine, Channels, Depthwise, Element, Epilogue, Extent, Op, Padding, Window,
 };
@@ -24,7 +24,7 @@ impl Lowering<'_> {
         );
         let window = window(&op.pool_spec)?;
         let weights = self.weights(node.inputs[1])?;
-        let values = weights.bytes()?;
+        let values = weights.differences()?;
         let input = self.bytes(node.inputs[0], Some(true))?;
         let [out_channels, group_channels] = weights.values.shape()[..2] else {
             bail!("a kernel of no channels")
@@ -114,11 +114,22 @@ impl Lowering<'_> {
         bias: Vec<f32>,
     ) -> TractResult<Product> {
         let zero = self.zeros(products, input.affine)?;
-        let weight = |tap, channel| products.weight(tap, 0, channel);
+        let values = || products.values.iter().map(|&value| i32::from(value));
+        let (lowest, highest) = (values().min(), values().max());
+        let shift = shift(lowest.unwrap_or(0), highest.unwrap_or(0));
+        let weight = |tap, channel| (i32::from(products.weight(tap, 0, channel)) + shift) as i8;
         let region = &mut self.program.weights;
+        let packed = PackedDepthwise::new(products.taps, products.n, weight, region);
+        let ones = (shift != 0).then(|| {
+            (
+                shift,
+                PackedDepthwise::new(products.taps, products.n, |_, _| 1, region),
+            )
+        });
         let conv = Depthwise {
             window,
-            packed: PackedDepthwise::new(products.taps, products.n, weight, region),
+            packed,
+            shifted: ones,
             zero_point: i8::try_from(input.affine.zero_point)?,
             channels: Channels::default(),
             epilogue: Epilogue::NONE,
@@ -141,22 +152,27 @@ impl Lowering<'_> {
             "kernel format {:?}",
             op.kernel_format
         );
-        ensure!(op.group == 1, "a transposed convolution in groups");
         let weights = self.weights(node.inputs[1])?;
-        let values = weights.bytes()?;
+        let values = weights.differences()?;
         let input = self.bytes(node.inputs[0], Some(true))?;
+        // `in_channels` of each group.
         let [out_channels, in_channels] = weights.values.shape()[..2] else {
             bail!("a kernel of no channels")
         };
         let taps = window.taps();
         ensure!(
-            taps * out_channels * in_channels == values.len(),
-            "a kernel of {:?}",
-            weights.values.shape()
+            taps * out_channels * in_channels == values.len()
+                && in_channels * op.group == op.pool_spec.input_channels
+                && out_channels % op.group == 0,
+            "a kernel of {:?} for {} groups of {} channels",
+            weights.values.shape(),
+            op.group,
+            op.pool_spec.input_channels
         );
         let scale = product_scales(&weights, 0, input.affine)?;
         let bias = self.bias(node.inputs[2], out_channels)?;
-        let apart = window.kernel == window.stride
+        let apart = op.group == 1
+            && window.kernel == window.stride
             && window.dilation.iter().all(|&dilation| dilation == 1)
             && op.adjustments.iter().all(|&more| more == 0)
             && unpadded(&op.pool_spec.padding);
@@ -190,7 +206,11 @@ impl Lowering<'_> {
                 at: &|tap, k, channel| (channel * in_channels + k) * taps + (taps - 1 - tap),
             };
             let window = turned(window, &op.pool_spec.padding)?;
-            self.dense(&input, window, 1, &products, scale, bias)?
+            if in_channels == 1 && op.group == out_channels && op.group > 1 {
+                self.depthwise(&input, window, &products, scale, bias)?
+            } else {
+                self.dense(&input, window, op.group, &products, scale, bias)?
+            }
         };
         Ok(pending(product, node, true))
     }
@@ -251,15 +271,14 @@ impl Lowering<'_> {
         let axes = Axes::parse(&expression).with_context(|| format!("product {expression}"))?;
         if let Expr::Weights(weights) = self.exprs[&node.inputs[1]].clone()
             && axes.a_is_natural()
+            && let (k_axis, n_axis) = (axes.in_b(axes.k)?, axes.in_b(axes.n)?)
+            && let (k, n) = (
+                weights.values.shape()[k_axis],
+                weights.values.shape()[n_axis],
+            )
+            && k * n == weights.values.len()
             && let Ok(input) = self.bytes(node.inputs[0], Some(false))
         {
-            let shape = weights.values.shape();
-            let (k_axis, n_axis) = (axes.in_b(axes.k)?, axes.in_b(axes.n)?);
-            let (k, n) = (shape[k_axis], shape[n_axis]);
-            ensure!(
-                k * n == weights.values.len(),
-                "a stack of constant matrices {shape:?}"
-            );
             let width = self
                 .shape(node.inputs[0])?
                 .last()
@@ -268,7 +287,7 @@ impl Lowering<'_> {
                 width == Some(k),
                 "a product of rows of {width:?} with {k} rows"
             );
-            let values = weights.bytes()?;
+            let values = weights.differences()?;
             // The other axes have one index.
             let (by_k, by_n) = if k_axis < n_axis { (n, 1) } else { (1, k) };
             let products = Products {
@@ -297,28 +316,30 @@ impl Lowering<'_> {
         Ok(Expr::Real(place))
     }
 
-    /// An f32 operand of a product with its axes in the order of `wanted`.
+    /// An f32 operand of a product with its axes in the order of `wanted`, those that it lacks of extent one.
     fn operand(&mut self, input: OutletId, axes: &[char], wanted: &[char]) -> TractResult<Place> {
         let place = self.real(input)?;
-        let place = self.with_layout(place, input, false)?;
-        let perm: Option<Vec<usize>> = wanted
-            .iter()
-            .map(|axis| axes.iter().position(|other| other == axis))
-            .collect();
-        let perm = perm.filter(|perm| perm.len() == axes.len());
-        let perm = perm.with_context(|| format!("a product of {axes:?} as {wanted:?}"))?;
-        if perm.is_sorted() {
-            return Ok(place);
+        let mut place = self.with_layout(place, input, false)?;
+        let known = axes.iter().all(|axis| wanted.contains(axis));
+        ensure!(known, "a product of {axes:?} as {wanted:?}");
+        let at = |axis: &char| axes.iter().position(|other| other == axis);
+        let perm: Vec<usize> = wanted.iter().filter_map(at).collect();
+        let from = self.program.values[place.value].shape.clone();
+        let extents = |perm: &[usize]| perm.iter().map(|&axis| from[axis].clone()).collect();
+        if !perm.is_sorted() {
+            let shape = extents(&perm);
+            let transpose = Op::Transpose(perm);
+            place = self.step_shaped(input, transpose, &[place.value], Element::F32, shape)?;
         }
-        let from = &self.program.values[place.value].shape;
-        let shape = perm.iter().map(|&axis| from[axis].clone()).collect();
-        self.step_shaped(
-            input,
-            Op::Transpose(perm),
-            &[place.value],
-            Element::F32,
-            shape,
-        )
+        if axes.len() < wanted.len() {
+            let extent = |axis: &char| match at(axis) {
+                Some(axis) => from[axis].clone(),
+                None => self.symbols.fixed(1),
+            };
+            let shape = wanted.iter().map(extent).collect();
+            place = self.step_shaped(input, Op::Reshape, &[place.value], Element::F32, shape)?;
+        }
+        Ok(place)
     }
 }
 
@@ -441,7 +462,8 @@ fn units(bias: f32, scale: f32) -> TractResult<i32> {
 
 /// The weights of a product, wherever the graph has them.
 struct Products<'a> {
-    values: &'a [i8],
+    /// They span eight bits.
+    values: &'a [i16],
     taps: usize,
     k: usize,
     n: usize,
@@ -450,7 +472,7 @@ struct Products<'a> {
 }
 
 impl Products<'_> {
-    fn weight(&self, tap: usize, k: usize, channel: usize) -> i8 {
+    fn weight(&self, tap: usize, k: usize, channel: usize) -> i16 {
         self.values[(self.at)(tap, k, channel)]
     }
 }

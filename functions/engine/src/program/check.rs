@@ -250,7 +250,7 @@ impl Checked<'_> {
                     Pick::Step { start, step, .. } => {
                         start.saturating_abs() > MAX_BORDER || step.saturating_abs() > MAX_BORDER
                     }
-                    Pick::All | Pick::Nearest(_) => false,
+                    Pick::All | Pick::Nearest(_) | Pick::Each(_) => false,
                 };
                 ensure!(!picks.iter().any(far), "picks {picks:?}");
                 Ok(())
@@ -258,6 +258,10 @@ impl Checked<'_> {
             Op::Linear(linear) => self.linear(linear),
             Op::Binary(_) | Op::MatMul => self.types(&[F32, F32], F32),
             Op::Unary(_) | Op::Softmax | Op::Reduce(_) => self.types(&[F32], F32),
+            Op::PoolReals(pool) => {
+                self.types(&[F32], F32)?;
+                pool.window.check()
+            }
             Op::LayerNorm { gamma, beta, .. } => {
                 self.types(&[F32], F32)?;
                 ensure!(
@@ -307,12 +311,7 @@ impl Checked<'_> {
                 "weights {packed:?} for {taps} taps of {k} channels to {}",
                 lanes / groups
             );
-            ensure!(
-                packed
-                    .offset
-                    .is_none_or(|offset| (0..=128).contains(&offset)),
-                "weights {packed:?}"
-            );
+            ensure!((-128..=128).contains(&packed.added()), "weights {packed:?}");
             self.weights(packed.start, packed.panels, packed.panel_len())?;
         }
         let panels = conv.groups.iter().map(|packed| packed.panels).sum();
@@ -329,6 +328,11 @@ impl Checked<'_> {
             conv.window
         );
         self.weights(packed.start, packed.panels, packed.panel_len())?;
+        if let Some((shift, ones)) = &conv.shifted {
+            let same = ones.taps == packed.taps && ones.panels == packed.panels;
+            ensure!(same && shift.abs() <= 128, "ones {ones:?} for {packed:?}");
+            self.weights(ones.start, ones.panels, ones.panel_len())?;
+        }
         conv.channels.check(&conv.epilogue, packed.panels)
     }
 

@@ -66,6 +66,8 @@ impl Epilogue {
 pub(crate) struct Depthwise {
     pub(crate) window: Window,
     pub(crate) packed: PackedDepthwise,
+    /// What was added to weights that are bytes only with it, and as many ones, whose sums take it off again.
+    pub(crate) shifted: Option<(i32, PackedDepthwise)>,
     pub(crate) zero_point: i8,
     pub(crate) channels: Channels,
     pub(crate) epilogue: Epilogue,
@@ -167,9 +169,10 @@ impl Conv {
                     )
                 };
                 let mut row_sums = [0; BLOCK];
-                if let Some(offset) = packed.offset.filter(|&offset| offset != 0) {
+                let added = packed.added();
+                if added != 0 {
                     block.row_sums(isa, &mut row_sums);
-                    row_sums = row_sums.map(|sum| sum.wrapping_mul(-offset));
+                    row_sums = row_sums.map(|sum| sum.wrapping_mul(-added));
                 }
                 for index in (0..packed.panels).step_by(PANELS) {
                     let count = PANELS.min(packed.panels - index);
@@ -215,6 +218,8 @@ impl Windows {
     fn gather(&mut self, window: &Window, x: &[i8], offsets: &[u32], count: usize, k: usize) {
         let taps = window.taps();
         let along = window.kernel.last().copied().unwrap_or(1);
+        // Between elements that are apart there is padding, wherever the first and last tap are.
+        let apart = window.spacing.last().is_some_and(|&spacing| spacing > 1);
         let row_bytes = (taps * k).next_multiple_of(STEP);
         // Copies are of a whole chunk; what is too much is overwritten by the next, or lies behind the last row.
         self.bytes.clear();
@@ -227,7 +232,8 @@ impl Windows {
             for taps in offsets.chunks_exact(along * BLOCK) {
                 let start = |tap: usize| taps[tap * BLOCK + column] as usize;
                 // Neighbouring taps are neighbours in the input, but at the borders.
-                let whole = along * k <= CHUNK && start(along - 1) == start(0) + (along - 1) * k;
+                let neighbours = start(along - 1) == start(0) + (along - 1) * k;
+                let whole = along * k <= CHUNK && neighbours && !apart;
                 let (copies, step) = if whole { (1, along * k) } else { (along, k) };
                 for tap in 0..copies {
                     let from = start(tap);
@@ -283,8 +289,16 @@ impl Depthwise {
                 let channel = index * PANEL;
                 let lanes = PANEL.min(channels - channel);
                 let panel = self.packed.panel(weights, index);
-                let sums = &mut sums[0];
+                let [sums, ones, ..] = &mut **sums;
                 kernels::depthwise_products(isa, &block, &self.packed, panel, channel, lanes, sums);
+                if let Some((shift, packed)) = &self.shifted {
+                    let panel = packed.panel(weights, index);
+                    kernels::depthwise_products(isa, &block, packed, panel, channel, lanes, ones);
+                    let both = sums.as_flattened_mut().iter_mut().zip(ones.as_flattened());
+                    both.for_each(|(sum, &of_ones)| {
+                        *sum = sum.wrapping_sub(shift.wrapping_mul(of_ones));
+                    });
+                }
                 let store = Store {
                     scaling: self.channels.scaling(index, sums, &[0; BLOCK]),
                     panel_index: index,

@@ -163,7 +163,8 @@ fn broadcast(shape: &[usize], out_shape: &[usize]) -> anyhow::Result<Vec<usize>>
     Ok(strides)
 }
 
-/// `a`: `[..., M, K]`, `b`: `[..., K, N]` of the same leading axes, `out`: `[..., M, N]`. Sums run along `K` in order.
+/// `a`: `[..., M, K]`, `b`: `[..., K, N]`, `out`: `[..., M, N]`, leading axes of one being broadcast. Sums run along `K` in
+/// order.
 #[inline(always)]
 pub(super) fn matmul(
     a: &[f32],
@@ -175,23 +176,20 @@ pub(super) fn matmul(
     let ([a_outer @ .., m, k], [b_outer @ .., b_k, n]) = (a_shape, b_shape) else {
         bail!("product of {a_shape:?} and {b_shape:?}")
     };
-    ensure!(
-        a_outer == b_outer && k == b_k,
-        "product of {a_shape:?} and {b_shape:?}"
-    );
-    ensure!(
-        out.len() == a_outer.iter().product::<usize>() * m * n,
-        "product of {a_shape:?} and {b_shape:?}"
-    );
+    let pairs = stacked(a_outer, b_outer, out.len())
+        .filter(|pairs| k == b_k && out.len() == pairs.len() * m * n);
+    let Some(pairs) = pairs else {
+        bail!(
+            "product of {a_shape:?} and {b_shape:?} to {} elements",
+            out.len()
+        )
+    };
     out.fill(0.0);
     if out.is_empty() || *k == 0 {
         return Ok(());
     }
-    for ((a, b), out) in a
-        .chunks_exact(m * k)
-        .zip(b.chunks_exact(k * n))
-        .zip(out.chunks_exact_mut(m * n))
-    {
+    for ((at_a, at_b), out) in pairs.into_iter().zip(out.chunks_exact_mut(m * n)) {
+        let (a, b) = (&a[at_a * m * k..][..m * k], &b[at_b * k * n..][..k * n]);
         for (a, out) in a.chunks_exact(*k).zip(out.chunks_exact_mut(*n)) {
             for (&a, b) in a.iter().zip(b.chunks_exact(*n)) {
                 for (out, &b) in out.iter_mut().zip(b) {
@@ -201,6 +199,27 @@ pub(super) fn matmul(
         }
     }
     Ok(())
+}
+
+/// Which matrices of two stacks meet, with numpy's broadcasting; no more than `limit`.
+fn stacked(a: &[usize], b: &[usize], limit: usize) -> Option<Vec<(usize, usize)>> {
+    if a.len() != b.len() {
+        return None;
+    }
+    let mut pairs = vec![(0, 0)];
+    for (&a, &b) in a.iter().zip(b) {
+        let extent = if a == 1 { b } else { a };
+        let fits = a == b || a == 1 || b == 1;
+        if !fits || pairs.len().saturating_mul(extent) > limit {
+            return None;
+        }
+        let step = |at: usize, extent: usize, index: usize| at * extent + index % extent.max(1);
+        let along = |(at_a, at_b)| {
+            (0..extent).map(move |index| (step(at_a, a, index), step(at_b, b, index)))
+        };
+        pairs = pairs.into_iter().flat_map(along).collect();
+    }
+    Some(pairs)
 }
 
 /// Over the last axis, with the highest value subtracted first.
@@ -283,7 +302,7 @@ pub(super) fn exp(x: f32) -> f32 {
         8.333_452e-3,
         4.166_579_6e-2,
         1.666_666_6e-1,
-        5.000_000_1e-1,
+        0.5,
     ];
     let within = if LOWEST < x { x } else { LOWEST };
     let within = if HIGHEST < within { HIGHEST } else { within };
@@ -351,6 +370,16 @@ mod tests {
         let b = [1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 1.0, 0.0];
         matmul(&[1.0, 2.0, 3.0, 4.0], &[2, 1, 2], &b, &[2, 2, 2], &mut out).expect("shapes fit");
         assert_eq!(out, [7.0, 10.0, 4.0, 3.0]);
+    }
+
+    #[test]
+    fn multiplies_one_matrix_by_each_of_a_stack() {
+        // [1, 2, 1, 1] by [2, 1, 1, 1].
+        let mut out = [0.0; 4];
+        let (a, b) = ([2.0, 3.0], [5.0, 7.0]);
+        matmul(&a, &[1, 2, 1, 1], &b, &[2, 1, 1, 1], &mut out).expect("shapes fit");
+        assert_eq!(out, [10.0, 15.0, 14.0, 21.0]);
+        assert!(matmul(&[0.0; 2], &[2, 1, 1], &[0.0; 3], &[3, 1, 1], &mut out).is_err());
     }
 
     #[test]

@@ -193,6 +193,22 @@ impl Geometry {
         }
     }
 
+    /// The input pixel under each tap of an output pixel; `None` in the padding.
+    pub(super) fn under(&self, pixel: usize) -> impl Iterator<Item = Option<usize>> + '_ {
+        let [depth, height, width] = self.output;
+        let (row, x) = (pixel / width, pixel % width);
+        let (plane, y) = (row / height, row % height);
+        let (image, z) = (plane / depth, plane % depth);
+        let [_, taps_high, taps_wide] = self.kernel;
+        (0..self.taps).map(move |tap| {
+            let (line, kx) = (tap / taps_wide, tap % taps_wide);
+            let (kz, ky) = (line / taps_high, line % taps_high);
+            let plane = image * self.input[0] + self.at(0, z, kz)?;
+            let line = plane * self.input[1] + self.at(1, y, ky)?;
+            Some(line * self.input[2] + self.at(2, x, kx)?)
+        })
+    }
+
     /// The input's index along `axis` under tap `tap` of output index `index`; `None` in the padding.
     #[inline(always)]
     fn at(&self, axis: usize, index: usize, tap: usize) -> Option<usize> {
@@ -291,6 +307,22 @@ mod tests {
             offsets(&window(&[3], 1, 1, 1), &[1, 4, 2], &[1, 4, 8]),
             expected
         );
+    }
+
+    #[test]
+    fn pixels_under_taps_are_where_the_offsets_are() {
+        let window = window(&[2, 3], 2, 1, 1);
+        let (shape, out_shape) = ([2, 3, 4, 5], [2, 2, 2, 5]);
+        let offsets = offsets(&window, &shape, &out_shape);
+        let geometry = Geometry::new(&window, &shape, &out_shape).expect("the shapes fit");
+        for pixel in 0..geometry.pixels {
+            let under = geometry.under(pixel);
+            let under = under.map(|at| at.map_or(99, |at| at as u32 * 5));
+            assert!(
+                under.eq(offsets.iter().map(|row| row[pixel])),
+                "pixel {pixel}"
+            );
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Pick {
     },
     /// From the nearest.
     Nearest(Sample),
+    /// From these.
+    Each(Vec<usize>),
 }
 
 /// What stands where an index is outside the axis.
@@ -40,6 +42,7 @@ impl Pick {
         let index = |i: usize| match self {
             Self::All => Some(i).filter(|&i| i < from),
             Self::Nearest(sample) => Some(sample.nearest(i, from, to)).filter(|_| from > 0),
+            Self::Each(indices) => indices.get(i).copied().filter(|&at| at < from),
             Self::Step {
                 start,
                 step,
@@ -174,6 +177,14 @@ mod tests {
         );
         assert_eq!(row(step(1, -2, Outside::Fill), 2).expect("a row"), [3, 1]);
         assert!(row(Pick::All, 5).is_err(), "there is no fifth");
+    }
+
+    #[test]
+    fn repeats_and_reorders() {
+        assert_eq!(row(step(2, 0, Outside::Fill), 3).expect("a row"), [3, 3, 3]);
+        assert_eq!(row(Pick::Each(vec![3, 0, 0]), 3).expect("a row"), [4, 1, 1]);
+        assert!(row(Pick::Each(vec![4]), 1).is_err(), "there is no fifth");
+        assert!(row(Pick::Each(vec![1]), 2).is_err(), "there is one");
     }
 
     #[test]

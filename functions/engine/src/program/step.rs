@@ -14,6 +14,7 @@ use super::linear::{Linear, Rescale};
 use super::lookup::Lookup;
 use super::pick::{self, Pick};
 use super::pool::Pooling;
+use super::pool_reals::PoolReals;
 use super::reduce::Reduce;
 use super::requant::Requant;
 use super::{
@@ -95,6 +96,8 @@ pub(crate) enum Op {
     Linear(Box<Linear>),
     /// f32 to f32.
     Reduce(Reduce),
+    /// f32 to f32: maximum or mean over a window.
+    PoolReals(Box<PoolReals>),
     /// f32s to f32, in the graph's own layout, in tract. It has no form in bytes.
     #[cfg(feature = "tract")]
     #[serde(skip)]
@@ -192,6 +195,10 @@ impl Op {
                 Some(_) => "resize i8".to_owned(),
                 None => "resize f32".to_owned(),
             },
+            Self::PoolReals(pool) => match pool.mean {
+                None => "max pool f32".to_owned(),
+                Some(_) => "mean pool f32".to_owned(),
+            },
             Self::Reduce(reduce) => format!("{:?} f32", reduce.what).to_lowercase(),
             #[cfg(feature = "tract")]
             Self::Tract(island) => format!("{} f32 in tract", island.op),
@@ -280,6 +287,10 @@ impl Step {
         }
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, of all that a run consists of"
+    )]
     pub(super) fn run(
         &self,
         isa: Isa,
@@ -503,6 +514,9 @@ impl Wide for Plain<'_, '_> {
             }
             (Op::Linear(linear), [Slice::F32(x)], SliceMut::F32(out)) => {
                 linear.run(x, shape_of(0), out, out_shape, |x| x, |sum| sum)
+            }
+            (Op::PoolReals(pool), [Slice::F32(x)], SliceMut::F32(out)) => {
+                pool.run(x, shape_of(0), out, out_shape)
             }
             (Op::Reduce(reduce), [Slice::F32(x)], SliceMut::F32(out)) => {
                 reduce.run(x, shape_of(0), out, out_shape)

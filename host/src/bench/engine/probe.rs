@@ -77,7 +77,7 @@ impl Probe {
     ///
     /// It does not compile.
     pub fn wasm_with_tract(root: &Path, folders: &[PathBuf], progress: &Progress) -> Result<Self> {
-        progress.note("compiling tract for WebAssembly, which takes some minutes the first time");
+        progress.note("compiling tract for WebAssembly, which takes some minutes whenever the engine has changed");
         // Both programs have the same name, so each has a folder of its own.
         let apart = root.join("target/bench/tract");
         Self::sandboxed(root, "relaxed-simd,tract", Some(&apart), folders, progress)
