@@ -4,7 +4,6 @@
 
 mod bits;
 mod cases;
-mod commands;
 mod image;
 mod models;
 mod rejected;

@@ -6,8 +6,6 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::runners;
-
 #[test]
 fn inspecting_a_committed_model_lists_integer_steps_only() -> Result<()> {
     for (model, input) in [
@@ -80,24 +78,12 @@ fn our_runners_are_measured_without_python() -> Result<()> {
 }
 
 fn ephemera(arguments: &[&str]) -> Result<Output> {
-    Command::new(binary()?)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Command::new(env!("CARGO_BIN_EXE_ephemera"))
         .args(arguments)
-        .current_dir(runners::root())
+        .current_dir(root.context("host/ is in the repository")?)
         .output()
         .context("running ephemera")
-}
-
-/// The command, which Cargo builds with the workspace's tests into the folder above their own.
-fn binary() -> Result<std::path::PathBuf> {
-    let tests = std::env::current_exe()?;
-    let folder = tests.parent().and_then(Path::parent).context("a folder")?;
-    let binary = folder.join("ephemera");
-    ensure!(
-        binary.is_file(),
-        "{} is not built: run `cargo test --workspace`",
-        binary.display()
-    );
-    Ok(binary)
 }
 
 fn succeeded(output: Output) -> Result<Vec<u8>> {
