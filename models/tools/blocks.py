@@ -67,6 +67,73 @@ def padded(g: Sketch) -> str:
     return g.conv(x, 8, 6, 3, 3, strides=[2, 2])
 
 
+def quarters(g: Sketch) -> str:
+    """Every second row and column, four ways, joined as channels before a convolution (YOLOv5's first layer)."""
+    x, parts = g.conv(g.input(1, 5, 8, 6), 4, 5, 1, 1), []
+    for row, column in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        y = g.op("Slice", x, *(g.const([v]) for v in (row, 2**31 - 1, 2, 2)))
+        parts.append(g.op("Slice", y, *(g.const([v]) for v in (column, 2**31 - 1, 3, 2))))
+    return g.conv(g.op("Concat", *parts, axis=1), 8, 16, 3, 3, **SAME)
+
+
+def upsampled_to_shape(g: Sketch) -> str:
+    """A coarse map resized to the shape that a fine one has, as exporters write it, and added to it."""
+    fine = g.op("Relu", g.conv(g.input(1, 3, 8, 10), 6, 3, 3, 3, **SAME))
+    coarse = g.op("Relu", g.conv(fine, 6, 6, 3, 3, strides=[2, 2], **SAME))
+    shape = g.op("Slice", g.op("Shape", fine), g.const([2]), g.const([4]), g.const([0]))
+    shape = g.op("Concat", g.const([1, 6]), shape, axis=0)
+    return g.conv(g.op("Add", g.op("Resize", coarse, "", "", shape, mode="nearest"), fine), 4, 6, 1, 1)
+
+
+def shuffled(g: Sketch) -> str:
+    """Channels of two groups interleaved by way of five axes, then a depthwise convolution."""
+    x = g.op("Reshape", g.conv(g.input(1, 6, 7, 6), 8, 6, 1, 1), g.const([0, 2, 4, 7, 6], "shape"))
+    x = g.op("Reshape", g.op("Transpose", x, perm=[0, 2, 1, 3, 4]), g.const([0, -1, 7, 6], "shape"))
+    return g.conv(x, 8, 1, 3, 3, group=8, **SAME)
+
+
+def dense(g: Sketch) -> str:
+    """Two layers of batch normalization, ReLU and convolution, each joined to all before it."""
+    x = g.conv(g.input(1, 5, 7, 6), 8, 5, 1, 1)
+    for channels in (8, 12):
+        spread = g.const(np.abs(g.rng.standard_normal(channels)).astype(np.float32) + 0.5, "variance")
+        few = [g.draw(channels, scale=0.3) for _ in range(2)]
+        y = g.op("Relu", g.op("BatchNormalization", x, g.draw(channels), *few, spread))
+        x = g.op("Concat", x, g.conv(y, 4, channels, 3, 3, **SAME), axis=1)
+    return x
+
+
+def detections(g: Sketch) -> str:
+    """Three anchors of 2 + 2 + 2 values on a grid of 4 by 6: places, extents and scores from sigmoids (YOLOv5's head)."""
+    x = g.op("Reshape", g.conv(g.input(1, 5, 4, 6), 18, 5, 1, 1), g.const([1, 3, 6, 4, 6], "shape"))
+    x = g.op("Sigmoid", g.op("Transpose", x, perm=[0, 1, 3, 4, 2]))
+    place, extent, score = g.op("Split", x, g.const([2, 2, 2], "parts"), outputs=3, axis=4)
+    place = g.op("Mul", g.op("Add", g.op("Mul", place, g.const(2.0)), g.draw(1, 1, 4, 6, 2)), g.const(8.0))
+    extent = g.op("Mul", g.op("Pow", g.op("Mul", extent, g.const(2.0)), g.const(2.0)), g.draw(1, 3, 1, 1, 2))
+    return g.op("Reshape", g.op("Concat", place, extent, score, axis=4), g.const([1, -1, 6], "shape"))
+
+
+def transformer(g: Sketch) -> str:
+    """A whole layer on `[1, 9, 12]`: two heads of 6, GELU of 24, each behind a normalization and with a residual sum."""
+    x = g.input(1, 9, 12)
+
+    def normal(x):
+        return g.op("LayerNormalization", x, g.draw(12), g.draw(12, scale=0.2), axis=-1)
+
+    def heads(y, perm):
+        return g.op("Transpose", g.op("Reshape", g.linear(y, 12, 12), g.const([1, 9, 2, 6], "shape")), perm=perm)
+
+    y = normal(x)
+    q, k, v = heads(y, [0, 2, 1, 3]), heads(y, [0, 2, 3, 1]), heads(y, [0, 2, 1, 3])
+    weights = g.op("Softmax", g.op("Mul", g.op("MatMul", q, k), g.const(1 / math.sqrt(6))), axis=-1)
+    y = g.op("Reshape", g.op("Transpose", g.op("MatMul", weights, v), perm=[0, 2, 1, 3]), g.const([1, 9, 12], "shape"))
+    x = g.op("Add", x, g.linear(y, 12, 12))
+    y = g.linear(normal(x), 12, 24)
+    bell = g.op("Erf", g.op("Div", y, g.const(math.sqrt(2))))
+    y = g.op("Mul", g.op("Mul", y, g.op("Add", bell, g.const(1.0))), g.const(0.5))
+    return g.op("Add", x, g.linear(y, 24, 12))
+
+
 def inverted_residual(g: Sketch) -> str:
     """MobileNetV2's block: widen 5 -> 24, depthwise, both with ReLU6, narrow, add."""
     x = g.input(1, 5, 7, 6)

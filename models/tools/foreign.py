@@ -1,7 +1,8 @@
 """Quantised graphs as other people's tools make them. In: f32 model, samples. Out: QDQ model.
 
 `static`: onnxruntime's quantize_static at its defaults. `exported`: what torch.onnx.export writes after quantisation-aware
-training. `close`: pairs around inputs and outputs that a tool left in f32, so that every result is a multiple of one step.
+training. `inputs_only`: pairs in front of products and nowhere else, as TensorRT's tools put them. `close`: pairs around
+inputs and outputs that a tool left in f32, so that every result is a multiple of one step.
 """
 
 import contextlib
@@ -17,6 +18,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 # Operators that only move or pick values: their output has their input's mapping.
 MOVES = ("MaxPool", "Flatten", "Reshape", "Transpose")
+
+# Operators that multiply.
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+# `static`'s option for u8 weights, which have a zero point.
+BYTE_WEIGHTS = QuantType.QUInt8
 
 
 def session(model) -> ort.InferenceSession:
@@ -113,6 +120,39 @@ def exported(model: onnx.ModelProto, samples: list[dict], fake: bool = False) ->
         nodes, "main_graph", graph.input, graph.output, [numpy_helper.from_array(v, k) for k, v in kept.items()])
     return helper.make_model(
         closed, opset_imports=model.opset_import, ir_version=model.ir_version, producer_name="pytorch")
+
+
+def inputs_only(model: onnx.ModelProto, samples: list[dict]) -> onnx.ModelProto:
+    """i8 with zero point 0 for both operands of each product; between products everything is f32. The ends are open."""
+    quantised = onnx.ModelProto.FromString(model.SerializeToString())
+    graph, pairs = quantised.graph, {}
+    weights = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    ranges = observe(model, [o for n in graph.node for o in n.output], samples)
+    nodes = []
+    for node in graph.node:
+        for at, name in enumerate(node.input[:2] if node.op_type in PRODUCTS else []):
+            if name not in pairs:
+                extremes = weights.get(name, ranges.get(name))
+                step = np.float32(np.abs(extremes).max() / 127)
+                scale, zero, byte, real = (f"{name}_operand_{what}" for what in ("scale", "zero_point", "i8", "real"))
+                graph.initializer.extend([
+                    numpy_helper.from_array(np.array(step), scale),
+                    numpy_helper.from_array(np.array(0, np.int8), zero)])
+                if name in weights:
+                    graph.initializer.append(numpy_helper.from_array(np.round(weights[name] / step).astype(np.int8), byte))
+                else:
+                    nodes.append(helper.make_node("QuantizeLinear", [name, scale, zero], [byte], byte))
+                nodes.append(helper.make_node("DequantizeLinear", [byte, scale, zero], [real], real))
+                pairs[name] = real
+            node.input[at] = pairs[name]
+        nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    read = {i for n in nodes for i in n.input}
+    kept = [t for t in graph.initializer if t.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    return quantised
 
 
 def observe(model: onnx.ModelProto, names: list[str], samples: list[dict]) -> dict:

@@ -35,9 +35,9 @@ SAMPLES = 8
 
 @dataclass(frozen=True)
 class Pattern:
-    """`build` draws the f32 graph and returns its last tensor. `tool`: static, or exported, or fake (see foreign.py).
+    """`build` draws the f32 graph and returns its last tensor. `tool`: static, exported, fake or inputs (see foreign.py).
 
-    `spread` widens the inputs' ranges, so that curves bend and clips clip.
+    `byte_weights`: u8 weights with a zero point. `spread` widens the inputs' ranges, so that curves bend and clips clip.
     """
 
     build: Callable[[Sketch], str]
@@ -45,6 +45,7 @@ class Pattern:
     tool: str = "static"
     per_channel: bool = False
     unsigned: bool = False
+    byte_weights: bool = False
     spread: float = 1.0
 
 
@@ -90,6 +91,15 @@ def clip(low, high) -> Callable:
     return lambda g: g.op("Clip", stem(g), g.const(low, "least"), g.const(high, "most"))
 
 
+def pad(*value, **attributes) -> Callable:
+    """Uneven pads for height and width."""
+    return lambda g: g.op("Pad", stem(g), g.const([0, 0, 1, 2, 0, 0, 2, 1], "pads"), *map(g.const, value), **attributes)
+
+
+def sizes(height, width, **attributes) -> Callable:
+    return lambda g: g.op("Resize", stem(g, 6, (5, 7)), "", "", g.const([1, 6, height, width]), **attributes)
+
+
 def concat(axis, a, b) -> Callable:
     return lambda g: g.op("Concat", g.input(*a, name="a"), g.input(*b, name="b"), axis=axis)
 
@@ -129,6 +139,10 @@ PATTERNS = {
     "conv-transpose-2x2-per-channel": Pattern(deconv(6, 6, 4, 2, 2, strides=[2, 2]), per_channel=True, unsigned=True),
     "conv-transpose-3x3": Pattern(deconv(6, 6, 5, 3, 3, strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1])),
     "conv-transpose-4x4": Pattern(deconv(5, 5, 3, 4, 4, strides=[2, 2], pads=[1, 1, 1, 1])),
+    "conv-transpose-groups-2": Pattern(deconv(6, 6, 2, 3, 3, strides=[2, 2], group=2)),
+    "conv-transpose-depthwise": Pattern(deconv(6, 6, 1, 4, 4, strides=[2, 2], pads=[1, 1, 1, 1], group=6)),
+    "conv-3x3-u8-weights": Pattern(DENSE, unsigned=True, byte_weights=True),
+    "conv-depthwise-u8-weights": Pattern(DEPTHWISE, unsigned=True, byte_weights=True),
 
     "gemm": Pattern(gemm(24, 10, True)),
     "gemm-per-channel": Pattern(gemm(24, 10, True), per_channel=True),
@@ -137,6 +151,11 @@ PATTERNS = {
     "matmul-constant-per-channel": Pattern(lambda g: g.linear(g.input(1, 6, 13), 13, 10), per_channel=True),
     "matmul-two-inputs": Pattern(binary("MatMul", (3, 5, 7), (3, 7, 6))),
     "matmul-two-inputs-u8": Pattern(binary("MatMul", (1, 2, 5, 7), (1, 2, 7, 6)), unsigned=True),
+    "matmul-broadcast": Pattern(binary("MatMul", (1, 2, 5, 7), (1, 1, 7, 6))),
+    "matmul-constant-left": Pattern(lambda g: g.op("MatMul", g.draw(6, 5, scale=0.3), g.input(1, 5, 13))),
+    "matmul-u8-weights": Pattern(lambda g: g.linear(g.input(1, 6, 13), 13, 10), unsigned=True, byte_weights=True),
+    "gemm-transposed-input": Pattern(
+        lambda g: g.op("Gemm", g.input(24, 3), g.draw(10, 24, scale=0.2), g.draw(10), transA=1, transB=1)),
 
     "add": Pattern(binary("Add", IMAGE, IMAGE)),
     "add-u8": Pattern(binary("Add", IMAGE, IMAGE), unsigned=True),
@@ -148,6 +167,7 @@ PATTERNS = {
     "mul": Pattern(binary("Mul", IMAGE, IMAGE)),
     "mul-gate": Pattern(binary("Mul", IMAGE, GATE)),
     "mul-gate-u8": Pattern(binary("Mul", IMAGE, GATE), unsigned=True),
+    "mul-spatial": Pattern(binary("Mul", IMAGE, (1, 1, 7, 6))),
     "concat-channels": Pattern(concat(1, (1, 5, 6, 7), (1, 3, 6, 7))),
     "concat-height": Pattern(concat(2, (1, 5, 4, 6), (1, 5, 3, 6))),
     "concat-width": Pattern(concat(3, (1, 5, 4, 6), (1, 5, 4, 3))),
@@ -158,6 +178,8 @@ PATTERNS = {
     "average-pool-3x3": Pattern(after("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)),
     "average-pool-3x3-pads-count": Pattern(
         after("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)),
+    "average-pool-ceil": Pattern(after("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)),
+    "max-pool-ceil": Pattern(after("MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)),
     "average-pool-3d": Pattern(
         after("AveragePool", 6, (2, 8, 8), kernel_shape=[1, 4, 4], strides=[1, 4, 4]), unsigned=True),
     "global-average-pool": Pattern(after("GlobalAveragePool")),
@@ -169,7 +191,14 @@ PATTERNS = {
     "resize-nearest-half-pixel": Pattern(resize(
         [1.0, 1.0, 2.0, 2.0], mode="nearest", coordinate_transformation_mode="half_pixel",
         nearest_mode="round_prefer_floor")),
+    "reduce-mean-channels": Pattern(after("ReduceMean", axes=[1], keepdims=1)),
+    "reduce-max-channels": Pattern(after("ReduceMax", axes=[1], keepdims=1)),
     "resize-linear": Pattern(resize([1.0, 1.0, 2.0, 2.0], **LINEAR)),
+    "resize-linear-corners": Pattern(
+        resize([1.0, 1.0, 2.0, 3.0], mode="linear", coordinate_transformation_mode="align_corners")),
+    "resize-sizes": Pattern(
+        sizes(9, 13, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")),
+    "resize-to-shape": Pattern(blocks.upsampled_to_shape),
 
     "clip-relu6": Pattern(clip(0.0, 6.0), spread=4),
     "clip-inside": Pattern(clip(-0.4, 0.9), spread=4),
@@ -185,13 +214,23 @@ PATTERNS = {
     "swish": Pattern(blocks.swish, spread=4),
     "gelu": Pattern(blocks.gelu, spread=4),
     "softmax": Pattern(unary("Softmax", 1, 6, 13, axis=-1), spread=4),
+    "softmax-channels": Pattern(after("Softmax", axis=1)),
     "layer-normalization": Pattern(
         lambda g: g.op("LayerNormalization", g.input(1, 7, 24), g.draw(24), g.draw(24, scale=0.2), axis=-1), opset=17),
 
     "transpose-reshape-flatten": Pattern(blocks.reordered),
     "slice-channels": Pattern(lambda g: g.op("Slice", stem(g), g.const([2]), g.const([7]), g.const([1]))),
     "split-concat": Pattern(blocks.swapped_halves),
+    "slice-strided": Pattern(blocks.quarters),
+    "slice-reversed": Pattern(lambda g: g.op("Slice", stem(g), *(g.const([v]) for v in (-1, -100, 3, -2)))),
+    "gather-channels": Pattern(lambda g: g.op("Gather", stem(g), g.const([2, 0, -1]), axis=1)),
+    "expand": Pattern(lambda g: g.op("Expand", g.op("GlobalAveragePool", stem(g)), g.const([1, 8, 3, 4]))),
+    "tile": Pattern(lambda g: g.op("Tile", stem(g), g.const([1, 1, 2, 1]))),
+    "depth-to-space": Pattern(lambda g: g.op("DepthToSpace", stem(g, 8, (5, 6)), blocksize=2)),
     "pad-conv": Pattern(blocks.padded),
+    "pad-value": Pattern(pad(0.25)),
+    "pad-reflect": Pattern(pad(mode="reflect")),
+    "pad-edge": Pattern(pad(mode="edge")),
     "squeeze": Pattern(lambda g: g.op("Squeeze", stem(g, 8, (1, 9)), g.const([2]))),
     "unsqueeze": Pattern(lambda g: g.op("Unsqueeze", stem(g, 8, (9,)), g.const([2]))),
     "identity": Pattern(after("Identity")),
@@ -202,6 +241,16 @@ PATTERNS = {
     "block-squeeze-excite": Pattern(blocks.squeeze_excite, opset=14, spread=4),
     "block-attention": Pattern(blocks.attention, opset=14, spread=4),
     "block-two-branch-head": Pattern(blocks.two_branch_head, opset=17, unsigned=True, per_channel=True),
+
+    "block-channel-shuffle": Pattern(blocks.shuffled),
+    "block-dense": Pattern(blocks.dense, per_channel=True),
+    "block-detection-head": Pattern(blocks.detections, opset=17, spread=2),
+    "block-transformer": Pattern(blocks.transformer, opset=17, spread=2),
+
+    "inputs-residual-relu": Pattern(blocks.residual, tool="inputs"),
+    "inputs-conv-relu-pool": Pattern(blocks.conv_relu_pool, tool="inputs"),
+    "inputs-dense": Pattern(blocks.dense, tool="inputs"),
+    "inputs-transformer": Pattern(blocks.transformer, opset=17, tool="inputs"),
 
     "torch-conv-relu": Pattern(blocks.conv_relu_pool, opset=17, tool="exported"),
     "torch-fake-quant-conv-relu": Pattern(blocks.conv_relu_pool, opset=17, tool="fake"),
@@ -249,9 +298,13 @@ def draw_samples(inputs: dict, seed: int, spread: float = 1.0) -> list[dict]:
 
 def quantise(whole, pattern: Pattern, samples: list[dict]) -> onnx.ModelProto:
     """The pattern's QDQ form, its ends included. `whole`: the f32 model."""
-    if pattern.tool != "static":
+    if pattern.tool in ("exported", "fake"):
         return foreign.exported(whole, samples, fake=pattern.tool == "fake")
-    model = foreign.static(whole, samples, pattern.unsigned, per_channel=pattern.per_channel)
+    if pattern.tool == "inputs":
+        model = foreign.inputs_only(whole, samples)
+    else:
+        options = {"weight_type": foreign.BYTE_WEIGHTS} if pattern.byte_weights else {}
+        model = foreign.static(whole, samples, pattern.unsigned, per_channel=pattern.per_channel, **options)
     foreign.close(model, whole, samples, pattern.unsigned)
     return model
 

@@ -22,7 +22,7 @@ fn compared(shape: &[&str], given: &[usize], between: impl Fn(&mut Sketch)) -> V
     let x = sketch.pair("x", STEP, 3);
     let weight = sketch.weight("w", &[5, 3, 1, 1], 1.0 / 256.0);
     sketch.node("Conv", &format!("{x} {weight}"), "c", &[]);
-    sketch.pair("c", STEP, -7);
+    sketch.pair("c", STEP, 0);
     between(&mut sketch);
     sketch.pair("y", STEP, 0);
     let (manifest, onnx) = sketch.finish(&["y_q"]);
@@ -151,6 +151,23 @@ fn several_outputs_and_several_readers() {
         sketch.node("Mul", "values i", "y", &[]);
     };
     assert_eq!(compared(FIXED, GIVEN, split).len(), 2);
+}
+
+#[test]
+fn what_is_cut_off_is_no_border_of_a_convolution() {
+    for (from, to) in [([0, 0], [3, 4]), ([0, 1], [3, 6]), ([1, 0], [4, 5])] {
+        let cut = |sketch: &mut Sketch| {
+            sketch.integers("from", &[2], &from);
+            sketch.integers("to", &[2], &to);
+            sketch.integers("axes", &[2], &[2, 3]);
+            sketch.node("Slice", "c_q from to axes", "cut", &[]);
+            let cut = sketch.pair("cut", STEP, 0);
+            let weight = sketch.weight("v", &[2, 5, 3, 3], 1.0 / 2048.0);
+            let pads = [("pads", Value::Ints(&[1, 1, 1, 1]))];
+            sketch.node("Conv", &format!("{cut} {weight}"), "y", &pads);
+        };
+        assert!(compared(FIXED, GIVEN, cut).is_empty());
+    }
 }
 
 #[test]

@@ -162,6 +162,7 @@ enum Attributes {
     Quantize(i64),
     Dequantize(i64),
     LayerNorm {
+        axis: i64,
         epsilon: f32,
     },
     GlobalMean,
@@ -207,7 +208,14 @@ impl Attributes {
                     _ => Kept::Dequantize(mapping),
                 }
             }
-            Self::LayerNorm { epsilon } => Kept::LayerNorm { epsilon: *epsilon },
+            Self::LayerNorm { axis, epsilon } => {
+                let axis = along(*axis, rank)?;
+                ensure!(
+                    axis + 1 == rank,
+                    "normalisation over axes {axis}.. of {rank}"
+                );
+                Kept::LayerNorm { epsilon: *epsilon }
+            }
             Self::GlobalMean => {
                 ensure!(rank > 2, "a global mean of rank {rank}");
                 Kept::Mean {
@@ -541,11 +549,12 @@ fn quantisation(node: &NodeProto, attributes: fn(i64) -> Attributes) -> Built {
 
 fn layer_normalization(context: &ParsingContext, node: &NodeProto) -> Built {
     let axis: i64 = node.get_attr_opt("axis")?.unwrap_or(-1);
-    if axis != -1 || node.output.len() != 1 || !(2..=3).contains(&node.input.len()) {
+    // Which axis a positive one is, is known with the rank.
+    if axis < -1 || node.output.len() != 1 || !(2..=3).contains(&node.input.len()) {
         return tracts(context, node);
     }
     let epsilon = node.get_attr_opt("epsilon")?.unwrap_or(1e-5);
-    keep(node, &[], Attributes::LayerNorm { epsilon })
+    keep(node, &[], Attributes::LayerNorm { axis, epsilon })
 }
 
 fn reduce_mean(_: &ParsingContext, node: &NodeProto) -> Built {

@@ -139,17 +139,24 @@ fn border(program: &Program, step: &Step) -> Option<(Vec<isize>, f32)> {
     let [Pick::All, spatial @ .., Pick::All] = &picks[..] else {
         return None;
     };
-    if program.values[step.output].element != Element::I8 {
+    let [from, to] = [step.inputs[0], step.output].map(|value| &program.values[value]);
+    if to.element != Element::I8 {
         return None;
     }
-    let before = spatial.iter().map(|pick| match pick {
-        Pick::All => Some(0),
-        Pick::Step {
-            start,
-            step: 1,
-            outside: Outside::Fill,
-        } if *start <= 0 => isize::try_from(-start).ok(),
-        _ => None,
+    let extents = from.shape[1..].iter().zip(&to.shape[1..]);
+    let before = spatial.iter().zip(extents).map(|(pick, (from, to))| {
+        let before = match pick {
+            Pick::All => 0,
+            Pick::Step {
+                start,
+                step: 1,
+                outside: Outside::Fill,
+            } if *start <= 0 => -start,
+            _ => return None,
+        };
+        // Nothing is cut off behind.
+        let behind = to.base - from.base - before;
+        (from.factors == to.factors && behind >= 0).then_some(before as isize)
     });
     Some((before.collect::<Option<_>>()?, *fill))
 }

@@ -19,8 +19,14 @@ impl Lowering<'_> {
     /// once, and not computed for each.
     pub(super) fn expr(&mut self, outlet: OutletId) -> TractResult<Expr> {
         let expr = self.exprs.get(&outlet).context("used before it is made")?;
-        let is_product = |pending: &Pending| matches!(pending.kind, Kind::Product(_));
-        if matches!(expr, Expr::Pending(pending) if is_product(pending)) && self.is_shared(outlet) {
+        let computes = |pending: &Pending| match &pending.kind {
+            Kind::Product(_) => true,
+            Kind::Concat { parts, .. } => parts
+                .iter()
+                .any(|(_, part)| matches!(part, Part::Pending(_))),
+            _ => false,
+        };
+        if matches!(expr, Expr::Pending(pending) if computes(pending)) && self.is_shared(outlet) {
             return Ok(Expr::Real(self.real(outlet)?));
         }
         Ok(expr.clone())
