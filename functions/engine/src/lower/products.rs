@@ -68,21 +68,14 @@ impl Lowering<'_> {
     ) -> TractResult<Product> {
         let zero = self.zeros(products, input.affine)?;
         let group_channels = products.n / groups;
-        // Where a tap has few channels, windows are gathered into rows: padded steps for each tap would be half empty.
-        let gathered = products.taps > 1 && products.k < program::GATHERED_CHANNELS;
-        let (taps, k) = match gathered {
-            true => (1, products.taps * products.k),
-            false => (products.taps, products.k),
-        };
+        let (rows, row) = window.rows(products.k);
         let packed = (0..groups).map(|group| {
-            let weight = |tap, k, channel| {
-                let (tap, k) = match gathered {
-                    true => (k / products.k, k % products.k),
-                    false => (tap, k),
-                };
+            let weight = |index, k, channel| {
+                let at = index * row + k;
+                let (tap, k) = (at / products.k, at % products.k);
                 products.weight(tap, k, group * group_channels + channel)
             };
-            Packed::new(taps, k, group_channels, weight, &mut self.program.weights)
+            Packed::new(rows, row, group_channels, weight, &mut self.program.weights)
         });
         let conv = program::Conv {
             window,

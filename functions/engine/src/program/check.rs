@@ -303,9 +303,8 @@ impl Checked<'_> {
         );
         let k = channels / groups;
         for packed in &conv.groups {
-            // Or the windows are gathered into rows.
-            let fits = packed.taps == taps && packed.steps == k.div_ceil(STEP)
-                || packed.taps == 1 && packed.steps == (taps * k).div_ceil(STEP);
+            let (rows, row) = conv.window.rows(k);
+            let fits = packed.taps == rows && packed.steps == row.div_ceil(STEP);
             ensure!(
                 fits && packed.panels == (lanes / groups).div_ceil(PANEL),
                 "weights {packed:?} for {taps} taps of {k} channels to {}",

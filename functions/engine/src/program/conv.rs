@@ -7,8 +7,9 @@ use super::arena::SliceMut;
 use super::geometry::{Geometry, Window};
 use super::requant::Requant;
 use super::step::Scratch;
+use super::strip;
 use crate::kernels::{
-    self, BLOCK, Block, Isa, PANEL, PANELS, Packed, PackedDepthwise, STEP, Scaling, Sums,
+    self, BLOCK, Block, Isa, PANEL, PANELS, Packed, PackedDepthwise, Scaling, Sums,
 };
 
 /// A convolution in which every output channel of a group sees every input channel of it.
@@ -18,7 +19,7 @@ pub(crate) struct Conv {
     /// When set, the kernel is as large as this stride and each tap writes its own output pixels: a transposed convolution
     /// without overlap. The weights then have one tap, and `taps` times the output channels.
     pub(crate) spread: Option<Vec<usize>>,
-    /// One for each group of channels.
+    /// One for each group of channels. Its taps are the window's [rows](Window::rows).
     pub(crate) groups: Vec<Packed>,
     pub(crate) out_channels: usize,
     /// What stands for zero in the input; padding has this value.
@@ -145,28 +146,33 @@ impl Conv {
             offsets,
             sums,
             results,
-            windows,
+            strips,
             ..
         } = scratch;
+        let in_strips = self.window.has_strips();
         offsets.resize(geometry.taps * BLOCK, 0);
         for first in (0..geometry.pixels).step_by(BLOCK) {
             let count = BLOCK.min(geometry.pixels - first);
-            geometry.offsets(first, count, pad_at, offsets);
+            if !in_strips {
+                geometry.offsets(first, count, pad_at, offsets);
+            }
             targets.block(first, count);
             let mut first_panel = 0;
             for (group, packed) in self.groups.iter().enumerate() {
-                let x = &x[group * k..];
-                let block = if packed.taps == geometry.taps {
-                    Block::new(x, offsets, count, geometry.taps, k)
+                let block = if in_strips {
+                    let channels = strip::Channels {
+                        first: group * k,
+                        count: k,
+                        padding: self.zero_point,
+                    };
+                    strips.lay(&geometry, x, channels, first, count);
+                    let (rows, row) = self.window.rows(k);
+                    if rows < geometry.lines() {
+                        strips.gather(geometry.lines(), row / geometry.lines(), count);
+                    }
+                    Block::new(&strips.bytes, &strips.offsets, count, rows, row)
                 } else {
-                    windows.gather(&self.window, x, offsets, count, k);
-                    Block::new(
-                        &windows.bytes,
-                        &windows.offsets,
-                        count,
-                        1,
-                        geometry.taps * k,
-                    )
+                    Block::new(&x[group * k..], offsets, count, geometry.taps, k)
                 };
                 let mut row_sums = [0; BLOCK];
                 let added = packed.added();
@@ -199,58 +205,6 @@ impl Conv {
         Ok(())
     }
 }
-
-/// Below this many channels a group's windows are copied into rows of their own: with as few bytes under a tap, the padding
-/// of each to a whole step, and finding it, would take longer than the products.
-#[cfg(feature = "tract")]
-pub(crate) const GATHERED_CHANNELS: usize = 8;
-
-/// The windows of a block's pixels, one row for each.
-#[derive(Debug, Default)]
-pub(super) struct Windows {
-    bytes: Vec<i8>,
-    /// Where each row begins.
-    offsets: Vec<u32>,
-}
-
-impl Windows {
-    /// Copies the `k` bytes under every tap of the first `count` columns of `offsets`.
-    fn gather(&mut self, window: &Window, x: &[i8], offsets: &[u32], count: usize, k: usize) {
-        let taps = window.taps();
-        let along = window.kernel.last().copied().unwrap_or(1);
-        // Between elements that are apart there is padding, wherever the first and last tap are.
-        let apart = window.spacing.last().is_some_and(|&spacing| spacing > 1);
-        let row_bytes = (taps * k).next_multiple_of(STEP);
-        // Copies are of a whole chunk; what is too much is overwritten by the next, or lies behind the last row.
-        self.bytes.clear();
-        self.bytes.resize(BLOCK * row_bytes + CHUNK, 0);
-        let starts = (0..BLOCK).map(|row| (row.min(count - 1) * row_bytes) as u32);
-        self.offsets.clear();
-        self.offsets.extend(starts);
-        for column in 0..count {
-            let mut at = column * row_bytes;
-            for taps in offsets.chunks_exact(along * BLOCK) {
-                let start = |tap: usize| taps[tap * BLOCK + column] as usize;
-                // Neighbouring taps are neighbours in the input, but at the borders.
-                let neighbours = start(along - 1) == start(0) + (along - 1) * k;
-                let whole = along * k <= CHUNK && neighbours && !apart;
-                let (copies, step) = if whole { (1, along * k) } else { (along, k) };
-                for tap in 0..copies {
-                    let from = start(tap);
-                    match x.get(from..from + CHUNK) {
-                        Some(chunk) => self.bytes[at..at + CHUNK].copy_from_slice(chunk),
-                        None => self.bytes[at..at + step].copy_from_slice(&x[from..from + step]),
-                    }
-                    at += step;
-                }
-            }
-            self.bytes[at..(column + 1) * row_bytes].fill(0);
-        }
-    }
-}
-
-/// Bytes that are copied at a time; more than a tap has.
-const CHUNK: usize = 16;
 
 impl Depthwise {
     pub(super) fn run(&self, run: Run) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::strip;
 use crate::kernels::BLOCK;
 
 /// A sliding window, one entry for each spatial axis.
@@ -45,6 +46,27 @@ impl Window {
         self.kernel.iter().product()
     }
 
+    /// Whether a convolution reads this window from strips: the taps of a line then follow each other, and neighbouring windows
+    /// have at least an edge in common.
+    pub(super) fn has_strips(&self) -> bool {
+        let last = |extents: &[usize]| extents.last().copied().unwrap_or(1);
+        last(&self.kernel) > 1
+            && last(&self.dilation) == 1
+            && last(&self.spacing) == 1
+            && last(&self.stride) <= last(&self.kernel)
+    }
+
+    /// How a convolution of `k` channels by this window is a sum of products: the number of its rows of bytes, and their length.
+    pub(crate) fn rows(&self, k: usize) -> (usize, usize) {
+        let line = self.kernel.last().copied().unwrap_or(1);
+        match self.has_strips() {
+            false => (self.taps(), k),
+            // Rows of a few bytes are put together: each costs the loop around it, and its last step is half empty.
+            true if line * k <= strip::CHUNK => (1, self.taps() * k),
+            true => (self.taps() / line, line * k),
+        }
+    }
+
     fn is_pointwise(&self) -> bool {
         let ones = |extents: &[usize]| extents.iter().all(|&extent| extent == 1);
         let unpadded = match &self.padding {
@@ -73,6 +95,19 @@ pub(super) struct Geometry {
     pub(super) channels: usize,
     /// Whether output pixel `i` is made of input pixel `i` alone.
     pointwise: bool,
+}
+
+/// Consecutive output pixels in one output row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// Which of the asked pixels is its first, and how many it has.
+    pub(super) column: usize,
+    pub(super) count: usize,
+    /// Where its first pixel is.
+    image: usize,
+    z: usize,
+    y: usize,
+    x: usize,
 }
 
 impl Geometry {
@@ -159,31 +194,18 @@ impl Geometry {
             }
             return;
         }
-        let [depth, height, width] = self.output;
-        let mut column = 0;
-        // One run of pixels of the same output row after the other.
-        while column < count {
-            let (row, x) = ((first + column) / width, (first + column) % width);
-            let (rest, y) = (row / height, row % height);
-            let (image, z) = (rest / depth, rest % depth);
-            let run = (width - x).min(count - column);
-            let mut tap = 0;
-            for kz in 0..self.kernel[0] {
-                let plane = self.at(0, z, kz).map(|at| image * self.input[0] + at);
-                for ky in 0..self.kernel[1] {
-                    let line =
-                        plane.and_then(|plane| Some(plane * self.input[1] + self.at(1, y, ky)?));
-                    for kx in 0..self.kernel[2] {
-                        let offsets = &mut offsets[tap * BLOCK + column..][..run];
-                        match line {
-                            Some(line) => self.line(line, x, kx, pad_at, offsets),
-                            None => offsets.fill(pad_at as u32),
-                        }
-                        tap += 1;
+        for run in self.runs(first, count) {
+            for line in 0..self.lines() {
+                let row = self.row_under(&run, line);
+                for kx in 0..self.kernel[2] {
+                    let tap = line * self.kernel[2] + kx;
+                    let offsets = &mut offsets[tap * BLOCK + run.column..][..run.count];
+                    match row {
+                        Some(row) => self.line(row, run.x, kx, pad_at, offsets),
+                        None => offsets.fill(pad_at as u32),
                     }
                 }
             }
-            column += run;
         }
         if count < BLOCK {
             for row in offsets.chunks_exact_mut(BLOCK) {
@@ -191,6 +213,60 @@ impl Geometry {
                 row[count..].fill(last);
             }
         }
+    }
+
+    /// Output pixels `first..first + count`, one run of pixels of the same output row after the other.
+    pub(super) fn runs(&self, first: usize, count: usize) -> impl Iterator<Item = Run> + use<> {
+        let [depth, height, width] = self.output;
+        let mut column = 0;
+        std::iter::from_fn(move || {
+            (column < count).then(|| {
+                let (row, x) = ((first + column) / width, (first + column) % width);
+                let (rest, y) = (row / height, row % height);
+                let run = Run {
+                    column,
+                    count: (width - x).min(count - column),
+                    image: rest / depth,
+                    z: rest % depth,
+                    y,
+                    x,
+                };
+                column += run.count;
+                run
+            })
+        })
+    }
+
+    /// Lines of taps in a window: all axes but the last.
+    pub(super) fn lines(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// First pixel of the input row under a line of a run's windows; `None` when all of it is padding.
+    pub(super) fn row_under(&self, run: &Run, line: usize) -> Option<usize> {
+        let (kz, ky) = (line / self.kernel[1], line % self.kernel[1]);
+        let plane = run.image * self.input[0] + self.at(0, run.z, kz)?;
+        let row = plane * self.input[1] + self.at(1, run.y, ky)?;
+        Some(row * self.input[2])
+    }
+
+    /// Where in an input row the first of a run's windows begins, which may be before it, and how many positions all of them
+    /// reach over. For windows without dilation and spacing along the last axis.
+    pub(super) fn reach(&self, run: &Run) -> (isize, usize) {
+        let start = (run.x * self.stride[2]) as isize - self.before[2];
+        (start, (run.count - 1) * self.stride[2] + self.kernel[2])
+    }
+
+    /// Which of `count` positions of an input row from `start` on are inside the image, counted from `start`.
+    pub(super) fn inside_row(&self, start: isize, count: usize) -> std::ops::Range<usize> {
+        let low = ((-start).max(0) as usize).min(count);
+        let high = (self.input[2] as isize - start).max(0) as usize;
+        low..high.min(count).max(low)
+    }
+
+    /// Positions from one window to the next along the last axis.
+    pub(super) fn pixel_step(&self) -> usize {
+        self.stride[2]
     }
 
     /// The input pixel under each tap of an output pixel; `None` in the padding.
@@ -222,10 +298,10 @@ impl Geometry {
         (between == 0 && at < self.input[axis]).then_some(at)
     }
 
-    /// Offsets for pixels of one output row, from `x` on, under taps in one input row.
+    /// Offsets for pixels of one output row, from `x` on, under taps in the input row whose first pixel is `row`.
     #[inline(always)]
-    fn line(&self, line: usize, x: usize, tap: usize, pad_at: usize, offsets: &mut [u32]) {
-        let start = line * self.input[2] * self.channels;
+    fn line(&self, row: usize, x: usize, tap: usize, pad_at: usize, offsets: &mut [u32]) {
+        let start = row * self.channels;
         if self.spacing[2] != 1 {
             for (i, offset) in offsets.iter_mut().enumerate() {
                 *offset = match self.at(2, x + i, tap) {

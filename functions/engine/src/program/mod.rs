@@ -24,6 +24,7 @@ mod reduce;
 pub(crate) mod requant;
 mod sample;
 mod step;
+mod strip;
 mod unary;
 
 use anyhow::{Context, ensure};
@@ -32,8 +33,6 @@ use serde::{Deserialize, Serialize};
 pub(crate) use along::Along;
 pub(crate) use arena::Element;
 pub(crate) use broadcast::Broadcast;
-#[cfg(feature = "tract")]
-pub(crate) use conv::GATHERED_CHANNELS;
 pub(crate) use conv::{Channels, Conv, Depthwise, Epilogue};
 pub(crate) use elementwise::{AddQ, ScaleQ};
 pub(crate) use extent::Extent;

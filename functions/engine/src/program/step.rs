@@ -111,7 +111,7 @@ pub(super) struct Scratch {
     pub(super) offsets: Vec<u32>,
     pub(super) sums: Box<[Sums; PANELS]>,
     pub(super) results: Box<super::conv::Results>,
-    pub(super) windows: super::conv::Windows,
+    pub(super) strips: super::strip::Strips,
     /// Sums of each channel.
     pub(super) totals: Vec<i32>,
     /// What each channel is multiplied by.
@@ -124,7 +124,7 @@ impl Default for Scratch {
             offsets: vec![],
             sums: Box::new([[[0; PANEL]; BLOCK]; PANELS]),
             results: Box::default(),
-            windows: super::conv::Windows::default(),
+            strips: super::strip::Strips::default(),
             totals: vec![],
             factors: vec![],
         }
