@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::bytes::{self, LANES, Rounding, Scaling, Term};
+use super::bytes::{self, LANES, Rounding, Rows, Scaling, Term};
 use super::{BLOCK, Block, PANEL, STEP, Sums, Wide};
 
 macro_rules! by_rows {
@@ -258,16 +258,16 @@ pub(super) unsafe fn row_sums(block: &Block, sums: &mut [i32; BLOCK]) {
 /// As [`bytes::requantise`].
 ///
 /// # Safety
-/// The machine must have AVX2, and `bytes` must be no longer than a block.
+/// The machine must have AVX2, and each of no more than a block's rows must lie inside the bytes.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mut [[i8; PANEL]]) {
+pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, rows: Rows) {
     let rounding = Round::new(rounding);
-    // SAFETY: a panel is two vectors; the sums are of a whole block.
+    // SAFETY: a panel is two vectors; the sums are of a whole block, and the rows were checked.
     unsafe {
         let load = |from: *const i32| [0, 8].map(|at| _mm256_loadu_si256(from.add(at).cast()));
         let bias = load(scaling.bias.as_ptr());
         let scale = load(scaling.scale.as_ptr().cast()).map(|half| _mm256_castsi256_ps(half));
-        for (r, bytes) in bytes.iter_mut().enumerate() {
+        for r in 0..rows.count {
             let row_sum = _mm256_set1_epi32(*scaling.row_sums.get_unchecked(r));
             let sums = load(scaling.sums.get_unchecked(r).as_ptr());
             let mut scaled = [_mm256_setzero_ps(); 2];
@@ -275,7 +275,8 @@ pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mu
                 let sum = _mm256_add_epi32(_mm256_add_epi32(sums[half], bias[half]), row_sum);
                 scaled[half] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale[half]);
             }
-            _mm_storeu_si128(bytes.as_mut_ptr().cast(), rounding.bytes(scaled));
+            let row = rows.bytes.as_mut_ptr().add(r * rows.stride);
+            _mm_storeu_si128(row.cast(), rounding.bytes(scaled));
         }
     }
 }

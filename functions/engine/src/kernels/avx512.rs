@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::row_pointers;
-use super::bytes::{self, LANES, Rounding, Scaling, Term};
+use super::bytes::{self, LANES, Rounding, Rows, Scaling, Term};
 use super::{BLOCK, Block, PANEL, STEP, Sums, Wide};
 
 macro_rules! by_rows {
@@ -228,20 +228,21 @@ pub(super) unsafe fn look_up(table: &[i8; 256], bytes: &mut [i8]) {
 /// As [`bytes::requantise`].
 ///
 /// # Safety
-/// The machine must have AVX-512, and `bytes` must be no longer than a block.
+/// The machine must have AVX-512, and each of no more than a block's rows must lie inside the bytes.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mut [[i8; PANEL]]) {
+pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, rows: Rows) {
     let rounding = Round::new(rounding);
-    // SAFETY: a panel is one vector; the sums are of a whole block.
+    // SAFETY: a panel is one vector; the sums are of a whole block, and the rows were checked.
     unsafe {
         let bias = _mm512_loadu_si512(scaling.bias.as_ptr().cast());
         let scale = _mm512_loadu_ps(scaling.scale.as_ptr());
-        for (r, bytes) in bytes.iter_mut().enumerate() {
+        for r in 0..rows.count {
             let row_sum = _mm512_set1_epi32(*scaling.row_sums.get_unchecked(r));
             let sums = _mm512_loadu_si512(scaling.sums.get_unchecked(r).as_ptr().cast());
             let sums = _mm512_add_epi32(_mm512_add_epi32(sums, bias), row_sum);
             let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scale);
-            _mm_storeu_si128(bytes.as_mut_ptr().cast(), rounding.bytes(scaled));
+            let row = rows.bytes.as_mut_ptr().add(r * rows.stride);
+            _mm_storeu_si128(row.cast(), rounding.bytes(scaled));
         }
     }
 }

@@ -53,6 +53,17 @@ pub(crate) struct Scaling<'a> {
     pub(crate) scale: &'a [f32; PANEL],
     /// For each pixel.
     pub(crate) row_sums: &'a [i32; BLOCK],
+    /// Whether every result is known to be within +-2^21: then rounding need not wait for the clamps.
+    pub(crate) bounded: bool,
+}
+
+/// Where the bytes of a panel go: [`PANEL`] for each pixel, `stride` bytes apart.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) bytes: &'a mut [i8],
+    pub(crate) stride: usize,
+    /// Pixels.
+    pub(crate) count: usize,
 }
 
 impl Scaling<'_> {
@@ -69,49 +80,36 @@ impl Scaling<'_> {
     }
 }
 
-/// Bytes of the first `bytes.len()` pixels' sums.
-pub(crate) fn requantise(
-    isa: Isa,
-    scaling: Scaling,
-    rounding: Rounding,
-    bytes: &mut [[i8; PANEL]],
-) {
-    assert!(bytes.len() <= BLOCK, "no more than a block");
+/// Bytes of the first `rows.count` pixels' sums.
+pub(crate) fn requantise(isa: Isa, scaling: Scaling, rounding: Rounding, rows: Rows) {
+    let end = rows.count.saturating_sub(1) * rows.stride + PANEL;
+    assert!(
+        rows.count <= BLOCK && end <= rows.bytes.len(),
+        "{} rows end at {end} of {} bytes",
+        rows.count,
+        rows.bytes.len()
+    );
     match isa {
-        // SAFETY: every array is as long as the loop.
+        // SAFETY: every array is as long as the loop, and each row lies inside the bytes.
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
-        isa if isa != Isa::Scalar => unsafe { super::wasm::requantise(scaling, rounding, bytes) },
-        // SAFETY: only an `Isa` that this machine has is ever run; the length was checked.
+        isa if isa != Isa::Scalar => unsafe { super::wasm::requantise(scaling, rounding, rows) },
+        // SAFETY: only an `Isa` that this machine has is ever run; the rows were checked.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
-        Isa::Avx512Vnni => unsafe { super::avx512::requantise(scaling, rounding, bytes) },
+        Isa::Avx512Vnni => unsafe { super::avx512::requantise(scaling, rounding, rows) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
-        Isa::Avx2 | Isa::AvxVnni => unsafe { super::avx2::requantise(scaling, rounding, bytes) },
-        _ => Requantise {
-            scaling,
-            rounding,
-            bytes,
-        }
-        .run(),
-    }
-}
-
-struct Requantise<'a> {
-    scaling: Scaling<'a>,
-    rounding: Rounding,
-    bytes: &'a mut [[i8; PANEL]],
-}
-
-impl Wide for Requantise<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (r, bytes) in self.bytes.iter_mut().enumerate() {
-            *bytes = self.rounding.bytes(self.scaling.row(r));
+        Isa::Avx2 | Isa::AvxVnni => unsafe { super::avx2::requantise(scaling, rounding, rows) },
+        _ => {
+            for r in 0..rows.count {
+                let scaled = scaling.row(r);
+                let within = |value: &f32| value.abs() <= (1 << 21) as f32;
+                debug_assert!(!scaling.bounded || scaled.iter().all(within));
+                let row = rounding.bytes(scaled);
+                rows.bytes[r * rows.stride..][..PANEL].copy_from_slice(&row);
+            }
         }
     }
 }

@@ -27,7 +27,9 @@ mod scalar;
 mod wasm;
 
 pub(crate) use block::Block;
-pub(crate) use bytes::{Rounding, Scaling, Term, add, requantise, rescale, round_half_even, scale};
+pub(crate) use bytes::{
+    Rounding, Rows, Scaling, Term, add, requantise, rescale, round_half_even, scale,
+};
 pub(crate) use depthwise::{PackedDepthwise, products as depthwise_products};
 pub use isa::Isa;
 pub(crate) use isa::{Wide, widest};

@@ -5,7 +5,7 @@
 
 use std::arch::wasm32::*;
 
-use super::bytes::{self, LANES, Rounding, Scaling, Term};
+use super::bytes::{self, LANES, Rounding, Rows, Scaling, Term};
 use super::{BLOCK, Block, PANEL, STEP, Sums, Wide};
 
 /// Runs `tile::<R, V>` over the pixels of a block, `V` being the vectors that hold the wanted channels.
@@ -288,17 +288,31 @@ pub(super) unsafe fn row_sums(block: &Block, sums: &mut [i32; BLOCK]) {
 /// As [`bytes::requantise`].
 ///
 /// # Safety
-/// `bytes` must be no longer than a block.
-pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mut [[i8; PANEL]]) {
-    let rounding = Round::new(rounding);
-    // SAFETY: a row of sums is four vectors, and so are bias and scale.
+/// Each of no more than a block's rows must lie inside the bytes.
+pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, rows: Rows) {
+    let round = Round::new(rounding);
+    // SAFETY: as the caller vouches for.
+    unsafe {
+        if scaling.bounded {
+            requantise_by(scaling, rows, |scaled| round.bounded_bytes(scaled));
+        } else {
+            requantise_by(scaling, rows, |scaled| round.bytes(scaled));
+        }
+    }
+}
+
+/// `bytes` makes sixteen of four vectors of scaled sums.
+#[inline(always)]
+unsafe fn requantise_by(scaling: Scaling, rows: Rows, bytes: impl Fn([v128; 4]) -> v128) {
+    // SAFETY: a row of sums is four vectors, and so are bias and scale; the caller vouches for the rest.
     unsafe {
         let load = |from: *const u8| -> [v128; 4] {
             std::array::from_fn(|v| v128_load(from.add(v * 16).cast()))
         };
         let bias = load(scaling.bias.as_ptr().cast());
         let scale = load(scaling.scale.as_ptr().cast());
-        for (r, bytes) in bytes.iter_mut().enumerate() {
+        let mut row = rows.bytes.as_mut_ptr();
+        for r in 0..rows.count {
             let sums = load(scaling.sums.get_unchecked(r).as_ptr().cast());
             let row_sum = i32x4_splat(*scaling.row_sums.get_unchecked(r));
             let mut scaled = [row_sum; 4];
@@ -306,7 +320,8 @@ pub(super) unsafe fn requantise(scaling: Scaling, rounding: Rounding, bytes: &mu
                 let sum = i32x4_add(i32x4_add(sums[v], bias[v]), row_sum);
                 scaled[v] = f32x4_mul(f32x4_convert_i32x4(sum), scale[v]);
             }
-            v128_store(bytes.as_mut_ptr().cast(), rounding.bytes(scaled));
+            v128_store(row.cast(), bytes(scaled));
+            row = row.wrapping_add(rows.stride);
         }
     }
 }
@@ -388,6 +403,9 @@ struct Round {
     shift: v128,
     /// What the bits of a shifted sum are more than the byte.
     excess: v128,
+    /// The limits as bytes.
+    lowest: v128,
+    highest: v128,
 }
 
 impl Round {
@@ -397,6 +415,8 @@ impl Round {
             high: f32x4_splat(rounding.high),
             shift: f32x4_splat(bytes::SHIFT),
             excess: i32x4_splat(bytes::SHIFT.to_bits() as i32 - rounding.zero_point),
+            lowest: i8x16_splat((rounding.low as i32 + rounding.zero_point) as i8),
+            highest: i8x16_splat((rounding.high as i32 + rounding.zero_point) as i8),
         }
     }
 
@@ -411,5 +431,16 @@ impl Round {
             i16x8_narrow_i32x4(integers[0], integers[1]),
             i16x8_narrow_i32x4(integers[2], integers[3]),
         )
+    }
+
+    /// The same for numbers within +-2^21: narrowing clamps to bytes, and bytes are clamped sixteen at a time.
+    #[inline(always)]
+    fn bounded_bytes(&self, scaled: [v128; 4]) -> v128 {
+        let integers = scaled.map(|value| i32x4_sub(f32x4_add(value, self.shift), self.excess));
+        let bytes = i8x16_narrow_i16x8(
+            i16x8_narrow_i32x4(integers[0], integers[1]),
+            i16x8_narrow_i32x4(integers[2], integers[3]),
+        );
+        i8x16_min(i8x16_max(bytes, self.lowest), self.highest)
     }
 }

@@ -9,7 +9,7 @@ use super::requant::Requant;
 use super::step::Scratch;
 use super::strip;
 use crate::kernels::{
-    self, BLOCK, Block, Isa, PANEL, PANELS, Packed, PackedDepthwise, Scaling, Sums,
+    self, BLOCK, Block, Isa, PANEL, PANELS, Packed, PackedDepthwise, Rows, Scaling, Sums,
 };
 
 /// A convolution in which every output channel of a group sees every input channel of it.
@@ -85,21 +85,37 @@ impl Channels {
         padded
     }
 
+    /// Whether no sum of `count` products of bytes becomes more than the rounding takes, whatever is clamped.
+    fn is_bounded(&self, count: usize) -> bool {
+        // A weight is a byte less what was added to it.
+        let products = count as f32 * 128.0 * 256.0;
+        let bias = self.bias.iter().map(|bias| bias.unsigned_abs()).max();
+        let most = products + bias.unwrap_or(0) as f32;
+        self.scale
+            .iter()
+            .all(|scale| (most * scale).abs() < ROUNDED_BELOW)
+    }
+
     /// The entries of one panel, for its sums.
     fn scaling<'a>(
         &'a self,
         panel: usize,
         sums: &'a Sums,
         row_sums: &'a [i32; BLOCK],
+        bounded: bool,
     ) -> Scaling<'a> {
         Scaling {
             sums,
+            bounded,
             bias: &self.bias.as_chunks().0[panel],
             scale: &self.scale.as_chunks().0[panel],
             row_sums,
         }
     }
 }
+
+/// Rounding takes numbers up to 2^22; the estimate of a sum is itself rounded.
+const ROUNDED_BELOW: f32 = (1 << 21) as f32;
 
 /// One convolution's operands while it runs.
 pub(super) struct Run<'a> {
@@ -150,6 +166,7 @@ impl Conv {
             ..
         } = scratch;
         let in_strips = self.window.has_strips();
+        let bounded = self.channels.is_bounded(geometry.taps * k);
         offsets.resize(geometry.taps * BLOCK, 0);
         for first in (0..geometry.pixels).step_by(BLOCK) {
             let count = BLOCK.min(geometry.pixels - first);
@@ -190,7 +207,7 @@ impl Conv {
                         let panel_index = first_panel + index + part;
                         let channel = (index + part) * PANEL;
                         let store = Store {
-                            scaling: self.channels.scaling(panel_index, sums, &row_sums),
+                            scaling: self.channels.scaling(panel_index, sums, &row_sums, bounded),
                             panel_index,
                             first_lane: group * group_channels + channel,
                             lanes: PANEL.min(group_channels - channel),
@@ -225,6 +242,7 @@ impl Depthwise {
             "{channels} channels for {} panels, to {out_shape:?}",
             self.packed.panels
         );
+        let bounded = self.channels.is_bounded(geometry.taps);
         let mut targets = Targets::plain(channels);
         let Scratch {
             offsets,
@@ -254,7 +272,7 @@ impl Depthwise {
                     });
                 }
                 let store = Store {
-                    scaling: self.channels.scaling(index, sums, &[0; BLOCK]),
+                    scaling: self.channels.scaling(index, sums, &[0; BLOCK], bounded),
                     panel_index: index,
                     first_lane: channel,
                     lanes,
@@ -298,8 +316,24 @@ impl Store<'_> {
         let count = self.targets.count;
         match (epilogue, out) {
             (Epilogue::Byte(requant), SliceMut::I8(out)) => {
+                let rounding = requant.rounding();
+                if let (PANEL, None, None) = (self.lanes, &self.targets.spread, &requant.table) {
+                    let stride = self.targets.lanes;
+                    let rows = Rows {
+                        bytes: &mut out[self.targets.first * stride + self.first_lane..],
+                        stride,
+                        count,
+                    };
+                    kernels::requantise(isa, self.scaling, rounding, rows);
+                    return;
+                }
                 let bytes = &mut results.bytes[..count];
-                kernels::requantise(isa, self.scaling, requant.rounding(), bytes);
+                let rows = Rows {
+                    bytes: bytes.as_flattened_mut(),
+                    stride: PANEL,
+                    count,
+                };
+                kernels::requantise(isa, self.scaling, rounding, rows);
                 requant.look_up(isa, bytes.as_flattened_mut());
                 self.put(bytes, out);
             }

@@ -88,7 +88,8 @@ impl Strips {
         self.offsets.extend(starts);
         // Copies are of a whole chunk; what is too much is overwritten by the next line or pixel, or meets weights of zero.
         self.bytes.clear();
-        self.bytes.resize(count * row_bytes + READ_AHEAD.max(CHUNK), 0);
+        self.bytes
+            .resize(count * row_bytes + READ_AHEAD.max(CHUNK), 0);
         for column in 0..count {
             let mut at = column * row_bytes;
             for line in self.laid_offsets.chunks_exact(BLOCK) {
