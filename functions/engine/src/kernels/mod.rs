@@ -57,17 +57,27 @@ pub(crate) type Sums = [[i32; PANEL]; BLOCK];
 /// Panels that are computed at a time: two, where there are registers for it, read the activations once for both.
 pub(crate) const PANELS: usize = 2;
 
+#[cfg(target_family = "wasm")]
+pub(crate) use wasm::Widened;
+
+/// Only WebAssembly's exact products want their weights in another form.
+#[cfg(not(target_family = "wasm"))]
+#[derive(Debug, Default)]
+pub(crate) struct Widened;
+
 /// For each panel `p` in `panels`, pixel `r` of the block and channel `c` among the `lanes` of all panels, sets
 /// `sums[p][r][c]` to `sum over taps t and k of x[offsets[t][r] + k] * weight[t][k][c]`, weights as stored. What stands behind
 /// those pixels and channels is undefined.
 ///
-/// `panels`: one or two panels' weights, one behind the other. `sums`: as many.
+/// `panels`: one or two panels' weights, one behind the other. `sums`: as many. `widened`: room for a panel's weights in the
+/// form that the instructions want.
 pub(crate) fn products(
     isa: Isa,
     block: &Block,
     packed: &Packed,
     panels: &[i8],
     lanes: usize,
+    widened: &mut Widened,
     sums: &mut [Sums],
 ) {
     assert_eq!(
@@ -97,7 +107,7 @@ pub(crate) fn products(
     let parts = panels.chunks_exact(packed.panel_len());
     for (index, (panel, sums)) in parts.zip(sums).enumerate() {
         let lanes = PANEL.min(lanes - index * PANEL);
-        products_of_one(isa, block, packed, panel, lanes, sums);
+        products_of_one(isa, block, packed, panel, lanes, widened, sums);
     }
 }
 
@@ -107,6 +117,7 @@ fn products_of_one(
     packed: &Packed,
     panel: &[i8],
     lanes: usize,
+    #[allow(unused_variables)] widened: &mut Widened,
     sums: &mut Sums,
 ) {
     match isa {
@@ -145,7 +156,7 @@ fn products_of_one(
         // SAFETY: as above.
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
-        Isa::Simd128 => unsafe { wasm::products(block, panel, lanes, sums) },
+        Isa::Simd128 => unsafe { wasm::products(block, panel, lanes, widened, sums) },
         // SAFETY: as above.
         #[cfg(all(target_family = "wasm", feature = "relaxed-simd"))]
         #[allow(unsafe_code)]
@@ -153,7 +164,7 @@ fn products_of_one(
             if packed.offset.is_some() {
                 wasm::relaxed_products(block, panel, lanes, sums);
             } else {
-                wasm::products(block, panel, lanes, sums);
+                wasm::products(block, panel, lanes, widened, sums);
             }
         },
     }

@@ -65,7 +65,8 @@ impl Problem {
                 let lanes = (count * PANEL).min(self.n - index * PANEL);
                 let mut sums = vec![[[7; PANEL]; BLOCK]; count];
                 let panels = packed.panels(&region, index, count);
-                products(isa, &block, &packed, panels, lanes, &mut sums);
+                let mut widened = Widened::default();
+                products(isa, &block, &packed, panels, lanes, &mut widened, &mut sums);
                 for r in 0..self.count {
                     for lane in 0..lanes {
                         let mut expected = 0;

@@ -11,13 +11,14 @@ use super::{BLOCK, Block, PANEL, STEP, Sums, Wide};
 /// Runs `tile::<R, V>` over the pixels of a block, `V` being the vectors that hold the wanted channels.
 macro_rules! by_rows {
     ($block:expr, $panel:expr, $sums:expr, $tile:ident, $rows:literal, $vectors:literal) => {{
+        let panel = $panel;
         let mut row = 0;
         while row + $rows <= $block.count {
-            $tile::<$rows, $vectors>($block, $panel, row, $sums);
+            $tile::<$rows, $vectors>($block, panel, row, $sums);
             row += $rows;
         }
         while row < $block.count {
-            $tile::<1, $vectors>($block, $panel, row, $sums);
+            $tile::<1, $vectors>($block, panel, row, $sums);
             row += 1;
         }
     }};
@@ -27,16 +28,48 @@ macro_rules! by_rows {
 ///
 /// # Safety
 /// `panel` must be as long as the block's taps and steps want it.
-pub(super) unsafe fn products(block: &Block, panel: &[i8], lanes: usize, sums: &mut Sums) {
-    // SAFETY: what the caller vouches for is what the tiles want.
+pub(super) unsafe fn products(
+    block: &Block,
+    panel: &[i8],
+    lanes: usize,
+    widened: &mut Widened,
+    sums: &mut Sums,
+) {
+    // SAFETY: what the caller vouches for is what the tiles want, and a panel is widened whole.
     unsafe {
-        // Sums are of pairs here, two registers for four channels. They do not all stay in registers, but the widening of a
-        // panel's weights serves more pixels, and that costs more.
         match lanes.div_ceil(4) {
-            1 => by_rows!(block, panel, sums, exact_tile, 6, 1),
-            2 => by_rows!(block, panel, sums, exact_tile, 4, 2),
-            _ => by_rows!(block, panel, sums, exact_tile, 4, 4),
+            1 => by_rows!(block, widened.widen::<1>(panel), sums, exact_tile, 6, 1),
+            2 => by_rows!(block, widened.widen::<2>(panel), sums, exact_tile, 6, 2),
+            3 => by_rows!(block, widened.widen::<3>(panel), sums, exact_tile, 4, 3),
+            _ => by_rows!(block, widened.widen::<4>(panel), sums, exact_tile, 3, 4),
         }
+    }
+}
+
+/// A panel's weights in 16 bits: every block wants them so for all its pixels.
+///
+/// `[taps * steps][vectors][2]`: a vector holds the first or the second two `k` of a step for four channels.
+#[derive(Debug, Default)]
+pub(crate) struct Widened(Vec<v128>);
+
+impl Widened {
+    /// Widens the first `4 * V` channels.
+    fn widen<const V: usize>(&mut self, panel: &[i8]) -> &[v128] {
+        let steps = panel.len() / (PANEL * STEP);
+        self.0.resize(steps * V * 2, i32x4_splat(0));
+        let widened = self.0.chunks_exact_mut(V * 2);
+        for (step, widened) in panel.chunks_exact(PANEL * STEP).zip(widened) {
+            for v in 0..V {
+                // SAFETY: a step is four vectors, of which `V` are wanted.
+                let bytes = unsafe { v128_load(step.as_ptr().add(v * 16).cast()) };
+                let halves = i8x16_shuffle::<0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15>(
+                    bytes, bytes,
+                );
+                widened[v * 2] = i16x8_extend_low_i8x16(halves);
+                widened[v * 2 + 1] = i16x8_extend_high_i8x16(halves);
+            }
+        }
+        &self.0
     }
 }
 
@@ -123,48 +156,57 @@ unsafe fn relaxed_tile<const R: usize, const V: usize>(
     }
 }
 
+/// `weights`: as [`Widened`] has them, `V` vectors of channels.
 unsafe fn exact_tile<const R: usize, const V: usize>(
     block: &Block,
-    panel: &[i8],
+    weights: &[v128],
     first_row: usize,
     sums: &mut Sums,
 ) {
-    // For each four channels: sums of pairs of channels 0 and 1, then of 2 and 3.
-    let mut acc = [[[i32x4_splat(0); 2]; V]; R];
-    // SAFETY: as in `relaxed_tile`.
+    let mut acc = [[i32x4_splat(0); V]; R];
+    // SAFETY: a panel holds every tap's steps, the block has checked that each row holds as many.
     unsafe {
-        let mut weights = panel.as_ptr();
+        let mut weights = weights.as_ptr();
+        /// Adds the products of two `k`, which stand in lane `$lane` of the rows' `$bytes`.
+        macro_rules! two {
+            ($bytes:ident, $lane:literal, $from:expr) => {
+                let w: [v128; V] = std::array::from_fn(|v| *weights.add($from + v * 2));
+                for r in 0..R {
+                    let x = i32x4_shuffle::<$lane, $lane, $lane, $lane>($bytes[r], $bytes[r]);
+                    for v in 0..V {
+                        acc[r][v] = i32x4_add(acc[r][v], i32x4_dot_i16x8(x, w[v]));
+                    }
+                }
+            };
+        }
         for tap in 0..block.taps {
             let mut rows = row_pointers::<R>(block, tap, first_row);
             let mut left = block.steps;
-            while left > 0 {
-                let w: [[v128; 2]; V] = std::array::from_fn(|v| {
-                    [
-                        i16x8_load_extend_i8x8(weights.add(v * 16)),
-                        i16x8_load_extend_i8x8(weights.add(v * 16 + 8)),
-                    ]
-                });
-                for r in 0..R {
-                    let bytes = i16x8_extend_low_i8x16(v128_load32_splat(rows[r].cast()));
-                    for v in 0..V {
-                        for half in 0..2 {
-                            let pairs = i32x4_dot_i16x8(bytes, w[v][half]);
-                            acc[r][v][half] = i32x4_add(acc[r][v][half], pairs);
-                        }
-                    }
-                    rows[r] = rows[r].add(STEP);
+            while left >= 2 {
+                let bytes: [v128; R] = std::array::from_fn(|r| i16x8_load_extend_i8x8(rows[r]));
+                two!(bytes, 0, 0);
+                two!(bytes, 1, 1);
+                two!(bytes, 2, V * 2);
+                two!(bytes, 3, V * 2 + 1);
+                weights = weights.add(V * 4);
+                for row in &mut rows {
+                    *row = row.add(2 * STEP);
                 }
-                weights = weights.add(STEP * PANEL);
-                left -= 1;
+                left -= 2;
+            }
+            if left > 0 {
+                let bytes: [v128; R] = std::array::from_fn(|r| {
+                    i16x8_extend_low_i8x16(v128_load32_zero(rows[r].cast()))
+                });
+                two!(bytes, 0, 0);
+                two!(bytes, 1, 1);
+                weights = weights.add(V * 2);
             }
         }
         for r in 0..R {
             let sums = sums[first_row + r].as_mut_ptr();
             for v in 0..V {
-                let [low, high] = acc[r][v];
-                let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
-                let odd = i32x4_shuffle::<1, 3, 5, 7>(low, high);
-                v128_store(sums.add(v * 4).cast(), i32x4_add(even, odd));
+                v128_store(sums.add(v * 4).cast(), acc[r][v]);
             }
         }
     }

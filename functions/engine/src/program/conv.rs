@@ -163,6 +163,7 @@ impl Conv {
             sums,
             results,
             strips,
+            widened,
             ..
         } = scratch;
         let in_strips = self.window.has_strips();
@@ -202,7 +203,7 @@ impl Conv {
                     let lanes = (group_channels - index * PANEL).min(count * PANEL);
                     let sums = &mut sums[..count];
                     let panels = packed.panels(weights, index, count);
-                    kernels::products(isa, &block, packed, panels, lanes, sums);
+                    kernels::products(isa, &block, packed, panels, lanes, widened, sums);
                     for (part, sums) in sums.iter().enumerate() {
                         let panel_index = first_panel + index + part;
                         let channel = (index + part) * PANEL;

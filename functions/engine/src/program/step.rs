@@ -20,7 +20,7 @@ use super::requant::Requant;
 use super::{
     Binary, Conv, Depthwise, Epilogue, Pool, PoolKind, Program, Unary, ValueId, float, moves,
 };
-use crate::kernels::{BLOCK, Isa, PANEL, PANELS, Sums, Wide, widest};
+use crate::kernels::{BLOCK, Isa, PANEL, PANELS, Sums, Wide, Widened, widest};
 
 /// An operator with its operands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -112,6 +112,7 @@ pub(super) struct Scratch {
     pub(super) sums: Box<[Sums; PANELS]>,
     pub(super) results: Box<super::conv::Results>,
     pub(super) strips: super::strip::Strips,
+    pub(super) widened: Widened,
     /// Sums of each channel.
     pub(super) totals: Vec<i32>,
     /// What each channel is multiplied by.
@@ -125,6 +126,7 @@ impl Default for Scratch {
             sums: Box::new([[[0; PANEL]; BLOCK]; PANELS]),
             results: Box::default(),
             strips: super::strip::Strips::default(),
+            widened: Widened::default(),
             totals: vec![],
             factors: vec![],
         }
