@@ -6,6 +6,7 @@ mod bits;
 mod cases;
 mod image;
 mod models;
+mod networks;
 mod rejected;
 mod runners;
 mod samples;
