@@ -6,11 +6,6 @@
         {"case", "runner", "median_ms", "min_ms", "peak_bytes"}; peak_bytes: the largest resident set of that process,
         interpreter and runtime included.
 
-    python bench_ort.py --serve
-        For runs that alternate with another program's. The first line of input is the cases, on one line; all sessions
-        are opened and run once, then {"ready": number of cases} is printed. Each further line {"case", "runner"} runs
-        that session once and prints {"ms"}; the end of input ends it.
-
 CPU provider, one thread, no spinning, all graph optimisations (the default). Inputs are f32 noise in -1..1, the same for
 every run of a case; `runner` is a label that is given back.
 """
@@ -24,25 +19,12 @@ import time
 
 
 def main() -> None:
-    """Which of the three ways to run: the caller's two, and the child process of the first."""
-    mode = sys.argv[1] if sys.argv[1:] else ""
-    if mode == "--serve":
-        serve()
-    elif mode == "--one":
+    """The caller's way to run, and its child process."""
+    if sys.argv[1:] == ["--one"]:
         print(json.dumps(measure(json.load(sys.stdin))))
-    else:
-        for case in json.load(sys.stdin):
-            subprocess.run([sys.executable, __file__, "--one"], input=json.dumps(case), text=True, check=True)
-
-
-def serve() -> None:
-    """Runs sessions by request, one line in and one line out."""
-    cases = json.loads(sys.stdin.readline())
-    runs = {(case["case"], case["runner"]): Run(case) for case in cases}
-    print(json.dumps({"ready": len(runs)}), flush=True)
-    for line in sys.stdin:
-        wanted = json.loads(line)
-        print(json.dumps({"ms": runs[wanted["case"], wanted["runner"]].milliseconds()}), flush=True)
+        return
+    for case in json.load(sys.stdin):
+        subprocess.run([sys.executable, __file__, "--one"], input=json.dumps(case), text=True, check=True)
 
 
 def measure(case: dict) -> dict:

@@ -33,6 +33,10 @@ pub struct Parts {
     pub weights: Vec<i8>,
 }
 
+/// The first byte of a program: grows whenever a step or the order of its weights changes, so that a function and an `ephemera`
+/// of different ages say so.
+const FORMAT: u8 = 2;
+
 impl Graph {
     /// Imports and rewrites `onnx`.
     ///
@@ -88,6 +92,15 @@ impl Graph {
         program: &[u8],
         weights: Vec<i8>,
     ) -> Result<Self, Error> {
+        let (&format, program) = program
+            .split_first()
+            .ok_or_else(|| Error::Bundle(format!("{}: an empty program", manifest.name)))?;
+        if format != FORMAT {
+            return Err(Error::Bundle(format!(
+                "{}: program format {format}, expected {FORMAT}: the function must be built anew",
+                manifest.name
+            )));
+        }
         let mut program: Program = postcard::from_bytes(program)
             .map_err(|error| Error::Bundle(format!("{}: {error}", manifest.name)))?;
         program.weights = weights;
@@ -113,7 +126,7 @@ impl Graph {
         match &self.form {
             Form::Int8(_) if !self.float_steps().is_empty() => None,
             Form::Int8(program) => Some(Parts {
-                program: postcard::to_allocvec(program)
+                program: postcard::to_extend(program, vec![FORMAT])
                     .expect("every part of a program has a form in bytes"),
                 weights: program.weights.clone(),
             }),

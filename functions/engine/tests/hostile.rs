@@ -815,6 +815,19 @@ fn other_files() {
 }
 
 #[test]
+fn a_program_of_another_format() {
+    let (manifest, onnx) = pattern(SEEDS[0]);
+    let graph = Graph::load(&manifest, &onnx).expect("a pattern");
+    let parts = graph.parts().expect("a program");
+    let other = [&[parts.program[0] + 1], &parts.program[1..]].concat();
+    for (program, expected) in [(&other[..], "program format"), (&[], "an empty program")] {
+        let error = Graph::from_parts(&manifest, program, parts.weights.clone());
+        let message = error.map(|_| ()).expect_err("not of this format");
+        assert!(message.to_string().contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn program_bytes_changed() {
     let start = Instant::now();
     let (mut tried, mut ran) = (0, 0);
