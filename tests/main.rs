@@ -2,6 +2,7 @@
 //!
 //! The components are built once, by the same code as `ephemera build`; a second run finds them unchanged.
 
+mod batch;
 mod bits;
 mod cases;
 mod image;

@@ -22,6 +22,7 @@ mod guest_log;
 pub mod image;
 pub mod imports;
 pub mod inspect;
+pub mod memory;
 pub mod models;
 mod module;
 pub mod procfs;

@@ -14,9 +14,10 @@ use ephemera::bench::engine::Runner;
 use ephemera::build::{self, Artifact};
 use ephemera::config::{Function, Project};
 use ephemera::progress::Progress;
+use ephemera::run::Format;
 use ephemera::serve::{Options, Server};
 use ephemera::shapes::Shape;
-use ephemera::{bench, inspect, run};
+use ephemera::{bench, inspect, memory, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Vision models as serverless WebAssembly functions.
@@ -69,15 +70,27 @@ struct Up {
 struct Run {
     /// The component.
     component: String,
-    /// The files, one request each.
+    /// Files, folders with all pictures below them, and patterns such as 'scans/*.png'; one request for each file.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Print whole answers instead of texts.
-    #[arg(long)]
+    /// The shape of the answers.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The same as `--format json`.
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// The language to read.
     #[arg(long)]
     language: Option<String>,
+    /// Write answers below this folder instead of printing them.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "beside")]
+    out: Option<PathBuf>,
+    /// Write each answer beside its file instead of printing it.
+    #[arg(long)]
+    beside: bool,
+    /// Instances at once, as far as there is memory for them; as many as there are processors if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    jobs: Option<u32>,
     /// Run what was built before.
     #[arg(long)]
     no_build: bool,
@@ -371,21 +384,44 @@ fn sample(root: &Path) -> Option<PathBuf> {
 }
 
 fn run_files(project: Project, artifacts: &[Artifact], options: Run) -> Result<ExitCode> {
-    let app = App::load(project, artifacts, 1)?;
+    let inputs = run::find(&options.files)?;
+    let limits = project.function(&options.component)?.limits;
+    let jobs = run::jobs(
+        options.jobs,
+        limits.memory_bytes,
+        memory::available_bytes()?,
+    );
+    if let Some(wanted) = options.jobs.filter(|&wanted| wanted > jobs) {
+        eprintln!("{wanted} jobs wanted, there is memory for {jobs}");
+    }
+    let app = Arc::new(App::load(project, artifacts, jobs)?);
     let question = run::Question {
-        json: options.json,
+        format: if options.json {
+            Format::Json
+        } else {
+            options.format
+        },
         language: options.language,
     };
-    let all = executor()?.block_on(run::run(
-        app.function(&options.component)?,
-        &options.files,
-        &question,
+    let destination = match (options.out, options.beside) {
+        (Some(folder), _) => run::Destination::Folder(folder),
+        (None, true) => run::Destination::Beside,
+        (None, false) => run::Destination::Output,
+    };
+    let summary = executor()?.block_on(run::run(
+        &app,
+        &options.component,
+        run::Work {
+            inputs,
+            question,
+            destination,
+            jobs,
+        },
         &mut std::io::stdout(),
         &mut std::io::stderr(),
     ))?;
-    Ok(if all {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match summary.failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 
+use crate::memory::field_kib;
+
 /// Anonymous memory that is resident in this process, in bytes: what is lost to others. Mapped files are not in it.
 ///
 /// # Errors
@@ -9,7 +11,8 @@ use anyhow::{Context, Result};
 /// No `/proc`, as on systems other than Linux.
 pub fn anonymous_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("reading /proc")?;
-    field_kib(&status, "RssAnon:").map(|kib| kib * 1024)
+    let kib = field_kib(&status, "RssAnon:").context("no RssAnon in /proc/self/status")?;
+    Ok(kib * 1024)
 }
 
 /// Minor page faults of this thread so far: one for every page, or run of pages, that it touched first.
@@ -20,13 +23,6 @@ pub fn anonymous_bytes() -> Result<u64> {
 pub fn thread_minor_faults() -> Result<u64> {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").context("reading /proc")?;
     minor_faults(&stat)
-}
-
-fn field_kib(status: &str, field: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.and_then(|value| value.trim().strip_suffix(" kB"))
-        .and_then(|kib| kib.parse().ok())
-        .with_context(|| format!("no field {field} in /proc/self/status"))
 }
 
 /// Field 10 of proc_pid_stat(5). Field 2 is a name in parentheses that may hold anything, so counting starts after the last of them.
@@ -44,8 +40,8 @@ mod tests {
     #[test]
     fn fields_are_found() {
         let status = "VmRSS:\t  10 kB\nRssAnon:\t  1234 kB\nRssFile:\t 9 kB\n";
-        assert_eq!(field_kib(status, "RssAnon:").expect("there"), 1234);
-        assert!(field_kib(status, "RssShmem:").is_err());
+        assert_eq!(field_kib(status, "RssAnon:"), Some(1234));
+        assert_eq!(field_kib(status, "RssShmem:"), None);
         let stat = "7 (a) b) R 1 2 3 4 5 6 789 10 11";
         assert_eq!(minor_faults(stat).expect("there"), 789);
         assert!(minor_faults("7 (a) R 1").is_err());

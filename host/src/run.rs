@@ -1,82 +1,243 @@
 //! `ephemera run`: files through a function, each in an instance of its own, without a server.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod inputs;
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use futures_util::StreamExt;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
+use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::app::App;
 use crate::body::Pieces;
-use crate::runtime::Loaded;
+pub use inputs::{Destination, Input, find};
 
 /// The path that reads a page. Functions take a raw body of a media type as well as a form.
 const PATH: &str = "/v1/ocr";
 
-/// How to ask.
+/// Larger files are not even opened: no function has memory for them.
+const MAX_FILE_BYTES: u64 = 128 << 20;
+
+/// Of the memory that is available, how much instances may be given: what they dirty is not all that a request takes.
+const MEMORY_SHARE: f64 = 0.8;
+
+/// The shape of the answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The text alone.
+    #[default]
+    Text,
+    /// The whole answer.
+    Json,
+    /// As Surya writes its results.
+    Surya,
+    /// Tab-separated, with Tesseract's columns.
+    Tsv,
+    /// hOCR 1.2.
+    Hocr,
+    /// ALTO 4.
+    Alto,
+    /// The picture with an invisible text over it.
+    Pdf,
+}
+
+impl Format {
+    /// Its name in a request.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.expect("no format is hidden").get_name().to_owned()
+    }
+
+    /// The extension of files that hold it.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Json => "json",
+            Self::Surya => "surya.json",
+            Self::Tsv => "tsv",
+            Self::Hocr => "hocr",
+            Self::Alto => "alto.xml",
+            Self::Pdf => "pdf",
+        }
+    }
+}
+
+/// What to ask of each file.
 #[derive(Debug, Clone, Default)]
 pub struct Question {
-    /// The whole answer as JSON instead of its text.
-    pub json: bool,
+    /// The shape of the answers.
+    pub format: Format,
     /// The language to read, as the function names them.
     pub language: Option<String>,
 }
 
-/// Sends each of `files` to `function`; texts go to `out`, errors to `problems`. Returns whether every file was read.
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The files.
+    pub inputs: Vec<Input>,
+    /// What to ask of each.
+    pub question: Question,
+    /// Where answers go.
+    pub destination: Destination,
+    /// Instances at once.
+    pub jobs: u32,
+}
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Files that were read.
+    pub read: usize,
+    /// Files that were not.
+    pub failed: usize,
+}
+
+/// How many instances to run at once: `wanted`, or one for each processor, but no more than memory is there for, each taking up to
+/// `memory_bytes`.
+pub fn jobs(wanted: Option<u32>, memory_bytes: usize, available_bytes: u64) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let room = available_bytes as f64 * MEMORY_SHARE / memory_bytes.max(1) as f64;
+    wanted.unwrap_or(cores).min(room as u32).max(1)
+}
+
+/// Sends each file to the function `name`. Answers that are printed go to `out` in the order of the files; what goes wrong with a
+/// file is told in `problems`, and the others go on.
 ///
 /// # Errors
 ///
-/// `out` or `problems` cannot be written to.
+/// No such function; `out` or `problems` cannot be written to.
 pub async fn run(
-    function: &Loaded,
-    files: &[PathBuf],
-    question: &Question,
+    app: &Arc<App>,
+    name: &str,
+    work: Work,
     out: &mut impl Write,
     problems: &mut impl Write,
-) -> Result<bool> {
-    let mut all = true;
-    for file in files {
-        match ask(function, file, question).await {
+) -> Result<Summary> {
+    let Work {
+        inputs,
+        question,
+        destination,
+        jobs,
+    } = work;
+    app.function(name)?;
+    let bar = bar(inputs.len());
+    let began = Instant::now();
+    let targets = inputs::outputs(&inputs, &destination, question.format.extension());
+    let tasks = inputs.into_iter().zip(targets).map(|(input, target)| {
+        let (app, name, question) = (Arc::clone(app), name.to_owned(), question.clone());
+        async move {
+            let file = input.file.clone();
+            let work = async move {
+                let answer = ask(&app, &name, &input.file, &question).await?;
+                match &target {
+                    Some(target) => write(target, &answer).map(|()| None),
+                    None => Ok(Some(answer)),
+                }
+            };
+            // A task of its own: instances run on all processors.
+            let done = tokio::spawn(work).await;
+            (file, done.context("it broke off").flatten())
+        }
+    });
+    let mut done = futures_util::stream::iter(tasks).buffered(jobs.max(1) as usize);
+    let mut summary = Summary { read: 0, failed: 0 };
+    while let Some((file, outcome)) = done.next().await {
+        match outcome {
             Ok(answer) => {
-                out.write_all(&answer)?;
-                if !answer.ends_with(b"\n") {
-                    out.write_all(b"\n")?;
+                summary.read += 1;
+                if let Some(answer) = answer {
+                    bar.suspend(|| print(&answer, question.format, out))?;
                 }
             }
             Err(error) => {
-                all = false;
-                writeln!(problems, "{}: {error:#}", file.display())?;
+                summary.failed += 1;
+                bar.suspend(|| writeln!(problems, "{}: {error:#}", file.display()))?;
             }
         }
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     out.flush()?;
-    Ok(all)
+    if summary.read + summary.failed > 1 {
+        writeln!(problems, "{}", told(summary, began.elapsed()))?;
+    }
+    Ok(summary)
 }
 
-async fn ask(function: &Loaded, file: &Path, question: &Question) -> Result<Bytes> {
+/// One sentence about all files.
+fn told(summary: Summary, took: Duration) -> String {
+    let Summary { read, failed } = summary;
+    let seconds = took.as_secs_f64();
+    let rate = read as f64 / seconds.max(1e-3);
+    format!("{read} read, {failed} failed in {seconds:.1} s ({rate:.2} a second)")
+}
+
+/// On a terminal, how far it is, the rate and the time left.
+fn bar(files: usize) -> ProgressBar {
+    if files < 2 || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} left");
+    let style = style.expect("the template is well formed");
+    let bar = ProgressBar::new(files as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn print(answer: &[u8], format: Format, out: &mut impl Write) -> std::io::Result<()> {
+    out.write_all(answer)?;
+    if format != Format::Pdf && !answer.ends_with(b"\n") {
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// Writes a whole file or none: it takes its name when it is complete.
+fn write(target: &Path, answer: &[u8]) -> Result<()> {
+    let writing = || format!("writing {}", target.display());
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).with_context(writing)?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".part");
+    let part = folder.join(name);
+    std::fs::write(&part, answer).with_context(writing)?;
+    std::fs::rename(&part, target).with_context(writing)
+}
+
+async fn ask(app: &App, name: &str, file: &Path, question: &Question) -> Result<Bytes> {
+    let bytes = std::fs::metadata(file).context("cannot be read")?.len();
+    ensure!(
+        bytes <= MAX_FILE_BYTES,
+        "it has {bytes} bytes, limit is {MAX_FILE_BYTES}"
+    );
     let body = std::fs::read(file).context("cannot be read")?;
     let request = request(file, Bytes::from(body), question)?;
-    let response = function.handle(request).await?;
+    let response = app.function(name)?.handle(request).await?;
     ensure!(response.status().is_success(), "{}", refusal(&response));
     Ok(response.into_body())
 }
 
 fn request(file: &Path, body: Bytes, question: &Question) -> Result<Request<Pieces>> {
-    let accept = if question.json {
-        "application/json"
-    } else {
-        "text/plain"
-    };
-    let target = match &question.language {
-        Some(language) => format!("{PATH}?language={}", query_value(language)?),
-        None => PATH.to_owned(),
-    };
+    let mut target = format!("{PATH}?format={}", question.format.name());
+    if let Some(language) = &question.language {
+        target += &format!("&language={}", query_value(language)?);
+    }
     Request::builder()
         .method(Method::POST)
         .uri(target)
         .header(HOST, "localhost")
-        .header(ACCEPT, accept)
         .header(CONTENT_TYPE, content_type(file))
         .body(Pieces::from(body))
         .context("making the request")
@@ -116,47 +277,30 @@ mod tests {
 
     #[test]
     fn a_file_becomes_a_request() {
-        struct Case {
-            file: &'static str,
-            json: bool,
-            language: Option<&'static str>,
-            expected: [&'static str; 3],
-        }
-        let cases = [
-            Case {
-                file: "a/Page.JPG",
-                json: false,
-                language: None,
-                expected: ["/v1/ocr", "text/plain", "image/jpeg"],
-            },
-            Case {
-                file: "page",
-                json: true,
-                language: Some("pt-BR"),
-                expected: [
-                    "/v1/ocr?language=pt-BR",
-                    "application/json",
+        for (file, format, language, expected) in [
+            (
+                "a/Page.JPG",
+                Format::Text,
+                None,
+                ["/v1/ocr?format=text", "image/jpeg"],
+            ),
+            (
+                "page",
+                Format::Alto,
+                Some("pt-BR"),
+                [
+                    "/v1/ocr?format=alto&language=pt-BR",
                     "application/octet-stream",
                 ],
-            },
-        ];
-        for case in cases {
-            let question = Question {
-                json: case.json,
-                language: case.language.map(str::to_owned),
-            };
+            ),
+        ] {
+            let language = language.map(str::to_owned);
+            let question = Question { format, language };
             let body = Bytes::from_static(b"x");
-            let request = request(Path::new(case.file), body, &question).expect("it is valid");
-            let header = |name| {
-                let value = request.headers().get(name).expect("it is set");
-                value.to_str().expect("it is text").to_owned()
-            };
-            let actual = [
-                request.uri().to_string(),
-                header(ACCEPT),
-                header(CONTENT_TYPE),
-            ];
-            assert_eq!(actual, case.expected);
+            let request = request(Path::new(file), body, &question).expect("it is valid");
+            let content_type = request.headers().get(CONTENT_TYPE).expect("it is set");
+            let content_type = content_type.to_str().expect("it is text");
+            assert_eq!([&request.uri().to_string(), content_type], expected);
         }
     }
 
@@ -164,7 +308,7 @@ mod tests {
     fn a_language_cannot_add_parameters() {
         for language in ["", "en&engine=x", "a b", "é"] {
             let question = Question {
-                json: false,
+                format: Format::Text,
                 language: Some(language.into()),
             };
             let body = Bytes::new();
@@ -182,5 +326,31 @@ mod tests {
         *response.body_mut() = Bytes::from_static(b"oops");
         *response.status_mut() = hyper::StatusCode::BAD_GATEWAY;
         assert_eq!(refusal(&response), "502 Bad Gateway");
+    }
+
+    #[test]
+    fn memory_bounds_the_instances() {
+        const MIB: u64 = 1 << 20;
+        for (wanted, available, expected) in [
+            (Some(4), 1000 * MIB, 4),
+            (Some(16), 1000 * MIB, 8),
+            (Some(3), 10 * MIB, 1),
+            (None, 10 * MIB, 1),
+        ] {
+            assert_eq!(jobs(wanted, 100 << 20, available), expected, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_written_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("new/page.txt");
+        for text in ["one", "two"] {
+            write(&target, text.as_bytes()).expect("it is written");
+            assert_eq!(std::fs::read_to_string(&target).expect("it is there"), text);
+        }
+        let files = std::fs::read_dir(folder.path().join("new")).expect("a folder");
+        assert_eq!(files.count(), 1, "nothing else is left");
+        assert!(write(&target.join("below"), b"x").is_err(), "below a file");
     }
 }
