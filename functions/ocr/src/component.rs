@@ -9,7 +9,7 @@ use ephemera_engine::bundle;
 use futures_util::StreamExt;
 use spin_sdk::http::{Headers, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
 
-use crate::{Error, HttpAnswer, HttpRequest, MAX_BODY_BYTES, Ocr};
+use crate::{Error, HttpAnswer, HttpRequest, Ocr};
 
 /// Set once, before the snapshot.
 static OCR: OnceLock<Ocr> = OnceLock::new();
@@ -101,7 +101,7 @@ async fn handle(request: IncomingRequest, response: ResponseOutparam) {
             let announced = announced
                 .and_then(|(_, value)| value.parse().ok())
                 .unwrap_or(0);
-            let body = read_body(request, announced).await;
+            let body = read_body(request, announced, ocr.settings.max_body_bytes).await;
             ocr.handle(HttpRequest {
                 method: &method,
                 target: &target,
@@ -123,14 +123,18 @@ async fn handle(request: IncomingRequest, response: ResponseOutparam) {
 
 /// Reads the body, at most one byte over the limit, which is enough to know. A body that breaks off is as short as it
 /// came: the framing or the image's own format tells that it is incomplete.
-async fn read_body(request: IncomingRequest, announced_bytes: usize) -> Vec<u8> {
+async fn read_body(
+    request: IncomingRequest,
+    announced_bytes: usize,
+    limit_bytes: usize,
+) -> Vec<u8> {
     // Room for all of it at once: growing would copy, and memory that was used is never given back.
-    let mut body = Vec::with_capacity(announced_bytes.min(MAX_BODY_BYTES + 1));
+    let mut body = Vec::with_capacity(announced_bytes.min(limit_bytes + 1));
     let mut stream = std::pin::pin!(request.into_body_stream());
     while let Some(Ok(piece)) = stream.next().await {
-        let room = MAX_BODY_BYTES + 1 - body.len();
+        let room = limit_bytes + 1 - body.len();
         body.extend_from_slice(&piece[..piece.len().min(room)]);
-        if body.len() > MAX_BODY_BYTES {
+        if body.len() > limit_bytes {
             break;
         }
     }

@@ -351,11 +351,7 @@ mod tests {
     #[test]
     fn lines_come_back_in_page_pixels() {
         // 1920 x 960 is halved; the bar above then measures twice as much on the page.
-        let page = Page {
-            pixels: Rgb::filled(1920, 960, [255; 3]),
-            width: 1920,
-            height: 960,
-        };
+        let page = Page::whole(Rgb::filled(1920, 960, [255; 3]), 1920, 960);
         let answer = map(960, 480, 0.9, |x, y| {
             (10..50).contains(&x) && (12..20).contains(&y)
         });
@@ -369,11 +365,7 @@ mod tests {
 
     #[test]
     fn a_map_of_another_size_is_our_fault() {
-        let page = Page {
-            pixels: Rgb::filled(640, 480, [255; 3]),
-            width: 640,
-            height: 480,
-        };
+        let page = Page::whole(Rgb::filled(640, 480, [255; 3]), 640, 480);
         let detector = Fake::network("ocr-detector", vec![(vec![1, 1, 8, 8], vec![0.0; 64])]);
         assert_eq!(
             detect(&detector, &page)

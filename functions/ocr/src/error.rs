@@ -70,7 +70,19 @@ pub enum Error {
         /// What was asked for.
         actual: String,
     },
-    /// The picture cannot be decoded: 400, 413 or 415, see [`Error::status`].
+    /// A page that is no number from 1: 422.
+    #[error("page {actual:?} is not a number from 1")]
+    PageNumber {
+        /// What was asked for.
+        actual: String,
+    },
+    /// A region that is no rectangle: 422.
+    #[error("region {actual:?} is not x,y,width,height in whole pixels")]
+    RegionSyntax {
+        /// What was asked for.
+        actual: String,
+    },
+    /// The picture cannot be decoded: 400, 413, 415 or 422, see [`Error::status`].
     #[error(transparent)]
     Image(#[from] ImageError),
     /// The instance was started without its models: 503.
@@ -109,13 +121,18 @@ impl Error {
             | Error::DuplicateField(_)
             | Error::BadField { .. } => 400,
             Error::BodyTooLarge { .. } => 413,
-            Error::Engine { .. } | Error::Language { .. } | Error::Format { .. } => 422,
+            Error::Engine { .. }
+            | Error::Language { .. }
+            | Error::Format { .. }
+            | Error::PageNumber { .. }
+            | Error::RegionSyntax { .. } => 422,
             Error::Image(image) => match image {
                 ImageError::NotAnImage | ImageError::Unsupported { .. } => 415,
                 ImageError::Truncated { .. }
                 | ImageError::Corrupt { .. }
                 | ImageError::ZeroSize { .. } => 400,
                 ImageError::TooLarge { .. } | ImageError::TooHeavy { .. } => 413,
+                ImageError::Page { .. } | ImageError::Region { .. } => 422,
             },
             Error::NotLoaded => 503,
             Error::Model(_) | Error::Output(_) => 500,
@@ -140,7 +157,7 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
-    use ephemera_vision::Format;
+    use ephemera_vision::{Format, Region};
 
     use super::*;
 
@@ -179,6 +196,17 @@ mod tests {
                 422,
             ),
             (Error::Format { actual: text() }, 422),
+            (Error::PageNumber { actual: text() }, 422),
+            (Error::RegionSyntax { actual: text() }, 422),
+            (Error::Image(ImageError::Page { asked: 2, pages: 1 }), 422),
+            (
+                Error::Image(ImageError::Region {
+                    region: Region::whole((2, 2)),
+                    width: 1,
+                    height: 1,
+                }),
+                422,
+            ),
             (Error::Image(ImageError::NotAnImage), 415),
             (
                 Error::Image(ImageError::Unsupported {

@@ -14,6 +14,8 @@ pub(crate) struct Fields {
     pub(crate) engine: Option<String>,
     pub(crate) language: Option<String>,
     pub(crate) format: Option<String>,
+    pub(crate) page: Option<String>,
+    pub(crate) region: Option<String>,
 }
 
 /// Longest value of a field other than the image; no engine, language or format has a longer name.
@@ -38,6 +40,8 @@ impl Fields {
             engine: self.engine.or(other.engine),
             language: self.language.or(other.language),
             format: self.format.or(other.format),
+            page: self.page.or(other.page),
+            region: self.region.or(other.region),
         }
     }
 
@@ -46,6 +50,8 @@ impl Fields {
             "engine" => Some(("engine", &mut self.engine)),
             "language" => Some(("language", &mut self.language)),
             "format" => Some(("format", &mut self.format)),
+            "page" => Some(("page", &mut self.page)),
+            "region" => Some(("region", &mut self.region)),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ pub struct HttpRequest<'a> {
     pub target: &'a str,
     /// Names in any case.
     pub headers: &'a [(String, String)],
-    /// All of it, or the first bytes over [`crate::MAX_BODY_BYTES`].
+    /// All of it, or the first bytes over the limit in [`crate::Settings`].
     pub body: Vec<u8>,
 }
 
@@ -113,6 +113,10 @@ impl Ocr {
         match request.path() {
             "/v1/ocr" => {
                 expect("POST")?;
+                let limit_bytes = self.settings.max_body_bytes;
+                if request.body.len() > limit_bytes {
+                    return Err(Error::BodyTooLarge { limit_bytes });
+                }
                 self.answer(Request::parse(request, self.aliases)?)
             }
             "/v1/engines" => {

@@ -7,6 +7,7 @@
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
 //! recognise.rs   Page, Line       -> Text           characters, confidence
 //! layout.rs      lines            -> Vec<Block>     reading order
+//! settings.rs    names, values   -> Settings       limits, as the operator wants them
 //! render.rs      blocks           -> bytes          one file per format           (render/)
 //! component.rs   the Spin shell around it all
 //! ```
@@ -27,15 +28,17 @@ pub mod page;
 pub mod recognise;
 mod render;
 pub mod request;
+mod settings;
 #[cfg(test)]
 mod testing;
 
 use ephemera_engine::{Graph, Manifest, Model, Tensor};
-use ephemera_vision::Rgb;
+use ephemera_vision::{Options, Rgb};
 
 pub use error::{Error, UnexpectedOutput};
 pub use http::{HttpAnswer, HttpRequest};
 pub use request::{MAX_BODY_BYTES, Request};
+pub use settings::{Settings, SettingsError};
 
 use layout::{Block, ReadLine};
 use page::Page;
@@ -51,6 +54,8 @@ pub struct Ocr {
     pub characters: Vec<String>,
     /// Whether the function answers to the names of the engines that it stands in for.
     pub aliases: bool,
+    /// What the operator has set.
+    pub settings: Settings,
 }
 
 /// What was read on a page.
@@ -90,6 +95,7 @@ impl Ocr {
             recogniser: Network::new(&recogniser, Box::new(recogniser_graph))?,
             characters: recogniser.characters,
             aliases: true,
+            settings: Settings::default(),
         })
     }
 
@@ -98,7 +104,13 @@ impl Ocr {
     /// # Errors
     /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
     pub fn answer(&self, request: Request) -> Result<HttpAnswer, Error> {
-        let reading = self.read(request.image)?;
+        let options = Options {
+            limits: self.settings.limits,
+            max_side: self.settings.max_page_side_px,
+            page: request.page,
+            region: request.region,
+        };
+        let reading = self.read(request.image, &options)?;
         let language = &request.language;
         let asked = Asked {
             engine: request.engine,
@@ -108,12 +120,13 @@ impl Ocr {
         Ok(render::render(&reading, asked, request.format))
     }
 
-    /// Reads an image: bytes of a file in, blocks of text out.
+    /// Reads an image: bytes of a file in, blocks of text out. The bytes are dropped before the models run.
     ///
     /// # Errors
     /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
-    pub fn read(&self, image: Vec<u8>) -> Result<Reading, Error> {
-        let page = Page::open(image)?;
+    pub fn read(&self, image: Vec<u8>, options: &Options) -> Result<Reading, Error> {
+        let page = Page::open(&image, options)?;
+        drop(image);
         let mut lines = Vec::new();
         for line in detect::detect(&self.detector, &page)? {
             if let Some(text) =

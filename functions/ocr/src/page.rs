@@ -1,6 +1,6 @@
 //! Bytes of an image -> [`Page`]: upright pixels of bounded size, and the way back to the original's pixels.
 
-use ephemera_vision::{Point, Quad, Rgb, decode};
+use ephemera_vision::{Options, Point, Quad, Region, Rgb, decode};
 
 use crate::Error;
 
@@ -10,37 +10,57 @@ pub const MAX_PAGE_SIDE_PX: usize = 2048;
 /// A page to be read.
 #[derive(Debug)]
 pub struct Page {
-    /// What is read, at most [`MAX_PAGE_SIDE_PX`] a side.
+    /// What is read, at most [`MAX_PAGE_SIDE_PX`] a side: the region.
     pub pixels: Rgb,
     /// Width of the upright original, in its pixels.
     pub width: u32,
     /// Height of the upright original, in its pixels.
     pub height: u32,
+    /// The part of the upright original that is read, in its pixels.
+    pub region: Region,
 }
 
 /// Integer bounds in the original's pixels: left, top, right, bottom; right and bottom exclusive.
 pub type Bounds = [u32; 4];
 
 impl Page {
-    /// Decodes and shrinks. The bytes are dropped before anything else is done with the page.
+    /// Decodes and shrinks what `options` ask for. Whoever does not need the bytes any more drops them before the page
+    /// is read.
     ///
     /// # Errors
     /// [`Error::Image`].
-    pub fn open(image: Vec<u8>) -> Result<Page, Error> {
-        let picture = decode(&image, MAX_PAGE_SIDE_PX)?;
+    pub fn open(image: &[u8], options: &Options) -> Result<Page, Error> {
+        let picture = decode(image, options)?;
         Ok(Page {
             pixels: picture.rgb,
             width: picture.original_width,
             height: picture.original_height,
+            region: picture.region,
         })
+    }
+
+    /// A page of which all is read.
+    pub fn whole(pixels: Rgb, width: u32, height: u32) -> Page {
+        Page {
+            pixels,
+            width,
+            height,
+            region: Region::whole((width, height)),
+        }
     }
 
     /// Corners in the original's pixels, rounded, inside the page.
     pub fn corners(&self, quad: &Quad) -> [[u32; 2]; 4] {
+        let Region {
+            x: left,
+            y: top,
+            width,
+            height,
+        } = self.region;
         quad.map(|Point { x, y }| {
             [
-                to_original(x, self.pixels.width, self.width),
-                to_original(y, self.pixels.height, self.height),
+                left + to_original(x, self.pixels.width, width),
+                top + to_original(y, self.pixels.height, height),
             ]
         })
     }
@@ -56,7 +76,7 @@ impl Page {
     }
 }
 
-/// Casts saturate, so that anything outside the page ends on its edge.
+/// Casts saturate, so that anything outside the region ends on its edge.
 fn to_original(at: f32, side: usize, original: u32) -> u32 {
     let scaled = f64::from(at) * f64::from(original) / side as f64;
     (scaled.round() as u32).min(original)
@@ -68,11 +88,7 @@ mod tests {
 
     #[test]
     fn boxes_come_back_in_the_originals_pixels() {
-        let page = Page {
-            pixels: Rgb::filled(100, 50, [0; 3]),
-            width: 300,
-            height: 150,
-        };
+        let mut page = Page::whole(Rgb::filled(100, 50, [0; 3]), 300, 150);
         let at = |x: f32, y: f32| Point { x, y };
         // A tilted quad that reaches over the left and lower edges.
         let quad = [
@@ -86,5 +102,9 @@ mod tests {
             [[0, 30], [62, 24], [63, 150], [0, 150]]
         );
         assert_eq!(page.bounds(&quad), [0, 24, 63, 150]);
+        // The same pixels as a part of a larger page.
+        (page.width, page.height) = (1000, 800);
+        (page.region.x, page.region.y) = (500, 600);
+        assert_eq!(page.bounds(&quad), [500, 624, 563, 750]);
     }
 }

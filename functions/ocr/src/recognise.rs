@@ -251,11 +251,7 @@ mod tests {
 
     #[test]
     fn illegible_lines_are_dropped() {
-        let page = Page {
-            pixels: Rgb::filled(48, 48, [255; 3]),
-            width: 48,
-            height: 48,
-        };
+        let page = Page::whole(Rgb::filled(48, 48, [255; 3]), 48, 48);
         let line = Line {
             quad: quad(16.0, 48.0 / 1.4),
             score: 1.0,

@@ -65,11 +65,7 @@ pub(crate) mod samples {
             vec![line("\"no\"", 7.0, 0.876_54)],
         ];
         Reading {
-            page: Page {
-                pixels: Rgb::filled(10, 12, [255; 3]),
-                width: 20,
-                height: 24,
-            },
+            page: Page::whole(Rgb::filled(10, 12, [255; 3]), 20, 24),
             blocks: vec![Block { rows }],
             model: "detector@1+recogniser@2".to_owned(),
         }

@@ -2,12 +2,15 @@
 //!
 //! In: the parts of an HTTP request. Out: the image's bytes, still unopened, and what the caller wants done with them.
 
+use ephemera_vision::Region;
+
 use crate::Error;
 use crate::form::{self, Fields};
 use crate::http::HttpRequest;
 use crate::language::{Language, PACKS};
 
-/// Largest body. The platform's limit; the host refuses larger ones before an instance starts.
+/// Largest body where settings do not say another. The platform's limit; the host refuses larger ones before an instance
+/// starts.
 pub const MAX_BODY_BYTES: usize = 10 << 20;
 
 /// A request for text.
@@ -21,6 +24,10 @@ pub struct Request {
     pub language: Language,
     /// How to write the answer.
     pub format: Format,
+    /// Which page of a file that has several, from 1.
+    pub page: u32,
+    /// Which part of the upright page, in its pixels; all of it if `None`.
+    pub region: Option<Region>,
 }
 
 /// A name that clients know an OCR engine by. The same models run under each.
@@ -113,6 +120,8 @@ impl Request {
             engine: engine(fields.engine, aliases)?,
             language: language(fields.language)?,
             format: format(fields.format, accepted)?,
+            page: page(fields.page)?,
+            region: region(fields.region)?,
         })
     }
 }
@@ -154,6 +163,35 @@ fn format(name: Option<String>, accepted: Format) -> Result<Format, Error> {
         "text" | "txt" | "plain" => Ok(Format::Text),
         _ => Err(Error::Format {
             actual: shortened(&name),
+        }),
+    }
+}
+
+fn page(number: Option<String>) -> Result<u32, Error> {
+    let Some(number) = number.filter(|number| !number.is_empty()) else {
+        return Ok(1);
+    };
+    let page = number.parse().ok().filter(|&page| page > 0);
+    page.ok_or_else(|| Error::PageNumber {
+        actual: shortened(&number),
+    })
+}
+
+/// Four whole numbers. Whether they fit the picture is known when it has been opened.
+fn region(value: Option<String>) -> Result<Option<Region>, Error> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let numbers: Option<Vec<u32>> = value.split(',').map(|n| n.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[x, y, width, height]) => Ok(Some(Region {
+            x,
+            y,
+            width,
+            height,
+        })),
+        _ => Err(Error::RegionSyntax {
+            actual: shortened(&value),
         }),
     }
 }
@@ -224,6 +262,8 @@ mod tests {
             engine: Engine::Ephemera,
             language: Language::any(),
             format: Format::Kalanjiyam,
+            page: 1,
+            region: None,
         };
         assert_eq!(plain, expected);
         let named = parse(
@@ -256,6 +296,23 @@ mod tests {
             (request.engine, request.language.tag, request.format),
             (Engine::Tesseract, "en", Format::Surya)
         );
+    }
+
+    #[test]
+    fn a_page_and_a_part_of_it_can_be_asked_for() {
+        let png = [("content-type", "image/tiff")];
+        let target = "/v1/ocr?page=3&region=10,%2020,300,40";
+        let request = parse(target, &png, b"x").expect("valid");
+        let expected = Region {
+            x: 10,
+            y: 20,
+            width: 300,
+            height: 40,
+        };
+        assert_eq!((request.page, request.region), (3, Some(expected)));
+        let body = multipart(&[(r#"name="image""#, "x"), (r#"name="page""#, "2")]);
+        let request = parse(target, &[FORM], &body).expect("valid");
+        assert_eq!((request.page, request.region), (2, Some(expected)));
     }
 
     #[test]
@@ -428,6 +485,30 @@ mod tests {
                 body: b"x".to_vec(),
                 status: 422,
                 detail: "json, surya, text",
+            },
+            Case {
+                name: "page",
+                target: "/v1/ocr?page=0",
+                headers: raw,
+                body: b"x".to_vec(),
+                status: 422,
+                detail: "page \"0\" is not a number from 1",
+            },
+            Case {
+                name: "region of three",
+                target: "/v1/ocr?region=1,2,3",
+                headers: raw,
+                body: b"x".to_vec(),
+                status: 422,
+                detail: "region \"1,2,3\" is not x,y,width,height",
+            },
+            Case {
+                name: "negative region",
+                target: "/v1/ocr?region=-1,2,3,4",
+                headers: raw,
+                body: b"x".to_vec(),
+                status: 422,
+                detail: "region",
             },
         ];
         for Case {

@@ -35,6 +35,7 @@ fn ocr() -> Ocr {
         recogniser: Fake::network("ocr-recogniser-latin", vec![(vec![1, 17, 3], scores)]),
         characters: vec!["a".to_owned(), "b".to_owned()],
         aliases: true,
+        settings: Settings::default(),
     }
 }
 
@@ -181,7 +182,11 @@ fn without_aliases_one_engine_is_offered() {
 fn bad_images_get_a_status_and_a_sentence() {
     let whole = png(160, 128);
     let cases: [(&[u8], u16, &str); 3] = [
-        (b"hello", 415, "not a jpeg, png or tiff image"),
+        (
+            b"hello",
+            415,
+            "not a jpeg, png, tiff, webp, bmp or gif image",
+        ),
         (&whole[..40], 400, "png image is truncated"),
         (b"", 400, "the image is empty"),
     ];
@@ -190,6 +195,61 @@ fn bad_images_get_a_status_and_a_sentence() {
         assert_eq!((answer.status, &answer.log), (status, &None));
         assert_eq!(body(&answer), json!({ "detail": detail }));
     }
+}
+
+#[test]
+fn only_the_region_is_read_and_boxes_stay_the_pages() {
+    // The fake sees a page of 160 x 128 px in one that is larger.
+    let answer = send(
+        &ocr(),
+        "POST",
+        "/v1/ocr?region=100,200,160,128",
+        "image/png",
+        &png(400, 500),
+    );
+    let answer = body(&answer);
+    assert_eq!(answer["bounding_boxes"], "105\t207\t155\t225\tab");
+    assert_eq!(
+        (&answer["page_width"], &answer["page_height"]),
+        (&json!(400), &json!(500))
+    );
+}
+
+#[test]
+fn what_is_not_there_is_not_read() {
+    let cases = [
+        (
+            "region=100,200,301,1",
+            "region 100,200,301,1 is empty or not inside the image of 400 x 500 px",
+        ),
+        (
+            "region=0,0,0,5",
+            "region 0,0,0,5 is empty or not inside the image of 400 x 500 px",
+        ),
+        ("page=2", "page 2 is not there, the file has 1"),
+    ];
+    for (query, detail) in cases {
+        let target = format!("/v1/ocr?{query}");
+        let answer = send(&ocr(), "POST", &target, "image/png", &png(400, 500));
+        assert_eq!(
+            (answer.status, body(&answer)),
+            (422, json!({ "detail": detail }))
+        );
+    }
+}
+
+#[test]
+fn settings_bound_what_is_read() {
+    let mut small = ocr();
+    small.settings.limits.max_pixels = 100;
+    let answer = send(&small, "POST", "/v1/ocr", "image/png", &png(160, 128));
+    assert_eq!(answer.status, 413);
+    small.settings.max_body_bytes = 10;
+    let answer = send(&small, "POST", "/v1/ocr", "image/png", &png(1, 1));
+    assert_eq!(
+        (answer.status, body(&answer)),
+        (413, json!({"detail": "body is larger than 10 bytes"}))
+    );
 }
 
 #[test]

@@ -1,216 +1,240 @@
 //! Bytes of any kind -> an upright picture of bounded size.
 //!
-//! The header is checked against the limits before a decoder allocates; the full-size samples are dropped as soon as
-//! they have been shrunk. Transparent pixels are laid over paper, a camera's orientation tag is obeyed.
+//! The header is checked against the limits before a decoder allocates. Rows go from the decoder to the resizer one by
+//! one, so that the full picture need not exist; a decoder that can deliver a smaller picture is asked for one.
+//! Transparent pixels are laid over paper, a camera's orientation tag is obeyed.
 
-use std::io::{Cursor, ErrorKind};
-
-use image::codecs::png::PngDecoder;
-use image::codecs::tiff::TiffDecoder;
-use image::error::{ImageError, LimitErrorKind};
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, Limits, RgbImage};
 
-use crate::pixels::Decoded;
-use crate::resize::{Filter, fit, resize_rows};
-use crate::{Error, Format, Rgb, jpeg};
-
-/// Longest side of a picture that is looked at: an A0 sheet at 400 dpi has 18,700 px.
-pub const MAX_SIDE_PX: u32 = 20_000;
-
-/// Largest area of a picture that is looked at, whatever its format: an A4 page at 600 dpi has 34.8 million pixels.
-/// It bounds the time, as [`MAX_DECODE_BYTES`] bounds the memory.
-pub const MAX_PIXELS: u64 = 40_000_000;
-
-/// Largest sum of a decoder's buffers. The platform gives 128 MiB: about 24 MiB of models and code and a body of
-/// 10 MiB leave this much, with 14 MiB to spare for the shrunk picture and the allocator. It admits 27 Mpx of baseline
-/// JPEG or RGB PNG, 9.3 Mpx of progressive 4:4:4 JPEG, 13.9 Mpx of RGB TIFF.
-pub const MAX_DECODE_BYTES: u64 = 80 << 20;
+use crate::limits::{Limits, Options, Region};
+use crate::resize::{Filter, Resizer, fit};
+use crate::rows::{Ground, Rows, lay_over};
+use crate::{Error, Format, Rgb, jpeg, orientation, png, tiff, whole};
 
 /// A decoded picture, upright.
 #[derive(Debug)]
 pub struct Picture {
-    /// The pixels, shrunk if they had to be.
+    /// The pixels of the region, shrunk if they had to be.
     pub rgb: Rgb,
     /// Width of the upright original, in its pixels.
     pub original_width: u32,
     /// Height of the upright original, in its pixels.
     pub original_height: u32,
+    /// The part of the upright original that `rgb` shows: what was asked for, or up to 8 px more to each side.
+    pub region: Region,
 }
 
-/// Decodes a JPEG, PNG or TIFF file (of several pages, the first) and shrinks it to at most `max_side` px a side.
+/// What a file's header tells.
+pub(crate) struct Announced {
+    /// Width and height as stored.
+    pub(crate) size: (u32, u32),
+    pub(crate) orientation: Orientation,
+}
+
+/// What is to be made of a file, in its stored orientation.
+pub(crate) struct Wanted<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) page: u32,
+    pub(crate) region: Region,
+    /// Sides that the region is shrunk to. A decoder may deliver less than the stored size, but no less than this,
+    /// except to stay within its limits.
+    pub(crate) target: (usize, usize),
+}
+
+/// Rows that may already be scaled down, by `eighths` / 8.
+pub(crate) struct Scaled<'a> {
+    pub(crate) rows: Box<dyn Rows + 'a>,
+    pub(crate) eighths: usize,
+}
+
+/// Decodes a picture file and shrinks what is wanted of it.
 ///
 /// # Errors
-/// Every [`Error`]; none of them after more memory than [`MAX_DECODE_BYTES`] was asked for.
-pub fn decode(bytes: &[u8], max_side: usize) -> Result<Picture, Error> {
+/// Every [`Error`]; none of them after more memory than the limits allow was asked for.
+pub fn decode(bytes: &[u8], options: &Options) -> Result<Picture, Error> {
     let format = Format::sniff(bytes).ok_or(Error::NotAnImage)?;
-    let (decoded, orientation) = match format {
-        Format::Jpeg => jpeg::decode(bytes)?,
-        Format::Png => {
-            let (width, height) = png_size(bytes)?;
-            check_size(width, height, 0)?;
-            let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits());
-            samples(decoder.map_err(|e| explain(format, e))?, format)?
-        }
-        Format::Tiff => {
-            let decoder = TiffDecoder::new(Cursor::new(bytes));
-            samples(decoder.map_err(|e| explain(format, e))?, format)?
+    let page = options.page;
+    if format != Format::Tiff && page != 1 {
+        return Err(Error::Page {
+            asked: page,
+            pages: 1,
+        });
+    }
+    let announced = match format {
+        Format::Jpeg => announced_jpeg(bytes)?,
+        Format::Png => png::announced(bytes, &options.limits)?,
+        Format::Tiff => tiff::announced(bytes, page)?,
+        Format::WebP | Format::Bmp | Format::Gif => {
+            whole::announced(format, bytes, &options.limits)?
         }
     };
-
-    let (width, height) = fit(decoded.width, decoded.height, max_side);
-    let background = decoded.background();
-    let shrunk = resize_rows(
-        decoded.width,
-        decoded.height,
-        width,
-        height,
-        Filter::Lanczos3,
-        |y, row| {
-            decoded.rgb_row(y, background, row);
-        },
-    );
-    let original = (decoded.width as u32, decoded.height as u32);
-    drop(decoded);
-    let rgb = turn(shrunk, orientation);
-    let (original_width, original_height) = if swaps_sides(orientation) {
-        (original.1, original.0)
-    } else {
-        original
+    let (size, turned) = (announced.size, announced.orientation);
+    options.limits.check_size(size.0, size.1)?;
+    let original = orientation::upright_size(size, turned);
+    let region = match options.region {
+        Some(region) => orientation::stored(region.check(original)?, size, turned),
+        None => Region::whole(size),
     };
+    let wanted = Wanted {
+        limits: &options.limits,
+        page,
+        region,
+        target: fit(
+            region.width as usize,
+            region.height as usize,
+            options.max_side.max(1),
+        ),
+    };
+    let (rgb, region) = read(format, bytes, size, &wanted)?;
     Ok(Picture {
-        rgb,
-        original_width,
-        original_height,
+        rgb: orientation::turn(rgb, turned),
+        original_width: original.0,
+        original_height: original.1,
+        region: orientation::upright(region, size, turned),
     })
 }
 
-/// Checks a header's announcement. `decode_bytes`: what the decoder's buffers would take.
-pub(crate) fn check_size(width: u32, height: u32, decode_bytes: u64) -> Result<(), Error> {
-    if width == 0 || height == 0 {
-        return Err(Error::ZeroSize { width, height });
-    }
-    if width.max(height) > MAX_SIDE_PX || u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(Error::TooLarge {
-            width,
-            height,
-            max_side_px: MAX_SIDE_PX,
-            max_pixels: MAX_PIXELS,
-        });
-    }
-    if decode_bytes > MAX_DECODE_BYTES {
-        return Err(Error::TooHeavy {
-            width,
-            height,
-            needed_bytes: decode_bytes,
-            limit_bytes: MAX_DECODE_BYTES,
-        });
-    }
-    Ok(())
-}
-
-/// Sides from the header chunk, which must come first (ISO/IEC 15948, 5.6): after the signature, a length of 13, `IHDR`.
-fn png_size(bytes: &[u8]) -> Result<(u32, u32), Error> {
-    let header = bytes.get(8..24).ok_or(Error::Truncated {
-        format: Format::Png,
-    })?;
-    if &header[4..8] != b"IHDR" {
-        return Err(Error::Corrupt {
-            format: Format::Png,
-            reason: "header chunk is not first".to_owned(),
-        });
-    }
-    let side = |at: usize| {
-        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+fn open<'a>(format: Format, bytes: &'a [u8], wanted: &Wanted<'_>) -> Result<Scaled<'a>, Error> {
+    let rows = match format {
+        Format::Jpeg => return open_jpeg(bytes, wanted),
+        Format::Png => png::open(bytes, wanted.limits)?,
+        Format::Tiff => tiff::open(bytes, wanted)?,
+        Format::WebP | Format::Bmp | Format::Gif => whole::open(format, bytes, wanted.limits)?,
     };
-    Ok((side(8), side(12)))
+    Ok(Scaled { rows, eighths: 8 })
 }
 
-fn limits() -> Limits {
-    let mut limits = Limits::no_limits();
-    limits.max_image_width = Some(MAX_SIDE_PX);
-    limits.max_image_height = Some(MAX_SIDE_PX);
-    limits.max_alloc = Some(MAX_DECODE_BYTES);
-    limits
-}
-
-fn samples(
-    mut decoder: impl ImageDecoder,
+/// Reads the wanted part. Returns also what it is exactly, in stored pixels.
+fn read(
     format: Format,
-) -> Result<(Decoded, Orientation), Error> {
-    let (width, height) = decoder.dimensions();
-    let colour = decoder.color_type();
-    let output = decoder.total_bytes();
-    // The TIFF decoder fills a buffer of its own before it hands the samples over; CMYK and bilevel ones convert then.
-    let decode_bytes = match (format, decoder.original_color_type()) {
-        (Format::Tiff, ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16) => {
-            output + output / 3 * 4
+    bytes: &[u8],
+    size: (u32, u32),
+    wanted: &Wanted<'_>,
+) -> Result<(Rgb, Region), Error> {
+    let Scaled { mut rows, eighths } = open(format, bytes, wanted)?;
+    let mut ground = 255;
+    if rows.channels() == 4 {
+        // What is visible decides what shows through the rest, so it is looked at before.
+        let part = Part::of(wanted.region, eighths, &*rows);
+        let mut look = Ground::default();
+        part.each(&mut *rows, |row| look.look(row))?;
+        ground = look.colour();
+        // The first one's buffers go before the second's come.
+        drop(rows);
+        rows = open(format, bytes, wanted)?.rows;
+    }
+    let part = Part::of(wanted.region, eighths, &*rows);
+    let from = (part.right - part.left, part.bottom - part.top);
+    let to = (wanted.target.0.min(from.0), wanted.target.1.min(from.1));
+    let channels = rows.channels();
+    let mut resizer = Resizer::new(from, to, channels.min(3), Filter::Lanczos3);
+    let mut opaque = vec![0; if channels == 4 { from.0 * 3 } else { 0 }];
+    part.each(&mut *rows, |row| {
+        if channels == 4 {
+            lay_over(ground, row, &mut opaque);
+            resizer.push(&opaque);
+        } else {
+            resizer.push(row);
         }
-        (Format::Tiff, ExtendedColorType::L1) => output + output / 8,
-        (Format::Tiff, _) => output * 2,
-        _ => output,
+    })?;
+    drop(rows);
+    let mut data = resizer.finish();
+    if channels == 1 {
+        data = data.into_iter().flat_map(|v| [v; 3]).collect();
+    }
+    let rgb = Rgb::new(to.0, to.1, data).expect("the result has the size that was asked for");
+    let region = part.region(size, eighths);
+    Ok((rgb, region))
+}
+
+/// A rectangle of scaled pixels.
+struct Part {
+    left: usize,
+    top: usize,
+    right: usize,
+    bottom: usize,
+}
+
+impl Part {
+    /// The least that holds `region`.
+    fn of(region: Region, eighths: usize, rows: &dyn Rows) -> Part {
+        let start = |at: u32| at as usize * eighths / 8;
+        let end = |at: u32, side: u32, most: usize| {
+            ((at as usize + side as usize) * eighths)
+                .div_ceil(8)
+                .min(most)
+        };
+        Part {
+            left: start(region.x),
+            top: start(region.y),
+            right: end(region.x, region.width, rows.width()),
+            bottom: end(region.y, region.height, rows.height()),
+        }
+    }
+
+    /// Back in stored pixels.
+    fn region(&self, size: (u32, u32), eighths: usize) -> Region {
+        let stored = |at: usize, most: u32| ((at * 8 / eighths) as u32).min(most);
+        let (x, y) = (stored(self.left, size.0), stored(self.top, size.1));
+        Region {
+            x,
+            y,
+            width: stored(self.right, size.0) - x,
+            height: stored(self.bottom, size.1) - y,
+        }
+    }
+
+    /// Calls `f` with the part of each row; rows below it are not decoded.
+    fn each(&self, rows: &mut dyn Rows, mut f: impl FnMut(&[u8])) -> Result<(), Error> {
+        let channels = rows.channels();
+        let mut row = vec![0; rows.width() * channels];
+        for y in 0..self.bottom {
+            rows.next_row(&mut row)?;
+            if y >= self.top {
+                f(&row[self.left * channels..self.right * channels]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn announced_jpeg(bytes: &[u8]) -> Result<Announced, Error> {
+    let header = jpeg::Header::read(bytes)?;
+    let turned = header.exif.and_then(Orientation::from_exif_chunk);
+    Ok(Announced {
+        size: (header.width, header.height),
+        orientation: turned.unwrap_or(Orientation::NoTransforms),
+    })
+}
+
+fn open_jpeg<'a>(bytes: &'a [u8], wanted: &Wanted<'_>) -> Result<Scaled<'a>, Error> {
+    let header = jpeg::Header::read(bytes)?;
+    let region = wanted.region;
+    // The smallest scale that still has all of the target's pixels, then what the limits allow.
+    let enough = |block_px: usize| {
+        let scaled = |side: u32| side as usize * block_px / 8;
+        scaled(region.width) >= wanted.target.0 && scaled(region.height) >= wanted.target.1
     };
-    check_size(width, height, decode_bytes)?;
-    if !Decoded::supports(colour) {
-        return Err(Error::Unsupported {
-            format,
-            reason: format!("samples of type {colour:?}"),
-        });
+    let mut block_px = 8;
+    while block_px > 1 && enough(block_px / 2) {
+        block_px /= 2;
     }
-    let fail = |e| explain(format, e);
-    decoder.set_limits(limits()).map_err(fail)?;
-    let orientation = decoder.orientation().map_err(fail)?;
-    let mut data = vec![0; output as usize];
-    decoder.read_image(&mut data).map_err(fail)?;
-    Ok((
-        Decoded {
-            width: width as usize,
-            height: height as usize,
-            colour,
-            data,
-        },
-        orientation,
-    ))
-}
-
-fn turn(picture: Rgb, orientation: Orientation) -> Rgb {
-    if orientation == Orientation::NoTransforms {
-        return picture;
+    while block_px > 1 && jpeg::held_bytes(&header, block_px) > wanted.limits.max_decode_bytes {
+        block_px /= 2;
     }
-    let image = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.data);
-    let mut image = DynamicImage::ImageRgb8(image.expect("a picture's length matches its sides"));
-    image.apply_orientation(orientation);
-    let image = image.into_rgb8();
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    Rgb::new(width, height, image.into_raw()).expect("turning keeps every pixel")
-}
-
-fn swaps_sides(orientation: Orientation) -> bool {
-    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    matches!(
-        orientation,
-        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
-    )
-}
-
-fn explain(format: Format, error: ImageError) -> Error {
-    match error {
-        ImageError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => {
-            Error::Truncated { format }
-        }
-        ImageError::Unsupported(e) => Error::Unsupported {
-            format,
-            reason: e.to_string(),
-        },
-        ImageError::Limits(e) if e.kind() == LimitErrorKind::InsufficientMemory => Error::Corrupt {
-            format,
-            reason: "its parts take more memory than its size accounts for".to_owned(),
-        },
-        other => Error::Corrupt {
-            format,
-            reason: other.to_string(),
-        },
-    }
+    let size = (header.width, header.height);
+    wanted
+        .limits
+        .check_bytes(size, jpeg::held_bytes(&header, block_px))?;
+    let colour = jpeg::Colour::of(&header);
+    let plan = jpeg::Plan {
+        block_px,
+        first_row: region.y as usize * block_px / 8,
+    };
+    Ok(Scaled {
+        rows: Box::new(jpeg::JpegRows::open(bytes, &[], header, colour, &plan)?),
+        eighths: block_px,
+    })
 }
 
 #[cfg(test)]

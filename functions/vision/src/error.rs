@@ -1,12 +1,12 @@
 //! What can be wrong with a picture. Whose fault it is, is for the function to say: all of these are the caller's.
 
-use crate::Format;
+use crate::{Format, Region};
 
 /// Why bytes did not become pixels.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The first bytes belong to no format that is read here.
-    #[error("not a jpeg, png or tiff image")]
+    #[error("not a jpeg, png, tiff, webp, bmp or gif image")]
     NotAnImage,
     /// A known format in a variant that is not read here, such as arithmetic coding.
     #[error("{format} variant not supported: {reason}")]
@@ -38,7 +38,7 @@ pub enum Error {
         /// Announced height.
         height: u32,
     },
-    /// The header announces a side over [`crate::MAX_SIDE_PX`] or an area over [`crate::MAX_PIXELS`].
+    /// The header announces a side or an area over [`crate::Limits`].
     #[error(
         "image of {width} x {height} px, limits are {max_side_px} px a side and {max_pixels} px in all"
     )]
@@ -52,7 +52,7 @@ pub enum Error {
         /// Largest area accepted.
         max_pixels: u64,
     },
-    /// Decoding this variant would take more than [`crate::MAX_DECODE_BYTES`].
+    /// Decoding this variant would take more than [`crate::Limits`] allow.
     #[error("decoding {width} x {height} px takes {needed_bytes} bytes, limit is {limit_bytes}")]
     TooHeavy {
         /// Announced width.
@@ -63,5 +63,26 @@ pub enum Error {
         needed_bytes: u64,
         /// What they may take.
         limit_bytes: u64,
+    },
+    /// The file has no such page.
+    #[error("page {asked} is not there, the file has {pages}")]
+    Page {
+        /// What was asked for, from 1.
+        asked: u32,
+        /// How many there are.
+        pages: u32,
+    },
+    /// The region is empty, or not inside the picture.
+    #[error(
+        "region {},{},{},{} is empty or not inside the image of {width} x {height} px",
+        region.x, region.y, region.width, region.height
+    )]
+    Region {
+        /// What was asked for.
+        region: Region,
+        /// Width of the upright picture.
+        width: u32,
+        /// Height of the upright picture.
+        height: u32,
     },
 }

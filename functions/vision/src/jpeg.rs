@@ -1,259 +1,419 @@
-//! A JPEG file -> its samples.
+//! A JPEG file -> its rows, whole or scaled down while decoding.
 //!
-//! The marker segments are walked first, without decoding anything: that gives the size, what a decoder will need, and
-//! whether the file is whole. The decoder itself fills what is missing from a cut file with grey and says nothing.
+//! A sequential file is decoded by rows of MCUs, of which only one is in memory. The coefficients of a progressive file
+//! come in several passes and must be held; where the picture is to be shrunk anyway, only the lowest are.
+//!
+//! Why this is our own: the crates at hand deliver whole pictures. `zune-jpeg` takes three bytes a pixel, 300 MB for
+//! 100 Mpx; `jpeg-decoder` can scale, but holds all planes and the result at once, and all coefficients of a
+//! progressive file (two bytes each, 300 MB at 100 Mpx).
 
-use image::ColorType;
-use image::metadata::Orientation;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::errors::DecodeErrors;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+mod bits;
+mod header;
+mod scan;
+mod transform;
 
-use crate::decode::{self, MAX_SIDE_PX};
-use crate::pixels::Decoded;
+pub(crate) use header::Header;
+
+use crate::rows::Rows;
 use crate::{Error, Format};
+use header::{Component, Segments};
+use scan::{Held, Scan, Tables};
+use transform::Quantisers;
 
-/// Decodes a whole JPEG file to grey or RGB, and tells how the camera was held.
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Decoded, Orientation), Error> {
-    let frame = inspect(bytes)?;
-    decode::check_size(frame.width, frame.height, frame.decode_bytes())?;
+/// Passes over the picture that a file may take. Encoders make ten; each costs time even where it has no data.
+const MAX_SCANS: usize = 100;
 
-    // Without the `unsafe` (SIMD) paths native and Wasm builds run the same code, bit for bit.
-    let options = DecoderOptions::default()
-        .set_use_unsafe(false)
-        .set_strict_mode(false)
-        .set_max_width(MAX_SIDE_PX as usize)
-        .set_max_height(MAX_SIDE_PX as usize)
-        .jpeg_set_out_colorspace(if frame.components == 1 {
-            ColorSpace::Luma
-        } else {
-            ColorSpace::RGB
-        });
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let data = decoder.decode().map_err(|e| explain(&e))?;
-    let orientation = decoder
-        .exif()
-        .and_then(|exif| Orientation::from_exif_chunk(exif))
-        .unwrap_or(Orientation::NoTransforms);
-    let colour = if frame.components == 1 {
-        ColorType::L8
+/// What the components of a picture are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Grey,
+    Rgb,
+    YCbCr,
+    /// Four inks; `inverted`: 255 is none, as Adobe writes it.
+    Cmyk {
+        inverted: bool,
+    },
+    /// The inverted inks but black as YCbCr.
+    Ycck,
+}
+
+impl Colour {
+    /// As the markers tell, or where they do not, custom.
+    pub(crate) fn of(header: &Header<'_>) -> Colour {
+        let ids: Vec<u8> = header.components.iter().map(|c| c.id).collect();
+        match (header.components.len(), header.adobe) {
+            (1, _) => Colour::Grey,
+            (3, Some(0)) => Colour::Rgb,
+            (3, None) if !header.jfif && ids == *b"RGB" => Colour::Rgb,
+            (3, _) => Colour::YCbCr,
+            (_, Some(2)) => Colour::Ycck,
+            (_, adobe) => Colour::Cmyk {
+                inverted: adobe.is_some(),
+            },
+        }
+    }
+
+    fn components(self) -> usize {
+        match self {
+            Colour::Grey => 1,
+            Colour::Rgb | Colour::YCbCr => 3,
+            Colour::Cmyk { .. } | Colour::Ycck => 4,
+        }
+    }
+}
+
+/// How a picture is to be decoded.
+pub(crate) struct Plan {
+    /// Side of a decoded block in pixels: 8 for the whole size, 4, 2 or 1 to scale it down.
+    pub(crate) block_px: usize,
+    /// Rows above this one, in scaled pixels, are not looked at.
+    pub(crate) first_row: usize,
+}
+
+/// Bytes of a picture's coefficients if they have to be held.
+pub(crate) fn held_bytes(header: &Header<'_>, block_px: usize) -> u64 {
+    if header.buffered {
+        Held::bytes(header.blocks(), block_px)
     } else {
-        ColorType::Rgb8
-    };
-    let (width, height) = (frame.width as usize, frame.height as usize);
-    let expected = width * height * usize::from(colour.bytes_per_pixel());
-    if data.len() != expected {
-        let reason = format!("expected {expected} bytes of samples, got {}", data.len());
-        return Err(Error::Corrupt {
-            format: Format::Jpeg,
-            reason,
-        });
-    }
-    Ok((
-        Decoded {
-            width,
-            height,
-            colour,
-            data,
-        },
-        orientation,
-    ))
-}
-
-/// What the frame header says.
-#[derive(Debug, PartialEq, Eq)]
-struct Frame {
-    width: u32,
-    height: u32,
-    components: u8,
-    /// Coefficients of all components together, in hundredths per pixel: 300 at 4:4:4, 150 at 4:2:0.
-    samples_per_100_px: u64,
-    /// All coefficients are held until the last scan: progressive, or one scan for each component.
-    buffered: bool,
-}
-
-impl Frame {
-    fn decode_bytes(&self) -> u64 {
-        let pixels = u64::from(self.width) * u64::from(self.height);
-        let output = pixels * if self.components == 1 { 1 } else { 3 };
-        // Coefficients are 16 bits each.
-        let coefficients = if self.buffered {
-            pixels * self.samples_per_100_px / 100 * 2
-        } else {
-            0
-        };
-        output + coefficients
+        0
     }
 }
 
-/// Walks the marker segments (T.81, annex B) up to the end of the image.
-fn inspect(bytes: &[u8]) -> Result<Frame, Error> {
-    const TRUNCATED: Error = Error::Truncated {
-        format: Format::Jpeg,
-    };
-    let mut frame: Option<Frame> = None;
-    let mut at = 2;
-    loop {
-        at += bytes
-            .get(at..)
-            .and_then(|rest| rest.iter().position(|&b| b == 0xff))
-            .ok_or(TRUNCATED)?;
-        at += bytes[at..]
+/// The rows of a picture.
+pub(crate) struct JpegRows<'a> {
+    header: Header<'a>,
+    colour: Colour,
+    tables: Tables,
+    quantisers: Vec<Quantisers>,
+    blocks: Blocks<'a>,
+    planes: Vec<Plane>,
+    block_px: usize,
+    width: usize,
+    /// The next row, and the next row of MCUs.
+    row: usize,
+    mcu_row: usize,
+    first_row: usize,
+}
+
+enum Blocks<'a> {
+    /// Decoded as rows are asked for.
+    Streamed(Scan<'a>),
+    Held(Vec<Held>),
+}
+
+/// The samples of one component in a row of MCUs.
+struct Plane {
+    /// Side of a block; that of a component with fewer samples can be greater than that of others, at no loss.
+    block_px: usize,
+    stride: usize,
+    /// `[rows, stride]`.
+    samples: Vec<u8>,
+    /// A row at the width of the picture; not used where the component has that width itself.
+    line: Vec<u8>,
+    /// Samples of this component for so many of the picture, across and down: `(own, picture)`.
+    across: (usize, usize),
+    down: (usize, usize),
+}
+
+impl<'a> JpegRows<'a> {
+    /// Starts decoding. `tables`: segments from elsewhere to be read first, as TIFF has them. Memory: what
+    /// [`held_bytes`] says, and a row of MCUs.
+    pub(crate) fn open(
+        bytes: &'a [u8],
+        tables: &[u8],
+        header: Header<'a>,
+        colour: Colour,
+        plan: &Plan,
+    ) -> Result<JpegRows<'a>, Error> {
+        if colour.components() != header.components.len() {
+            let (expected, actual) = (colour.components(), header.components.len());
+            return Err(corrupt(&format!(
+                "expected {expected} components, got {actual}"
+            )));
+        }
+        let block_px = plan.block_px;
+        let planes: Vec<Plane> = header
+            .components
             .iter()
-            .position(|&b| b != 0xff)
-            .ok_or(TRUNCATED)?;
-        let marker = bytes[at];
-        at += 1;
-        match marker {
-            // Stuffed byte, temporary, restart, start of image: no segment follows.
-            0x00 | 0x01 | 0xd0..=0xd8 => continue,
-            0xd9 => return frame.ok_or_else(|| corrupt("end of image before a frame header")),
-            _ => {}
+            .map(|c| Plane::new(&header, c, block_px))
+            .collect();
+        let mut defined = Tables::default();
+        let mut elsewhere = Segments {
+            bytes: tables,
+            at: 0,
+        };
+        while !tables.is_empty() {
+            match elsewhere.next()? {
+                (0xd9, _) => break,
+                (marker, segment) => defined.define(marker, segment)?,
+            }
         }
-        let length = bytes
-            .get(at..at + 2)
-            .map(|b| usize::from(u16::from_be_bytes([b[0], b[1]])));
-        let length = length.ok_or(TRUNCATED)?;
-        let segment = bytes.get(at..at + length).ok_or(TRUNCATED)?;
-        let segment = segment
-            .get(2..)
-            .ok_or_else(|| corrupt("segment length under 2"))?;
-        match marker {
-            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                if frame.is_some() {
-                    return Err(corrupt("more than one frame header"));
+        let mut rows = JpegRows {
+            width: (header.width as usize * block_px).div_ceil(8),
+            colour,
+            quantisers: vec![[0; 64]; header.components.len()],
+            blocks: Blocks::Held(Vec::new()),
+            planes,
+            block_px,
+            row: 0,
+            mcu_row: 0,
+            first_row: plan.first_row,
+            tables: defined,
+            header,
+        };
+        rows.read_scans(bytes)?;
+        Ok(rows)
+    }
+
+    /// Up to the data of the only scan, or through all of them.
+    fn read_scans(&mut self, bytes: &'a [u8]) -> Result<(), Error> {
+        let header = &self.header;
+        let mut held: Vec<Held> = Vec::new();
+        if header.buffered {
+            let components = header.components.iter();
+            held = components
+                .map(|c| Held::new(header, c, self.block_px))
+                .collect();
+        }
+        let mut seen = vec![false; header.components.len()];
+        let mut scans = 0;
+        let mut segments = Segments { bytes, at: 2 };
+        loop {
+            let (marker, segment) = segments.next()?;
+            match marker {
+                0xd9 => break,
+                0xda => {
+                    scans += 1;
+                    if scans > MAX_SCANS {
+                        return Err(corrupt(&format!("more than {MAX_SCANS} scans")));
+                    }
+                    let mut scan = Scan::open(header, &self.tables, segment, bytes, segments.at)?;
+                    for component in scan.components() {
+                        if !std::mem::replace(&mut seen[component], true) {
+                            self.quantisers[component] =
+                                self.tables.quantisers(&header.components[component])?;
+                        }
+                    }
+                    if !header.buffered {
+                        self.blocks = Blocks::Streamed(scan);
+                        return Ok(());
+                    }
+                    scan.hold(header, &self.tables, &mut held)
+                        .map_err(corrupt)?;
+                    segments.at = scan.end();
                 }
-                frame = Some(frame_header(marker, segment)?);
+                _ => self.tables.define(marker, segment)?,
             }
-            0xda => {
-                let frame = frame
-                    .as_mut()
-                    .ok_or_else(|| corrupt("scan before a frame header"))?;
-                let scanned = segment.first().copied().unwrap_or(0);
-                frame.buffered |= scanned < frame.components;
-            }
-            _ => {}
         }
-        at += length;
+        if seen.contains(&false) {
+            return Err(corrupt("component without a scan"));
+        }
+        self.blocks = Blocks::Held(held);
+        Ok(())
+    }
+
+    /// Decodes the next row of MCUs into the planes.
+    fn fill(&mut self) -> Result<(), Error> {
+        let rows = self.rows_at_once();
+        let needed = (self.mcu_row + 1) * rows > self.first_row;
+        let (planes, quantisers) = (&mut self.planes, &self.quantisers);
+        match &mut self.blocks {
+            Blocks::Streamed(scan) => {
+                let put = |component: usize, x: usize, y: usize, block: &_, flat| {
+                    if needed {
+                        planes[component].put(x, y, block, &quantisers[component], flat);
+                    }
+                };
+                scan.sequential_row(&self.header, &self.tables, put)
+                    .map_err(corrupt)?;
+            }
+            Blocks::Held(held) if needed => {
+                for ((plane, held), (component, quantisers)) in planes
+                    .iter_mut()
+                    .zip(&*held)
+                    .zip(self.header.components.iter().zip(quantisers))
+                {
+                    for y in 0..component.v {
+                        for x in 0..held.across() {
+                            let (block, flat) = held.block(x, self.mcu_row * component.v + y);
+                            plane.put(x, y, &block, quantisers, flat);
+                        }
+                    }
+                }
+            }
+            Blocks::Held(_) => {}
+        }
+        self.mcu_row += 1;
+        Ok(())
+    }
+
+    /// Rows of the picture in a row of MCUs.
+    fn rows_at_once(&self) -> usize {
+        self.header.most(|c| c.v) * self.block_px
     }
 }
 
-fn frame_header(marker: u8, segment: &[u8]) -> Result<Frame, Error> {
-    let &[_precision, h1, h0, w1, w0, components, ref rest @ ..] = segment else {
-        return Err(corrupt("frame header too short"));
-    };
-    let factors: Vec<(u64, u64)> = rest
-        .chunks_exact(3)
-        .map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15)))
-        .collect();
-    if factors.len() != usize::from(components) || !(1..=4).contains(&components) {
-        return Err(corrupt("frame header does not list its components"));
+impl Rows for JpegRows<'_> {
+    fn width(&self) -> usize {
+        self.width
     }
-    let widest = factors.iter().map(|f| f.0).max().unwrap_or(1).max(1);
-    let tallest = factors.iter().map(|f| f.1).max().unwrap_or(1).max(1);
-    let samples: u64 = factors.iter().map(|(h, v)| h * v).sum();
-    Ok(Frame {
-        width: u32::from(u16::from_be_bytes([w1, w0])),
-        height: u32::from(u16::from_be_bytes([h1, h0])),
-        components,
-        samples_per_100_px: (samples * 100).div_ceil(widest * tallest),
-        buffered: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
-    })
+
+    fn height(&self) -> usize {
+        (self.header.height as usize * self.block_px).div_ceil(8)
+    }
+
+    fn channels(&self) -> usize {
+        if self.colour == Colour::Grey { 1 } else { 3 }
+    }
+
+    fn next_row(&mut self, row: &mut [u8]) -> Result<(), Error> {
+        let at_once = self.rows_at_once();
+        if self.row == self.mcu_row * at_once {
+            self.fill()?;
+        }
+        let y = self.row % at_once;
+        self.row += 1;
+        if self.row <= self.first_row {
+            return Ok(());
+        }
+        let width = self.width;
+        for plane in &mut self.planes {
+            plane.widen(y, width);
+        }
+        let lines: Vec<&[u8]> = self.planes.iter().map(|p| p.line(y, width)).collect();
+        paint(self.colour, &lines, row);
+        Ok(())
+    }
+}
+
+impl Plane {
+    fn new(header: &Header<'_>, component: &Component, block_px: usize) -> Plane {
+        let (most_h, most_v) = (header.most(|c| c.h), header.most(|c| c.v));
+        let mut own_px = block_px;
+        // Held blocks have no more coefficients than the picture's size asks for.
+        let divides = |most: usize, own: usize| (most * block_px).is_multiple_of(own);
+        while !header.buffered
+            && own_px < 8
+            && divides(most_h, component.h * own_px * 2)
+            && divides(most_v, component.v * own_px * 2)
+        {
+            own_px *= 2;
+        }
+        let stride = header.mcus().0 * component.h * own_px;
+        let across = (component.h * own_px, most_h * block_px);
+        let width = (header.width as usize * block_px).div_ceil(8);
+        Plane {
+            block_px: own_px,
+            stride,
+            samples: vec![0; stride * component.v * own_px],
+            line: vec![0; if across.0 == across.1 { 0 } else { width }],
+            across,
+            down: (component.v * own_px, most_v * block_px),
+        }
+    }
+
+    fn put(&mut self, x: usize, y: usize, block: &[i16; 64], quantisers: &Quantisers, flat: bool) {
+        let px = self.block_px;
+        let out = &mut self.samples[y * px * self.stride + x * px..];
+        transform::samples(block, quantisers, flat, px, out, self.stride);
+    }
+
+    /// The component's row for row `y` of the MCUs.
+    fn own_row(&self, y: usize) -> &[u8] {
+        let y = y * self.down.0 / self.down.1;
+        &self.samples[y * self.stride..][..self.stride]
+    }
+
+    /// Brings row `y` to the picture's width, if it has fewer samples: halfway between two where it has half as many.
+    fn widen(&mut self, y: usize, width: usize) {
+        let (own, picture) = self.across;
+        if own == picture {
+            return;
+        }
+        let mut line = std::mem::take(&mut self.line);
+        let row = self.own_row(y);
+        if own * 2 == picture {
+            let last = (width - 1) / 2;
+            for (x, out) in line.iter_mut().enumerate() {
+                let near = x / 2;
+                let far = if x % 2 == 0 {
+                    near.saturating_sub(1)
+                } else {
+                    (near + 1).min(last)
+                };
+                let sum = 3 * u16::from(row[near]) + u16::from(row[far]);
+                // Rounds up and down in turn, so that there is no drift.
+                *out = ((sum + 1 + (x as u16 & 1)) / 4) as u8;
+            }
+        } else {
+            for (x, out) in line.iter_mut().enumerate() {
+                *out = row[x * own / picture];
+            }
+        }
+        self.line = line;
+    }
+
+    fn line(&self, y: usize, width: usize) -> &[u8] {
+        if self.line.is_empty() {
+            &self.own_row(y)[..width]
+        } else {
+            &self.line
+        }
+    }
+}
+
+/// Components to grey or RGB.
+fn paint(colour: Colour, lines: &[&[u8]], row: &mut [u8]) {
+    match (colour, lines) {
+        (Colour::Grey, [grey, ..]) => row.copy_from_slice(grey),
+        (Colour::Rgb, [r, g, b, ..]) => {
+            for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+                pixel.copy_from_slice(&[r[x], g[x], b[x]]);
+            }
+        }
+        (Colour::YCbCr, [y, cb, cr, ..]) => {
+            let samples = y.iter().zip(*cb).zip(*cr);
+            for (pixel, ((&y, &cb), &cr)) in row.chunks_exact_mut(3).zip(samples) {
+                pixel.copy_from_slice(&rgb(y, cb, cr));
+            }
+        }
+        (Colour::Cmyk { inverted }, [c, m, y, k]) => {
+            let ink = |v: u8| if inverted { v } else { 255 - v };
+            for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+                pixel.copy_from_slice(&[c[x], m[x], y[x]].map(|v| times(ink(v), ink(k[x]))));
+            }
+        }
+        (Colour::Ycck, [y, cb, cr, k]) => {
+            for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+                let inks = rgb(y[x], cb[x], cr[x]);
+                pixel.copy_from_slice(&inks.map(|v| times(255 - v, k[x])));
+            }
+        }
+        _ => unreachable!("the number of components was compared with the colour"),
+    }
+}
+
+/// JFIF 1.02, section 7 (BT.601 at full range), in 1 / 2^16.
+#[inline]
+fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    let (y, cb, cr) = (i32::from(y) << 16, i32::from(cb) - 128, i32::from(cr) - 128);
+    let half = 1 << 15;
+    [
+        y + 91_881 * cr + half,
+        y - 22_554 * cb - 46_802 * cr + half,
+        y + 116_130 * cb + half,
+    ]
+    .map(|v| (v >> 16).clamp(0, 255) as u8)
+}
+
+/// The product of two numbers that stand for 0..=1.
+pub(crate) fn times(a: u8, b: u8) -> u8 {
+    ((u32::from(a) * u32::from(b) + 127) / 255) as u8
 }
 
 fn corrupt(reason: &str) -> Error {
     Error::Corrupt {
         format: Format::Jpeg,
         reason: reason.to_owned(),
-    }
-}
-
-fn explain(error: &DecodeErrors) -> Error {
-    match error {
-        DecodeErrors::Unsupported(what) => Error::Unsupported {
-            format: Format::Jpeg,
-            reason: format!("{what:?}"),
-        },
-        DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_) => Error::Truncated {
-            format: Format::Jpeg,
-        },
-        other => Error::Corrupt {
-            format: Format::Jpeg,
-            reason: other.to_string(),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// SOI, one frame header of 3 components at 4:2:0, one scan of `scanned` components, two data bytes, EOI.
-    fn file(marker: u8, scanned: u8) -> Vec<u8> {
-        let mut bytes = vec![0xff, 0xd8, 0xff, marker, 0, 17, 8, 0, 5, 0, 7, 3];
-        bytes.extend([1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1]);
-        bytes.extend([0xff, 0xda, 0, 3, scanned]);
-        // A stuffed 0xff and a restart marker belong to the scan.
-        bytes.extend([0x12, 0xff, 0x00, 0xff, 0xd0, 0x34, 0xff, 0xd9]);
-        bytes
-    }
-
-    #[test]
-    fn headers_tell_what_decoding_takes() {
-        let baseline = inspect(&file(0xc0, 3)).expect("a whole file");
-        assert_eq!(
-            (baseline.width, baseline.height, baseline.components),
-            (7, 5, 3)
-        );
-        assert_eq!(baseline.decode_bytes(), 7 * 5 * 3);
-        // 4:2:0 has (4 + 1 + 1) / 4 = 1.5 coefficients a pixel, of 2 bytes: 35 * 1.5 = 52, times 2.
-        assert_eq!(
-            inspect(&file(0xc2, 3))
-                .expect("a whole file")
-                .decode_bytes(),
-            105 + 104
-        );
-        assert_eq!(
-            inspect(&file(0xc0, 1))
-                .expect("a whole file")
-                .decode_bytes(),
-            105 + 104
-        );
-    }
-
-    #[test]
-    fn every_cut_is_noticed() {
-        let whole = file(0xc0, 3);
-        for length in 3..whole.len() {
-            let cut = inspect(&whole[..length]);
-            assert!(
-                matches!(cut, Err(Error::Truncated { .. })),
-                "{length} bytes: {cut:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn odd_headers_are_refused() {
-        let mut twice = file(0xc0, 3);
-        let header: Vec<u8> = twice[2..21].to_vec();
-        twice.splice(21..21, header);
-        let mut no_components = file(0xc0, 3);
-        no_components[11] = 0;
-        let cases: [(&str, Vec<u8>); 4] = [
-            ("more than one frame", twice),
-            ("components", no_components),
-            (
-                "scan before",
-                vec![0xff, 0xd8, 0xff, 0xda, 0, 3, 1, 0xff, 0xd9],
-            ),
-            ("under 2", vec![0xff, 0xd8, 0xff, 0xe0, 0, 1, 0xff, 0xd9]),
-        ];
-        for (expected, bytes) in cases {
-            let message = inspect(&bytes).expect_err(expected).to_string();
-            assert!(message.contains(expected), "{message}");
-        }
     }
 }

@@ -5,6 +5,14 @@
 //! clock, no randomness, and the same bits on every target (integers, or `f32`/`f64` operations that IEEE 754 rounds
 //! exactly, in a fixed order).
 //!
+//! ```text
+//! format.rs       first bytes  -> Format
+//! jpeg, png, tiff bytes        -> Rows     a row at a time, JPEG scaled down where that is enough
+//! whole.rs        bytes        -> Rows     WebP, BMP and GIF, decoded whole
+//! decode.rs       Rows         -> Picture  the wanted part, shrunk (resize.rs) and upright (orientation.rs)
+//! crop.rs         Rgb, Quad    -> Rgb      a line, straightened
+//! ```
+//!
 //! Left to others: which size a model wants, what the pixels mean, and normalisation (the engine's).
 #![forbid(unsafe_code)]
 
@@ -13,12 +21,19 @@ mod decode;
 mod error;
 mod format;
 mod jpeg;
+mod limits;
+mod orientation;
 mod pixels;
+mod png;
 mod resize;
+mod rows;
+mod tiff;
+mod whole;
 
 pub use crop::{Point, Quad, crop};
-pub use decode::{MAX_DECODE_BYTES, MAX_PIXELS, MAX_SIDE_PX, Picture, decode};
+pub use decode::{Picture, decode};
 pub use error::Error;
 pub use format::Format;
+pub use limits::{Limits, Options, Region};
 pub use pixels::Rgb;
 pub use resize::{Filter, fit, resize};

@@ -20,16 +20,12 @@ pub enum Filter {
 
 /// Resizes a picture. Both target sides must be at least 1.
 pub fn resize(source: &Rgb, width: usize, height: usize, filter: Filter) -> Rgb {
-    resize_rows(
-        source.width,
-        source.height,
-        width,
-        height,
-        filter,
-        |y, row| {
-            row.copy_from_slice(source.row(y));
-        },
-    )
+    let from = (source.width, source.height);
+    let mut resizer = Resizer::new(from, (width, height), 3, filter);
+    for y in 0..source.height {
+        resizer.push(source.row(y));
+    }
+    Rgb::new(width, height, resizer.finish()).expect("the result has the size that was asked for")
 }
 
 /// The size with the same proportions, at least 1 px each way, whose longest side is at most `max_side`.
@@ -42,53 +38,89 @@ pub fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
     (scaled(width), scaled(height))
 }
 
-/// Resizes a picture that is fetched row by row, each row once, from the top.
-///
-/// `fetch(y, row)` writes row `y` of the source into `row`, `[source_width, 3]`.
-pub(crate) fn resize_rows(
-    source_width: usize,
-    source_height: usize,
+/// Resizes a picture that is given row by row, of `channels` samples a pixel: the result and a handful of rows are all
+/// that is in memory.
+pub(crate) struct Resizer {
+    channels: usize,
     width: usize,
     height: usize,
-    filter: Filter,
-    mut fetch: impl FnMut(usize, &mut [u8]),
-) -> Rgb {
-    let columns = taps(source_width, width, filter);
-    let rows = taps(source_height, height, filter);
-    let mut source = vec![0u8; source_width * 3];
-    let mut narrowed = vec![0u8; width * 3];
-    // Sums of the output rows under way, the topmost first; `opened` is the next to start.
-    let mut open: VecDeque<Vec<i32>> = VecDeque::new();
-    let mut opened = 0;
-    let mut data = Vec::with_capacity(width * height * 3);
+    columns: Vec<Taps>,
+    rows: Vec<Taps>,
+    /// A source row at the result's width.
+    narrowed: Vec<u8>,
+    /// Sums of the output rows under way, the topmost first; `opened` is the next to start.
+    open: VecDeque<Vec<i32>>,
+    opened: usize,
+    /// Source rows so far.
+    seen: usize,
+    data: Vec<u8>,
+}
 
-    for y in 0..source_height {
-        fetch(y, &mut source);
-        while opened < height && rows[opened].first <= y {
-            open.push_back(vec![HALF; width * 3]);
-            opened += 1;
+impl Resizer {
+    /// From and to: `(width, height)`. All sides must be at least 1.
+    pub(crate) fn new(
+        from: (usize, usize),
+        to: (usize, usize),
+        channels: usize,
+        filter: Filter,
+    ) -> Resizer {
+        Resizer {
+            channels,
+            width: to.0,
+            height: to.1,
+            columns: taps(from.0, to.0, filter),
+            rows: taps(from.1, to.1, filter),
+            narrowed: vec![0; to.0 * channels],
+            open: VecDeque::new(),
+            opened: 0,
+            seen: 0,
+            data: Vec::with_capacity(to.0 * to.1 * channels),
         }
-        if open.is_empty() {
-            continue;
+    }
+
+    /// Takes the next row of the source, `[width, channels]`.
+    pub(crate) fn push(&mut self, source: &[u8]) {
+        let y = self.seen;
+        self.seen += 1;
+        while self.opened < self.height && self.rows[self.opened].first <= y {
+            self.open.push_back(vec![HALF; self.width * self.channels]);
+            self.opened += 1;
         }
-        filter_row(&source, &columns, &mut narrowed);
-        let top = opened - open.len();
-        for (sums, taps) in open.iter_mut().zip(&rows[top..]) {
+        if self.open.is_empty() {
+            return;
+        }
+        match self.channels {
+            1 => filter_row::<1>(source, &self.columns, &mut self.narrowed),
+            _ => filter_row::<3>(source, &self.columns, &mut self.narrowed),
+        }
+        let top = self.opened - self.open.len();
+        for (sums, taps) in self.open.iter_mut().zip(&self.rows[top..]) {
             if let Some(&weight) = y.checked_sub(taps.first).and_then(|i| taps.weights.get(i)) {
-                for (sum, &v) in sums.iter_mut().zip(&narrowed) {
+                for (sum, &v) in sums.iter_mut().zip(&self.narrowed) {
                     *sum += weight * i32::from(v);
                 }
             }
         }
-        while open
+        while self
+            .open
             .front()
-            .is_some_and(|_| rows[opened - open.len()].end() == y + 1)
+            .is_some_and(|_| self.rows[self.opened - self.open.len()].end() == y + 1)
         {
-            let sums = open.pop_front().expect("front was just looked at");
-            data.extend(sums.into_iter().map(narrow));
+            let sums = self.open.pop_front().expect("front was just looked at");
+            self.data.extend(sums.into_iter().map(narrow));
         }
     }
-    Rgb::new(width, height, data).expect("each output row ends within the source")
+
+    /// The result, `[height, width, channels]`, after the last row of the source.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let expected = self.width * self.height * self.channels;
+        assert_eq!(
+            self.data.len(),
+            expected,
+            "each output row ends within the source"
+        );
+        self.data
+    }
 }
 
 /// Weights are in units of `1 / ONE`; a sum of them times 255, overshoot included, fits 31 bits with room to spare.
@@ -100,18 +132,18 @@ fn narrow(sum: i32) -> u8 {
     (sum >> 16).clamp(0, 255) as u8
 }
 
-fn filter_row(source: &[u8], columns: &[Taps], row: &mut [u8]) {
+fn filter_row<const C: usize>(source: &[u8], columns: &[Taps], row: &mut [u8]) {
     if source.len() == row.len() {
         row.copy_from_slice(source);
         return;
     }
-    for (pixel, taps) in row.chunks_exact_mut(3).zip(columns) {
-        let mut sums = [HALF; 3];
-        let window = &source[taps.first * 3..taps.end() * 3];
-        for (weight, v) in taps.weights.iter().zip(window.chunks_exact(3)) {
-            sums[0] += weight * i32::from(v[0]);
-            sums[1] += weight * i32::from(v[1]);
-            sums[2] += weight * i32::from(v[2]);
+    for (pixel, taps) in row.chunks_exact_mut(C).zip(columns) {
+        let mut sums = [HALF; C];
+        let window = &source[taps.first * C..taps.end() * C];
+        for (weight, v) in taps.weights.iter().zip(window.chunks_exact(C)) {
+            for (sum, &v) in sums.iter_mut().zip(v) {
+                *sum += weight * i32::from(v);
+            }
         }
         pixel.copy_from_slice(&sums.map(narrow));
     }

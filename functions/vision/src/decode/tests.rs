@@ -1,7 +1,9 @@
 //! Tiny pictures in every variant that pages come in, and broken ones.
 
+use std::io::Cursor;
+
 use image::codecs::jpeg::JpegEncoder;
-use image::{ImageEncoder, ImageFormat};
+use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 use proptest::prelude::*;
 
 use super::*;
@@ -177,7 +179,7 @@ fn lossless_variants_by_hand() {
         ),
     ];
     for (name, bytes, expected) in cases {
-        let picture = decode(&bytes, 2048).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let picture = decode(&bytes, &Options::new(2048)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(
             (picture.original_width, picture.original_height),
             (2, 2),
@@ -202,7 +204,7 @@ fn jpeg_follows_the_orientation_tag() {
         (Some(8), 8, 16, (4, 13), (4, 2)),
     ];
     for (tag, width, height, black, white) in cases {
-        let picture = decode(&jpeg(16, 8, tag), 2048).expect("a valid picture");
+        let picture = decode(&jpeg(16, 8, tag), &Options::new(2048)).expect("a valid picture");
         assert_eq!(
             (picture.original_width, picture.original_height),
             (width, height),
@@ -220,12 +222,72 @@ fn jpeg_follows_the_orientation_tag() {
 
 #[test]
 fn large_pictures_shrink_and_keep_their_original_size() {
-    let picture = decode(&jpeg(300, 200, Some(6)), 100).expect("a valid picture");
+    let picture = decode(&jpeg(300, 200, Some(6)), &Options::new(100)).expect("a valid picture");
     assert_eq!(
         (picture.original_width, picture.original_height),
         (200, 300)
     );
     assert_eq!((picture.rgb.width, picture.rgb.height), (67, 100));
+}
+
+/// A GIF's header, and one frame of that size.
+fn gif(width: u16, height: u16) -> Vec<u8> {
+    let mut out = b"GIF89a".to_vec();
+    let sides = [width.to_le_bytes(), height.to_le_bytes()].concat();
+    out.extend(&sides);
+    out.extend([0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
+    out.extend([0x2c, 0, 0, 0, 0]);
+    out.extend(sides);
+    out.extend([0, 2, 2, 0x4c, 0x01, 0, 0x3b]);
+    out
+}
+
+/// A BMP's header for one bit a pixel.
+fn bmp(width: u32, height: u32) -> Vec<u8> {
+    let mut out = b"BM\0\0\0\0\0\0\0\0\x3e\0\0\0\x28\0\0\0".to_vec();
+    out.extend(width.to_le_bytes());
+    out.extend(height.to_le_bytes());
+    out.extend([1, 0, 1, 0]);
+    out.extend([0; 24]);
+    out.extend([0, 0, 0, 0, 255, 255, 255, 0]);
+    out.extend([0; 16]);
+    out
+}
+
+/// A lossless WebP's header: a signature byte, 14 bits a side less one, alpha, version.
+fn webp(width: u32, height: u32) -> Vec<u8> {
+    let mut out = b"RIFF\x16\0\0\0WEBPVP8L\x0a\0\0\0\x2f".to_vec();
+    out.extend(((width - 1) | (height - 1) << 14).to_le_bytes());
+    out.extend([0; 5]);
+    out
+}
+
+/// The header of a grey, interlaced PNG and the beginning of its data.
+fn interlaced(width: u32, height: u32) -> Vec<u8> {
+    let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut header = b"IHDR".to_vec();
+    header.extend(width.to_be_bytes());
+    header.extend(height.to_be_bytes());
+    // 16 bits a sample, RGBA.
+    header.extend([16, 6, 0, 0, 1]);
+    for chunk in [header, b"IDAT\x78\x9c".to_vec()] {
+        out.extend((chunk.len() as u32 - 4).to_be_bytes());
+        out.extend(&chunk);
+        out.extend(crc(&chunk).to_be_bytes());
+    }
+    out
+}
+
+/// ISO/IEC 15948, annex D.
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+        }
+    }
+    !crc
 }
 
 #[test]
@@ -274,6 +336,22 @@ fn bad_input_is_told_apart() {
             (339, 3, 3),
         ],
         &[0; 4],
+    );
+    // A tile of 1024 x 16,384 px, eight samples of 16 bits.
+    let tiled = tiff(
+        &[
+            (256, 4, 1024),
+            (257, 4, 16_384),
+            (258, 3, 16),
+            (259, 3, 1),
+            (262, 3, 1),
+            (277, 3, 8),
+            (322, 4, 1024),
+            (323, 4, 16_384),
+            (324, 4, 8),
+            (325, 4, 8),
+        ],
+        &[0; 16],
     );
     let mut damaged = png.clone();
     let end = damaged.len();
@@ -330,7 +408,7 @@ fn bad_input_is_told_apart() {
                 }
             )
         }),
-        ("30,000 px png", sized(30_000, 30_000), |e| {
+        ("30,000 px a side, png", sized(30_000, 30_000), |e| {
             matches!(e, Error::TooLarge { .. })
         }),
         ("30,000 px jpeg", sized_jpeg(30_000, 30_000), |e| {
@@ -339,18 +417,38 @@ fn bad_input_is_told_apart() {
         ("30,000 px tiff", huge_tiff(30_000, 30_000, 1), |e| {
             matches!(e, Error::TooLarge { .. })
         }),
-        ("over the area", sized(10_000, 4_001), |e| {
+        ("over the area", sized(11_000, 10_001), |e| {
             matches!(e, Error::TooLarge { .. })
         }),
-        ("over the memory", huge_tiff(6_400, 6_200, 16), |e| {
+        // What is not decoded by rows is refused for its memory: four bytes a pixel twice, three bytes a pixel.
+        ("3,000 px gif", gif(3_000, 3_000), |e| {
             matches!(e, Error::TooHeavy { .. })
         }),
+        ("65,535 px gif", gif(65_535, 1), |e| {
+            matches!(e, Error::TooLarge { .. })
+        }),
+        ("5,000 px bmp", bmp(5_000, 5_000), |e| {
+            matches!(e, Error::TooHeavy { .. })
+        }),
+        ("20,000 px bmp", bmp(20_000, 20_000), |e| {
+            matches!(e, Error::TooLarge { .. })
+        }),
+        ("10,000 px webp", webp(10_000, 10_000), |e| {
+            matches!(e, Error::TooHeavy { .. })
+        }),
+        ("16,383 px webp", webp(16_383, 16_383), |e| {
+            matches!(e, Error::TooLarge { .. })
+        }),
+        ("interlaced png", interlaced(4_000, 4_000), |e| {
+            matches!(e, Error::TooHeavy { .. })
+        }),
+        ("tiled tiff", tiled, |e| matches!(e, Error::TooHeavy { .. })),
         ("floating point tiff", float_tiff, |e| {
             matches!(e, Error::Unsupported { .. })
         }),
     ];
     for (name, bytes, check) in cases {
-        let error = decode(&bytes, 2048).expect_err(name);
+        let error = decode(&bytes, &Options::new(2048)).expect_err(name);
         assert!(check(&error), "{name}: {error:?}");
     }
 }
@@ -380,7 +478,7 @@ proptest! {
         if !keep {
             bytes.truncate(cut.index(bytes.len()));
         }
-        if let Ok(picture) = decode(&bytes, 64) {
+        if let Ok(picture) = decode(&bytes, &Options::new(64)) {
             prop_assert!(picture.rgb.width.max(picture.rgb.height) <= 64);
         }
     }
