@@ -41,7 +41,7 @@ pub(crate) mod samples {
     use super::*;
     use crate::layout::{Block, ReadLine};
     use crate::page::Page;
-    use crate::recognise::Text;
+    use crate::recognise::{Text, Word};
 
     pub(crate) const ASKED: Asked<'static> = Asked {
         engine: Engine::Ephemera,
@@ -51,18 +51,32 @@ pub(crate) mod samples {
 
     /// Two lines of one block on a page that was shrunk by half.
     pub(crate) fn reading() -> Reading {
-        let line = |content: &str, top: f32, confidence: f32| ReadLine {
-            quad: [(1.0, top), (9.0, top), (9.0, top + 4.0), (1.0, top + 4.0)]
-                .map(|(x, y)| Point { x, y }),
-            text: Text {
+        let quad = |left: f32, right: f32, top: f32| {
+            let bottom = top + 4.0;
+            [(left, top), (right, top), (right, bottom), (left, bottom)]
+                .map(|(x, y)| Point { x, y })
+        };
+        let line = |words: &[(&str, f32, f32)], top: f32, confidence: f32| {
+            let contents: Vec<&str> = words.iter().map(|word| word.0).collect();
+            let content = contents.join(" ");
+            let words = words.iter().map(|&(content, left, right)| Word {
                 content: content.to_owned(),
                 confidence,
-                positions: vec![0.5; content.chars().count()],
-            },
+                quad: quad(left, right, top),
+            });
+            ReadLine {
+                quad: quad(1.0, 9.0, top),
+                text: Text {
+                    positions: vec![0.5; content.chars().count()],
+                    content,
+                    confidence,
+                    words: words.collect(),
+                },
+            }
         };
         let rows = vec![
-            vec![line("He said", 2.0, 0.98)],
-            vec![line("\"no\"", 7.0, 0.876_54)],
+            vec![line(&[("He", 1.0, 3.0), ("said", 4.0, 9.0)], 2.0, 0.98)],
+            vec![line(&[("\"no\"", 1.5, 8.5)], 7.0, 0.876_54)],
         ];
         Reading {
             page: Page {
