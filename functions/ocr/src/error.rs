@@ -65,8 +65,16 @@ pub enum Error {
         packs: &'static str,
     },
     /// An output format that is not offered: 422.
-    #[error("format {actual:?} is not available, expected one of: json, surya, text")]
+    #[error(
+        "format {actual:?} is not available, expected one of: json, surya, text, tsv, hocr, alto, pdf"
+    )]
     Format {
+        /// What was asked for.
+        actual: String,
+    },
+    /// Neither yes nor no: 422.
+    #[error("words {actual:?}: expected true or false")]
+    Words {
         /// What was asked for.
         actual: String,
     },
@@ -109,7 +117,10 @@ impl Error {
             | Error::DuplicateField(_)
             | Error::BadField { .. } => 400,
             Error::BodyTooLarge { .. } => 413,
-            Error::Engine { .. } | Error::Language { .. } | Error::Format { .. } => 422,
+            Error::Engine { .. }
+            | Error::Language { .. }
+            | Error::Format { .. }
+            | Error::Words { .. } => 422,
             Error::Image(image) => match image {
                 ImageError::NotAnImage | ImageError::Unsupported { .. } => 415,
                 ImageError::Truncated { .. }
@@ -179,6 +190,7 @@ mod tests {
                 422,
             ),
             (Error::Format { actual: text() }, 422),
+            (Error::Words { actual: text() }, 422),
             (Error::Image(ImageError::NotAnImage), 415),
             (
                 Error::Image(ImageError::Unsupported {

@@ -14,6 +14,7 @@ pub(crate) struct Fields {
     pub(crate) engine: Option<String>,
     pub(crate) language: Option<String>,
     pub(crate) format: Option<String>,
+    pub(crate) words: Option<String>,
 }
 
 /// Longest value of a field other than the image; no engine, language or format has a longer name.
@@ -38,6 +39,7 @@ impl Fields {
             engine: self.engine.or(other.engine),
             language: self.language.or(other.language),
             format: self.format.or(other.format),
+            words: self.words.or(other.words),
         }
     }
 
@@ -46,6 +48,7 @@ impl Fields {
             "engine" => Some(("engine", &mut self.engine)),
             "language" => Some(("language", &mut self.language)),
             "format" => Some(("format", &mut self.format)),
+            "words" => Some(("words", &mut self.words)),
             _ => None,
         }
     }

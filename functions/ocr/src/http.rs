@@ -65,12 +65,12 @@ impl HttpAnswer {
         }
     }
 
-    pub(crate) fn text(text: String) -> HttpAnswer {
-        let headers = vec![("content-type", "text/plain; charset=utf-8".to_owned())];
+    /// A document of this media type.
+    pub(crate) fn document(media: &str, body: impl Into<Vec<u8>>) -> HttpAnswer {
         HttpAnswer {
             status: 200,
-            headers,
-            body: text.into_bytes(),
+            headers: vec![("content-type", media.to_owned())],
+            body: body.into(),
             log: None,
         }
     }

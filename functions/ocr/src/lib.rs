@@ -40,6 +40,10 @@ pub use request::{MAX_BODY_BYTES, Request};
 use layout::{Block, ReadLine};
 use page::Page;
 use render::Asked;
+use request::Format;
+
+/// What answers call this program beside its name.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The function with its models.
 pub struct Ocr {
@@ -98,12 +102,20 @@ impl Ocr {
     /// # Errors
     /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
     pub fn answer(&self, request: Request) -> Result<HttpAnswer, Error> {
-        let reading = self.read(request.image)?;
+        let Request { mut image, .. } = request;
+        let page = Page::open(&image)?;
+        if request.format != Format::Pdf {
+            // Only a PDF shows the file; for anything else its memory is free before the models run.
+            image = Vec::new();
+        }
+        let reading = self.read_page(page)?;
         let language = &request.language;
         let asked = Asked {
             engine: request.engine,
             language: &language.requested,
             tag: language.tag,
+            words: request.words,
+            image: &image,
         };
         Ok(render::render(&reading, asked, request.format))
     }
@@ -113,7 +125,12 @@ impl Ocr {
     /// # Errors
     /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
     pub fn read(&self, image: Vec<u8>) -> Result<Reading, Error> {
-        let page = Page::open(image)?;
+        let page = Page::open(&image)?;
+        drop(image);
+        self.read_page(page)
+    }
+
+    fn read_page(&self, page: Page) -> Result<Reading, Error> {
         let mut lines = Vec::new();
         for line in detect::detect(&self.detector, &page)? {
             if let Some(text) =

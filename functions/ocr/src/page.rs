@@ -22,12 +22,12 @@ pub struct Page {
 pub type Bounds = [u32; 4];
 
 impl Page {
-    /// Decodes and shrinks. The bytes are dropped before anything else is done with the page.
+    /// Decodes and shrinks. Whoever does not need the bytes any more drops them before the page is read.
     ///
     /// # Errors
     /// [`Error::Image`].
-    pub fn open(image: Vec<u8>) -> Result<Page, Error> {
-        let picture = decode(&image, MAX_PAGE_SIDE_PX)?;
+    pub fn open(image: &[u8]) -> Result<Page, Error> {
+        let picture = decode(image, MAX_PAGE_SIDE_PX)?;
         Ok(Page {
             pixels: picture.rgb,
             width: picture.original_width,
@@ -41,6 +41,22 @@ impl Page {
             [
                 to_original(x, self.pixels.width, self.width),
                 to_original(y, self.pixels.height, self.height),
+            ]
+        })
+    }
+
+    /// Corners in the original's pixels, x and y, not rounded, inside the page.
+    pub fn points(&self, quad: &Quad) -> [[f64; 2]; 4] {
+        let scaled = |at: f32, side: usize, original: u32| {
+            let original = f64::from(original);
+            let at = f64::from(at) * original / side as f64;
+            // Not `clamp`, which lets NaN through.
+            at.max(0.0).min(original)
+        };
+        quad.map(|Point { x, y }| {
+            [
+                scaled(x, self.pixels.width, self.width),
+                scaled(y, self.pixels.height, self.height),
             ]
         })
     }
@@ -86,5 +102,13 @@ mod tests {
             [[0, 30], [62, 24], [63, 150], [0, 150]]
         );
         assert_eq!(page.bounds(&quad), [0, 24, 63, 150]);
+        assert_eq!(
+            page.points(&quad),
+            [[0.0, 30.0], [61.5, 24.0], [63.0, 150.0], [0.0, 150.0]]
+        );
+        assert_eq!(
+            page.points(&[at(f32::NAN, f32::INFINITY); 4]),
+            [[0.0, 150.0]; 4]
+        );
     }
 }

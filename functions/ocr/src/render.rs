@@ -1,8 +1,14 @@
 //! Blocks -> the bytes of an answer, one file per format.
 
+mod alto;
+mod hocr;
 mod kalanjiyam;
+mod markup;
+mod pdf;
 mod surya;
 mod text;
+mod tsv;
+mod walk;
 
 use crate::Reading;
 use crate::http::HttpAnswer;
@@ -16,14 +22,23 @@ pub(crate) struct Asked<'a> {
     pub(crate) language: &'a str,
     /// The same as a BCP-47 tag.
     pub(crate) tag: &'a str,
+    /// Whether the words are wanted where they are not part of the format.
+    pub(crate) words: bool,
+    /// The file as it was sent, for the format that shows it; empty for the others.
+    pub(crate) image: &'a [u8],
 }
 
 /// Writes a reading in the format that was asked for.
 pub(crate) fn render(reading: &Reading, asked: Asked<'_>, format: Format) -> HttpAnswer {
+    let media = format.media_type();
     match format {
         Format::Kalanjiyam => HttpAnswer::json(200, &kalanjiyam::answer(reading, asked)),
         Format::Surya => HttpAnswer::json(200, &surya::answer(reading)),
-        Format::Text => HttpAnswer::text(text::answer(reading)),
+        Format::Text => HttpAnswer::document(media, text::answer(reading)),
+        Format::Tsv => HttpAnswer::document(media, tsv::answer(reading)),
+        Format::Hocr => HttpAnswer::document(media, hocr::answer(reading, asked)),
+        Format::Alto => HttpAnswer::document(media, alto::answer(reading, asked)),
+        Format::Pdf => HttpAnswer::document(media, pdf::answer(reading, asked)),
     }
 }
 
@@ -47,6 +62,8 @@ pub(crate) mod samples {
         engine: Engine::Ephemera,
         language: "eng",
         tag: "en",
+        words: false,
+        image: &[],
     };
 
     /// Two lines of one block on a page that was shrunk by half.
