@@ -2,6 +2,8 @@
 
 use ephemera_vision::Error as ImageError;
 
+use crate::settings::SettingError;
+
 /// Why a request got no text.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -14,6 +16,9 @@ pub enum Error {
         /// What the route answers to.
         allowed: &'static str,
     },
+    /// A key is set, and the request's is missing or another: 401.
+    #[error("header X-API-Key is missing or wrong")]
+    ApiKey,
     /// The body is declared as something that is not read here: 415.
     #[error(
         "content type {actual:?} is not supported, expected multipart/form-data, image/* or application/octet-stream"
@@ -84,6 +89,9 @@ pub enum Error {
     /// The instance was started without its models: 503.
     #[error("models are not loaded")]
     NotLoaded,
+    /// The operator's: 500. The cause is for the log, not the caller.
+    #[error("the function is not set up")]
+    Settings(#[from] SettingError),
     /// Ours: 500. The cause is for the log, not the caller.
     #[error("reading the page failed")]
     Model(#[from] ephemera_engine::Error),
@@ -110,6 +118,7 @@ impl Error {
         match self {
             Error::Path => 404,
             Error::Method { .. } => 405,
+            Error::ApiKey => 401,
             Error::ContentType { .. } => 415,
             Error::Empty
             | Error::Multipart(_)
@@ -129,7 +138,7 @@ impl Error {
                 ImageError::TooLarge { .. } | ImageError::TooHeavy { .. } => 413,
             },
             Error::NotLoaded => 503,
-            Error::Model(_) | Error::Output(_) => 500,
+            Error::Settings(_) | Error::Model(_) | Error::Output(_) => 500,
         }
     }
 
@@ -231,6 +240,14 @@ mod tests {
                     limit_bytes: 1,
                 }),
                 413,
+            ),
+            (Error::ApiKey, 401),
+            (
+                Error::Settings(SettingError {
+                    name: text(),
+                    expected: "",
+                }),
+                500,
             ),
             (Error::NotLoaded, 503),
             (
