@@ -1,15 +1,17 @@
 //! The shell between the platform and the function, and nothing else.
 //!
 //! While the snapshot is made, `wizer-initialize` loads the models from standard input into a static. Every request then
-//! starts in a fresh copy of that memory: read the body up to the limit, hand it to [`Ocr::handle`], send the answer.
+//! starts in a fresh copy of that memory: read the body up to the limit, hand it to [`Ocr::handle_in`], send the answer.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use ephemera_engine::bundle;
 use futures_util::StreamExt;
 use spin_sdk::http::{Headers, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
 
-use crate::{Error, HttpAnswer, HttpRequest, Ocr};
+use crate::settings::Settings;
+use crate::{Error, HttpAnswer, HttpRequest, Ocr, Surroundings};
 
 /// Set once, before the snapshot.
 static OCR: OnceLock<Ocr> = OnceLock::new();
@@ -93,23 +95,30 @@ async fn handle(request: IncomingRequest, response: ResponseOutparam) {
         .into_iter()
         .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
         .collect();
-    let mut answer = match OCR.get() {
-        Some(ocr) => {
+    let mut answer = match (OCR.get(), settings()) {
+        (Some(ocr), Ok(settings)) => {
             let announced = headers
                 .iter()
                 .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
             let announced = announced
                 .and_then(|(_, value)| value.parse().ok())
                 .unwrap_or(0);
-            let body = read_body(request, announced, ocr.settings.max_body_bytes).await;
-            ocr.handle(HttpRequest {
+            let body = read_body(request, announced, settings.max_body_bytes).await;
+            let request = HttpRequest {
                 method: &method,
                 target: &target,
                 headers: &headers,
                 body,
-            })
+            };
+            let around = Surroundings {
+                settings,
+                clock: Some(&since_start),
+                request_id: Some(request_id()),
+            };
+            ocr.handle_in(request, &around)
         }
-        None => HttpAnswer::error(&Error::NotLoaded),
+        (_, Err(error)) => HttpAnswer::error(&error),
+        (None, _) => HttpAnswer::error(&Error::NotLoaded),
     };
     let peak_bytes = core::arch::wasm32::memory_size(0) * WASM_PAGE_BYTES;
     answer
@@ -119,6 +128,43 @@ async fn handle(request: IncomingRequest, response: ResponseOutparam) {
         eprintln!("ocr: {log}");
     }
     send(response, answer).await;
+}
+
+/// The operator's settings, from Spin's variables of the same names.
+#[cfg(feature = "variables")]
+fn settings() -> Result<Settings, Error> {
+    use spin_sdk::variables;
+
+    let mut pairs = Vec::new();
+    for name in Settings::NAMES {
+        match variables::get(name) {
+            Ok(text) => pairs.push((name, text)),
+            // Not declared in the manifest: the default holds.
+            Err(variables::Error::Undefined(_)) => {}
+            Err(error) => {
+                eprintln!("ocr: reading variable {name}: {error}");
+                return Err(Error::NotLoaded);
+            }
+        }
+    }
+    let pairs = pairs.iter().map(|(name, text)| (*name, text.as_str()));
+    Ok(Settings::from_pairs(pairs)?)
+}
+
+/// The defaults: hosts other than Spin have no variables to read.
+#[cfg(not(feature = "variables"))]
+fn settings() -> Result<Settings, Error> {
+    Ok(Settings::default())
+}
+
+fn since_start() -> Duration {
+    Duration::from_nanos(wasi::clocks::monotonic_clock::now())
+}
+
+/// 128 random bits in hex.
+fn request_id() -> String {
+    let half = wasi::random::random::get_random_u64;
+    format!("{:016x}{:016x}", half(), half())
 }
 
 /// Reads the body, at most one byte over the limit, which is enough to know. A body that breaks off is as short as it

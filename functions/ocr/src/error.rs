@@ -2,6 +2,8 @@
 
 use ephemera_vision::Error as ImageError;
 
+use crate::settings::SettingError;
+
 /// Why a request got no text.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -14,6 +16,9 @@ pub enum Error {
         /// What the route answers to.
         allowed: &'static str,
     },
+    /// A key is set, and the request's is missing or another: 401.
+    #[error("header X-API-Key is missing or wrong")]
+    ApiKey,
     /// The body is declared as something that is not read here: 415.
     #[error(
         "content type {actual:?} is not supported, expected multipart/form-data, image/* or application/octet-stream"
@@ -65,7 +70,9 @@ pub enum Error {
         packs: &'static str,
     },
     /// An output format that is not offered: 422.
-    #[error("format {actual:?} is not available, expected one of: json, surya, text")]
+    #[error(
+        "format {actual:?} is not available, expected one of: json, surya, text, tsv, hocr, alto, pdf"
+    )]
     Format {
         /// What was asked for.
         actual: String,
@@ -82,12 +89,21 @@ pub enum Error {
         /// What was asked for.
         actual: String,
     },
+    /// Neither yes nor no: 422.
+    #[error("words {actual:?}: expected true or false")]
+    Words {
+        /// What was asked for.
+        actual: String,
+    },
     /// The picture cannot be decoded: 400, 413, 415 or 422, see [`Error::status`].
     #[error(transparent)]
     Image(#[from] ImageError),
     /// The instance was started without its models: 503.
     #[error("models are not loaded")]
     NotLoaded,
+    /// The operator's: 500. The cause is for the log, not the caller.
+    #[error("the function is not set up")]
+    Settings(#[from] SettingError),
     /// Ours: 500. The cause is for the log, not the caller.
     #[error("reading the page failed")]
     Model(#[from] ephemera_engine::Error),
@@ -114,6 +130,7 @@ impl Error {
         match self {
             Error::Path => 404,
             Error::Method { .. } => 405,
+            Error::ApiKey => 401,
             Error::ContentType { .. } => 415,
             Error::Empty
             | Error::Multipart(_)
@@ -125,7 +142,8 @@ impl Error {
             | Error::Language { .. }
             | Error::Format { .. }
             | Error::PageNumber { .. }
-            | Error::RegionSyntax { .. } => 422,
+            | Error::RegionSyntax { .. }
+            | Error::Words { .. } => 422,
             Error::Image(image) => match image {
                 ImageError::NotAnImage | ImageError::Unsupported { .. } => 415,
                 ImageError::Truncated { .. }
@@ -135,7 +153,7 @@ impl Error {
                 ImageError::Page { .. } | ImageError::Region { .. } => 422,
             },
             Error::NotLoaded => 503,
-            Error::Model(_) | Error::Output(_) => 500,
+            Error::Settings(_) | Error::Model(_) | Error::Output(_) => 500,
         }
     }
 
@@ -207,6 +225,7 @@ mod tests {
                 }),
                 422,
             ),
+            (Error::Words { actual: text() }, 422),
             (Error::Image(ImageError::NotAnImage), 415),
             (
                 Error::Image(ImageError::Unsupported {
@@ -247,6 +266,14 @@ mod tests {
                     limit_bytes: 1,
                 }),
                 413,
+            ),
+            (Error::ApiKey, 401),
+            (
+                Error::Settings(SettingError {
+                    name: text(),
+                    expected: String::new(),
+                }),
+                500,
             ),
             (Error::NotLoaded, 503),
             (

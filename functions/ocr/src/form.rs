@@ -16,6 +16,7 @@ pub(crate) struct Fields {
     pub(crate) format: Option<String>,
     pub(crate) page: Option<String>,
     pub(crate) region: Option<String>,
+    pub(crate) words: Option<String>,
 }
 
 /// Longest value of a field other than the image; no engine, language or format has a longer name.
@@ -42,6 +43,7 @@ impl Fields {
             format: self.format.or(other.format),
             page: self.page.or(other.page),
             region: self.region.or(other.region),
+            words: self.words.or(other.words),
         }
     }
 
@@ -52,6 +54,7 @@ impl Fields {
             "format" => Some(("format", &mut self.format)),
             "page" => Some(("page", &mut self.page)),
             "region" => Some(("region", &mut self.region)),
+            "words" => Some(("words", &mut self.words)),
             _ => None,
         }
     }

@@ -4,9 +4,12 @@
 //! byte.
 
 use serde::Serialize;
+use subtle::ConstantTimeEq;
 
 use crate::request::Engine;
-use crate::{Error, Ocr, Request};
+use crate::settings::Settings;
+use crate::timing::Clock;
+use crate::{Error, Ocr, Request, cors};
 
 /// A request, as far as it matters here.
 #[derive(Debug)]
@@ -41,6 +44,17 @@ impl HttpRequest<'_> {
     }
 }
 
+/// What a runner knows and a request does not say.
+#[derive(Default)]
+pub struct Surroundings<'a> {
+    /// What the operator set.
+    pub settings: Settings,
+    /// For the header `Server-Timing`, which is left out without one. The library has no clock of its own.
+    pub clock: Option<&'a Clock<'a>>,
+    /// The id of a request that brings none, or none that can be echoed.
+    pub request_id: Option<String>,
+}
+
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HttpAnswer {
@@ -65,12 +79,12 @@ impl HttpAnswer {
         }
     }
 
-    pub(crate) fn text(text: String) -> HttpAnswer {
-        let headers = vec![("content-type", "text/plain; charset=utf-8".to_owned())];
+    /// A document of this media type.
+    pub(crate) fn document(media: &str, body: impl Into<Vec<u8>>) -> HttpAnswer {
         HttpAnswer {
             status: 200,
-            headers,
-            body: text.into_bytes(),
+            headers: vec![("content-type", media.to_owned())],
+            body: body.into(),
             log: None,
         }
     }
@@ -90,19 +104,49 @@ impl HttpAnswer {
         if let Error::Method { allowed } = error {
             answer.headers.push(("allow", (*allowed).to_owned()));
         }
+        if let Error::ApiKey = error {
+            // RFC 9110 asks for a challenge; no registered scheme has its key in `X-API-Key`.
+            let challenge = "ApiKey realm=\"ocr\"".to_owned();
+            answer.headers.push(("www-authenticate", challenge));
+        }
         answer.log = error.cause();
         answer
     }
 }
 
 impl Ocr {
-    /// Answers a request. Never fails: what goes wrong becomes a status and a sentence.
+    /// Answers a request with all settings at their defaults. Never fails: what goes wrong becomes a status and a
+    /// sentence.
     pub fn handle(&self, request: HttpRequest<'_>) -> HttpAnswer {
-        self.route(request)
-            .unwrap_or_else(|error| HttpAnswer::error(&error))
+        self.handle_in(request, &Surroundings::default())
     }
 
-    fn route(&self, request: HttpRequest<'_>) -> Result<HttpAnswer, Error> {
+    /// The same in given surroundings.
+    pub fn handle_in(&self, request: HttpRequest<'_>, around: &Surroundings<'_>) -> HttpAnswer {
+        let origins = &around.settings.cors_origins;
+        let cors = cors::headers(&request, origins);
+        let id = request
+            .header("x-request-id")
+            .filter(|id| can_be_echoed(id))
+            .map(str::to_owned)
+            .or_else(|| around.request_id.clone());
+        let preflight = cors::preflight(&request, origins);
+        let mut answer = preflight.unwrap_or_else(|| {
+            self.route(request, around)
+                .unwrap_or_else(|error| HttpAnswer::error(&error))
+        });
+        answer.headers.extend(cors);
+        answer.headers.push(("x-ephemera-models", self.models()));
+        answer.headers.extend(id.map(|id| ("x-request-id", id)));
+        answer
+    }
+
+    fn route(
+        &self,
+        request: HttpRequest<'_>,
+        around: &Surroundings<'_>,
+    ) -> Result<HttpAnswer, Error> {
+        let aliases = around.settings.aliases;
         let expect = |allowed: &'static str| {
             if request.method == allowed {
                 Ok(())
@@ -110,18 +154,23 @@ impl Ocr {
                 Err(Error::Method { allowed })
             }
         };
+        if request.path().starts_with("/v1/")
+            && let Some(key) = &around.settings.api_key
+        {
+            check_key(key, request.header("x-api-key").unwrap_or(""))?;
+        }
         match request.path() {
             "/v1/ocr" => {
                 expect("POST")?;
-                let limit_bytes = self.settings.max_body_bytes;
+                let limit_bytes = around.settings.max_body_bytes;
                 if request.body.len() > limit_bytes {
                     return Err(Error::BodyTooLarge { limit_bytes });
                 }
-                self.answer(Request::parse(request, self.aliases)?)
+                self.answer_in(Request::parse(request, aliases)?, around)
             }
             "/v1/engines" => {
                 expect("GET")?;
-                Ok(HttpAnswer::json(200, &self.engines()))
+                Ok(HttpAnswer::json(200, &engines(aliases)))
             }
             "/health" => {
                 expect("GET")?;
@@ -130,14 +179,29 @@ impl Ocr {
             _ => Err(Error::Path),
         }
     }
+}
 
-    fn engines(&self) -> Engines {
-        Engines {
-            engines: Engine::offered(self.aliases)
-                .iter()
-                .map(|engine| engine.name())
-                .collect(),
-        }
+/// Takes as long for a wrong key as for the right one, whichever byte is wrong. Its length is no secret.
+fn check_key(expected: &str, actual: &str) -> Result<(), Error> {
+    if bool::from(expected.as_bytes().ct_eq(actual.as_bytes())) {
+        Ok(())
+    } else {
+        Err(Error::ApiKey)
+    }
+}
+
+/// Longest request id that is echoed; a UUID has 36.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// Whether a request's id can stand in a header and in a line of a log.
+fn can_be_echoed(id: &str) -> bool {
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn engines(aliases: bool) -> Engines {
+    let offered = Engine::offered(aliases).iter();
+    Engines {
+        engines: offered.map(|engine| engine.name()).collect(),
     }
 }
 

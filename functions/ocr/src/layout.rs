@@ -279,6 +279,7 @@ mod tests {
                 content: content.to_owned(),
                 confidence: 0.9,
                 positions,
+                words: Vec::new(),
             },
         }
     }

@@ -9,7 +9,7 @@
 //! layout.rs      lines            -> Vec<Block>     reading order
 //! settings.rs    names, values   -> Settings       limits, as the operator wants them
 //! render.rs      blocks           -> bytes          one file per format           (render/)
-//! component.rs   the Spin shell around it all
+//! component.rs   the Spin shell around it all      (settings.rs, cors.rs, timing.rs)
 //! ```
 //!
 //! Everything but `component.rs` runs natively and as Wasm, with the same bits: it knows neither Spin nor WASI, reads no
@@ -18,6 +18,7 @@
 
 #[cfg(target_family = "wasm")]
 mod component;
+mod cors;
 pub mod detect;
 mod error;
 mod form;
@@ -28,21 +29,28 @@ pub mod page;
 pub mod recognise;
 mod render;
 pub mod request;
-mod settings;
+pub mod settings;
 #[cfg(test)]
 mod testing;
+mod timing;
 
 use ephemera_engine::{Graph, Manifest, Model, Tensor};
 use ephemera_vision::{Options, Rgb};
 
 pub use error::{Error, UnexpectedOutput};
-pub use http::{HttpAnswer, HttpRequest};
+pub use http::{HttpAnswer, HttpRequest, Surroundings};
 pub use request::{MAX_BODY_BYTES, Request};
-pub use settings::{Settings, SettingsError};
+pub use settings::Settings;
+pub use timing::Clock;
 
 use layout::{Block, ReadLine};
 use page::Page;
 use render::Asked;
+use request::Format;
+use timing::Stopwatch;
+
+/// What answers call this program beside its name.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The function with its models.
 pub struct Ocr {
@@ -52,10 +60,6 @@ pub struct Ocr {
     pub recogniser: Network,
     /// What the recogniser's classes mean: class `i + 1` is `characters[i]`.
     pub characters: Vec<String>,
-    /// Whether the function answers to the names of the engines that it stands in for.
-    pub aliases: bool,
-    /// What the operator has set.
-    pub settings: Settings,
 }
 
 /// What was read on a page.
@@ -94,9 +98,13 @@ impl Ocr {
             detector: Network::new(&detector, Box::new(detector_graph))?,
             recogniser: Network::new(&recogniser, Box::new(recogniser_graph))?,
             characters: recogniser.characters,
-            aliases: true,
-            settings: Settings::default(),
         })
+    }
+
+    /// The models, each as `name@version+hash`, the hash in 12 hex digits: what the header `x-ephemera-models` says.
+    pub fn models(&self) -> String {
+        let models = [&self.detector, &self.recogniser];
+        models.map(Network::identity).join(", ")
     }
 
     /// Reads an image and writes the answer.
@@ -104,20 +112,38 @@ impl Ocr {
     /// # Errors
     /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
     pub fn answer(&self, request: Request) -> Result<HttpAnswer, Error> {
+        self.answer_in(request, &Surroundings::default())
+    }
+
+    /// The same, under the operator's settings, with the time of each step in the header `Server-Timing`.
+    fn answer_in(&self, request: Request, around: &Surroundings<'_>) -> Result<HttpAnswer, Error> {
+        let mut watch = Stopwatch::start(around.clock);
         let options = Options {
-            limits: self.settings.limits,
-            max_side: self.settings.max_page_side_px,
+            limits: around.settings.limits,
+            max_side: around.settings.max_page_side_px,
             page: request.page,
             region: request.region,
         };
-        let reading = self.read(request.image, &options)?;
+        let Request { mut image, .. } = request;
+        let page = Page::open(&image, &options)?;
+        if request.format != Format::Pdf {
+            // Only a PDF shows the file; for anything else its memory is free before the models run.
+            image = Vec::new();
+        }
+        watch.lap("decode");
+        let reading = self.read_page(page, &mut watch)?;
         let language = &request.language;
         let asked = Asked {
             engine: request.engine,
             language: &language.requested,
             tag: language.tag,
+            words: request.words,
+            image: &image,
         };
-        Ok(render::render(&reading, asked, request.format))
+        let mut answer = render::render(&reading, asked, request.format);
+        watch.lap("render");
+        answer.headers.extend(watch.header());
+        Ok(answer)
     }
 
     /// Reads an image: bytes of a file in, blocks of text out. The bytes are dropped before the models run.
@@ -127,8 +153,14 @@ impl Ocr {
     pub fn read(&self, image: Vec<u8>, options: &Options) -> Result<Reading, Error> {
         let page = Page::open(&image, options)?;
         drop(image);
+        self.read_page(page, &mut Stopwatch::start(None))
+    }
+
+    fn read_page(&self, page: Page, watch: &mut Stopwatch<'_>) -> Result<Reading, Error> {
+        let found = detect::detect(&self.detector, &page)?;
+        watch.lap("detect");
         let mut lines = Vec::new();
-        for line in detect::detect(&self.detector, &page)? {
+        for line in found {
             if let Some(text) =
                 recognise::recognise(&self.recogniser, &self.characters, &page, &line)?
             {
@@ -138,6 +170,7 @@ impl Ocr {
                 });
             }
         }
+        watch.lap("recognise");
         let model = format!("{}+{}", self.detector.title(), self.recogniser.title());
         Ok(Reading {
             page,
@@ -151,6 +184,8 @@ impl Ocr {
 pub struct Network {
     name: String,
     version: String,
+    /// Of the file that its weights come from, in hex.
+    sha256: String,
     /// Name of its one input, an image.
     input: String,
     model: Box<dyn Model>,
@@ -171,6 +206,7 @@ impl Network {
         Ok(Network {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
+            sha256: manifest.sha256.clone(),
             input: input.name.clone(),
             model,
         })
@@ -178,6 +214,12 @@ impl Network {
 
     fn title(&self) -> String {
         format!("{}@{}", self.name, self.version)
+    }
+
+    /// The title, and enough of the hash to tell apart models that were given the same one.
+    fn identity(&self) -> String {
+        let hash: String = self.sha256.chars().take(12).collect();
+        format!("{}+{hash}", self.title())
     }
 
     /// Runs the model on a picture and returns its first output.

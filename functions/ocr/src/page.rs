@@ -65,6 +65,23 @@ impl Page {
         })
     }
 
+    /// Corners in the original's pixels, x and y, not rounded, inside the page.
+    pub fn points(&self, quad: &Quad) -> [[f64; 2]; 4] {
+        let scaled = |at: f32, side: usize, first: u32, original: u32| {
+            let original = f64::from(original);
+            let at = f64::from(at) * original / side as f64;
+            // Not `clamp`, which lets NaN through.
+            f64::from(first) + at.max(0.0).min(original)
+        };
+        let region = self.region;
+        quad.map(|Point { x, y }| {
+            [
+                scaled(x, self.pixels.width, region.x, region.width),
+                scaled(y, self.pixels.height, region.y, region.height),
+            ]
+        })
+    }
+
     /// The smallest upright rectangle around a quad, in the original's pixels.
     pub fn bounds(&self, quad: &Quad) -> Bounds {
         let corners = self.corners(quad);
@@ -102,6 +119,14 @@ mod tests {
             [[0, 30], [62, 24], [63, 150], [0, 150]]
         );
         assert_eq!(page.bounds(&quad), [0, 24, 63, 150]);
+        assert_eq!(
+            page.points(&quad),
+            [[0.0, 30.0], [61.5, 24.0], [63.0, 150.0], [0.0, 150.0]]
+        );
+        assert_eq!(
+            page.points(&[at(f32::NAN, f32::INFINITY); 4]),
+            [[0.0, 150.0]; 4]
+        );
         // The same pixels as a part of a larger page.
         (page.width, page.height) = (1000, 800);
         (page.region.x, page.region.y) = (500, 600);

@@ -3,11 +3,15 @@
 //! The line is cut out, straightened and scaled to the recogniser's height; the recogniser gives a score per character
 //! for each 8-pixel step; repeated winners are merged and blanks dropped (CTC, Graves et al. 2006).
 
+mod words;
+
 use ephemera_vision::{Quad, Rgb, crop};
 
 use crate::detect::Line;
 use crate::page::Page;
 use crate::{Error, Network};
+pub use words::Word;
+use words::{Glyph, words};
 
 /// What a line says.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +22,8 @@ pub struct Text {
     pub confidence: f32,
     /// Where each character of `content` is: the position along the line, 0..=1, of the middle of its step.
     pub positions: Vec<f32>,
+    /// What stands between its spaces, in order.
+    pub words: Vec<Word>,
 }
 
 /// Height of the recogniser's input.
@@ -45,18 +51,25 @@ pub fn recognise(
     page: &Page,
     line: &Line,
 ) -> Result<Option<Text>, Error> {
-    let (input, width) = straighten(&page.pixels, &line.quad);
+    let (input, width, quad) = straighten(&page.pixels, &line.quad);
     let steps = input.width / STEP_PX;
-    let scores = recogniser.run(input)?;
+    // The picture is needed again, to find the words' edges in it; it is small beside what running the model takes.
+    let scores = recogniser.run(input.clone())?;
     let classes = characters.len() + 1;
     let scores = recogniser.expect_f32(&scores, &[1, steps, classes])?;
     // Of the canvas, only `width` is line: positions are shares of that.
     let steps_per_line = width as f32 / STEP_PX as f32;
-    Ok(decode(scores, characters, steps_per_line).filter(|text| text.confidence >= MIN_CONFIDENCE))
+    let glyphs = decode(scores, characters);
+    let text = text(&glyphs, steps_per_line).filter(|text| text.confidence >= MIN_CONFIDENCE);
+    Ok(text.map(|text| Text {
+        words: words(&glyphs, &input, width, &quad),
+        ..text
+    }))
 }
 
-/// Cuts a line out. Returns the recogniser's input, and how much of its width the line takes.
-fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize) {
+/// Cuts a line out. Returns the recogniser's input, how much of its width the line takes, and the line's corners from
+/// where it begins when it is read.
+fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize, Quad) {
     let [a, b, c, d] = *quad;
     let length = |from: ephemera_vision::Point, to: ephemera_vision::Point| {
         let (dx, dy) = (to.x - from.x, to.y - from.y);
@@ -73,29 +86,46 @@ fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize) {
     let wanted = (HEIGHT_PX as f32 * width / height.max(1.0)).ceil() as usize;
     let width = wanted.clamp(1, MAX_WIDTH_PX);
     let canvas = width.next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
-    (crop(page, &quad, width, HEIGHT_PX, canvas, PADDING), width)
+    let input = crop(page, &quad, width, HEIGHT_PX, canvas, PADDING);
+    (input, width, quad)
 }
 
-/// Picks the best character of each step. `scores`: `[steps, classes] f32`, before softmax; class 0 is the blank.
-fn decode(scores: &[f32], characters: &[String], steps_per_line: f32) -> Option<Text> {
-    let mut content = String::new();
-    let mut positions = Vec::new();
-    let mut confidences = Vec::new();
+/// Picks the best character of each step and merges repeats. `scores`: `[steps, classes] f32`, before softmax; class 0 is
+/// the blank.
+fn decode<'a>(scores: &[f32], characters: &'a [String]) -> Vec<Glyph<'a>> {
+    let mut glyphs: Vec<Glyph<'_>> = Vec::new();
     let mut previous = 0;
     for (step, scores) in scores.chunks_exact(characters.len() + 1).enumerate() {
         let best = argmax(scores);
-        if best != 0 && best != previous {
-            let character = &characters[best - 1];
-            // Space at the start has nothing to separate.
-            if !(content.is_empty() && character.trim().is_empty()) {
-                content.push_str(character);
-                let position = ((step as f32 + 0.5) / steps_per_line).min(1.0);
-                // A class can stand for several characters; they share its place.
-                positions.extend(character.chars().map(|_| position));
-                confidences.push(probability(scores, best));
+        if best != 0 {
+            match glyphs.last_mut().filter(|_| best == previous) {
+                Some(glyph) => glyph.steps.end = step + 1,
+                None => glyphs.push(Glyph {
+                    content: &characters[best - 1],
+                    steps: step..step + 1,
+                    probability: probability(scores, best),
+                }),
             }
         }
         previous = best;
+    }
+    glyphs
+}
+
+/// Joins what was read. The words are left out.
+fn text(glyphs: &[Glyph<'_>], steps_per_line: f32) -> Option<Text> {
+    let mut content = String::new();
+    let mut positions = Vec::new();
+    let mut confidences = Vec::new();
+    for glyph in glyphs {
+        // Space at the start has nothing to separate.
+        if !(content.is_empty() && glyph.content.trim().is_empty()) {
+            content.push_str(glyph.content);
+            let position = ((glyph.steps.start as f32 + 0.5) / steps_per_line).min(1.0);
+            // A class can stand for several characters; they share its place.
+            positions.extend(glyph.content.chars().map(|_| position));
+            confidences.push(glyph.probability);
+        }
     }
     content.truncate(content.trim_end().len());
     positions.truncate(content.chars().count());
@@ -107,6 +137,7 @@ fn decode(scores: &[f32], characters: &[String], steps_per_line: f32) -> Option<
         content,
         confidence,
         positions,
+        words: Vec::new(),
     })
 }
 
@@ -165,7 +196,8 @@ mod tests {
             ("", None),
         ];
         for (classes, expected) in cases {
-            let text = decode(&scores(classes), &alphabet(), classes.len() as f32);
+            let alphabet = alphabet();
+            let text = text(&decode(&scores(classes), &alphabet), classes.len() as f32);
             assert_eq!(
                 text.as_ref().map(|t| t.content.as_str()),
                 expected,
@@ -183,12 +215,24 @@ mod tests {
     }
 
     #[test]
+    fn repeats_widen_a_character() {
+        let alphabet = alphabet();
+        let scores = scores("011022");
+        let glyphs = decode(&scores, &alphabet);
+        let spans: Vec<_> = glyphs
+            .iter()
+            .map(|g| (g.content, g.steps.clone()))
+            .collect();
+        assert_eq!(spans, [("a", 1..3), ("b", 4..6)]);
+    }
+
+    #[test]
     fn confidence_is_the_mean_of_what_is_kept() {
         // Two classes: the blank and "a". ln 3 against 0 is 3/4, ln 9 against 0 is 9/10; the blank between does not
         // count, and of a repeat only the first step does.
         let (three, nine) = (3f32.ln(), 9f32.ln());
         let scores = [0.0, three, 0.0, nine, nine, 0.0, 0.0, nine];
-        let text = decode(&scores, &["a".to_owned()], 4.0).expect("two characters");
+        let text = text(&decode(&scores, &["a".to_owned()]), 4.0).expect("two characters");
         assert_eq!(text.content, "aa");
         assert!(
             (text.confidence - (0.75 + 0.9) / 2.0).abs() < 1e-6,
@@ -200,7 +244,7 @@ mod tests {
 
     #[test]
     fn scores_that_do_not_compare_are_blanks() {
-        assert_eq!(decode(&[f32::NAN; 10], &alphabet(), 2.0), None);
+        assert_eq!(decode(&[f32::NAN; 10], &alphabet()), []);
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
     }
 
@@ -226,7 +270,7 @@ mod tests {
         ];
         let page = Rgb::filled(4, 4, [9; 3]);
         for (quad, canvas, width) in cases {
-            let (input, line) = straighten(&page, &quad);
+            let (input, line, _) = straighten(&page, &quad);
             assert_eq!(
                 (input.width, input.height, line),
                 (canvas, 48, width),
@@ -245,8 +289,9 @@ mod tests {
             .flatten()
             .collect();
         let page = Rgb::new(20, 60, pixels).expect("a test picture is a rectangle");
-        let (input, width) = straighten(&page, &quad(20.0, 60.0));
+        let (input, width, quad) = straighten(&page, &quad(20.0, 60.0));
         assert!(input.at(5, 24)[0] < 5 && input.at(width - 5, 24)[0] > 250);
+        assert_eq!(quad[0], Point { x: 20.0, y: 0.0 });
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! Blocks -> the bytes of an answer, one file per format.
 
+mod alto;
+mod hocr;
 mod kalanjiyam;
+mod markup;
+mod pdf;
 mod surya;
 mod text;
+mod tsv;
+mod walk;
 
 use crate::Reading;
 use crate::http::HttpAnswer;
@@ -16,14 +22,23 @@ pub(crate) struct Asked<'a> {
     pub(crate) language: &'a str,
     /// The same as a BCP-47 tag.
     pub(crate) tag: &'a str,
+    /// Whether the words are wanted where they are not part of the format.
+    pub(crate) words: bool,
+    /// The file as it was sent, for the format that shows it; empty for the others.
+    pub(crate) image: &'a [u8],
 }
 
 /// Writes a reading in the format that was asked for.
 pub(crate) fn render(reading: &Reading, asked: Asked<'_>, format: Format) -> HttpAnswer {
+    let media = format.media_type();
     match format {
         Format::Kalanjiyam => HttpAnswer::json(200, &kalanjiyam::answer(reading, asked)),
         Format::Surya => HttpAnswer::json(200, &surya::answer(reading)),
-        Format::Text => HttpAnswer::text(text::answer(reading)),
+        Format::Text => HttpAnswer::document(media, text::answer(reading)),
+        Format::Tsv => HttpAnswer::document(media, tsv::answer(reading)),
+        Format::Hocr => HttpAnswer::document(media, hocr::answer(reading, asked)),
+        Format::Alto => HttpAnswer::document(media, alto::answer(reading, asked)),
+        Format::Pdf => HttpAnswer::document(media, pdf::answer(reading, asked)),
     }
 }
 
@@ -41,28 +56,44 @@ pub(crate) mod samples {
     use super::*;
     use crate::layout::{Block, ReadLine};
     use crate::page::Page;
-    use crate::recognise::Text;
+    use crate::recognise::{Text, Word};
 
     pub(crate) const ASKED: Asked<'static> = Asked {
         engine: Engine::Ephemera,
         language: "eng",
         tag: "en",
+        words: false,
+        image: &[],
     };
 
     /// Two lines of one block on a page that was shrunk by half.
     pub(crate) fn reading() -> Reading {
-        let line = |content: &str, top: f32, confidence: f32| ReadLine {
-            quad: [(1.0, top), (9.0, top), (9.0, top + 4.0), (1.0, top + 4.0)]
-                .map(|(x, y)| Point { x, y }),
-            text: Text {
+        let quad = |left: f32, right: f32, top: f32| {
+            let bottom = top + 4.0;
+            [(left, top), (right, top), (right, bottom), (left, bottom)]
+                .map(|(x, y)| Point { x, y })
+        };
+        let line = |words: &[(&str, f32, f32)], top: f32, confidence: f32| {
+            let contents: Vec<&str> = words.iter().map(|word| word.0).collect();
+            let content = contents.join(" ");
+            let words = words.iter().map(|&(content, left, right)| Word {
                 content: content.to_owned(),
                 confidence,
-                positions: vec![0.5; content.chars().count()],
-            },
+                quad: quad(left, right, top),
+            });
+            ReadLine {
+                quad: quad(1.0, 9.0, top),
+                text: Text {
+                    positions: vec![0.5; content.chars().count()],
+                    content,
+                    confidence,
+                    words: words.collect(),
+                },
+            }
         };
         let rows = vec![
-            vec![line("He said", 2.0, 0.98)],
-            vec![line("\"no\"", 7.0, 0.876_54)],
+            vec![line(&[("He", 1.0, 3.0), ("said", 4.0, 9.0)], 2.0, 0.98)],
+            vec![line(&[("\"no\"", 1.5, 8.5)], 7.0, 0.876_54)],
         ];
         Reading {
             page: Page::whole(Rgb::filled(10, 12, [255; 3]), 20, 24),

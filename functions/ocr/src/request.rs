@@ -28,6 +28,8 @@ pub struct Request {
     pub page: u32,
     /// Which part of the upright page, in its pixels; all of it if `None`.
     pub region: Option<Region>,
+    /// Whether the words' boxes are wanted in [`Format::Kalanjiyam`]; the other formats have them or have no place.
+    pub words: bool,
 }
 
 /// A name that clients know an OCR engine by. The same models run under each.
@@ -73,6 +75,52 @@ pub enum Format {
     Surya,
     /// The text alone.
     Text,
+    /// Tab-separated values with Tesseract's columns.
+    Tsv,
+    /// hOCR 1.2.
+    Hocr,
+    /// ALTO 4.
+    Alto,
+    /// The image with its text behind it, to select and to search.
+    Pdf,
+}
+
+impl Format {
+    /// All formats, the default first.
+    pub const ALL: [Format; 7] = [
+        Format::Kalanjiyam,
+        Format::Surya,
+        Format::Text,
+        Format::Tsv,
+        Format::Hocr,
+        Format::Alto,
+        Format::Pdf,
+    ];
+
+    /// The names in requests; the first is the one in messages.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Format::Kalanjiyam => &["json", "kalanjiyam"],
+            Format::Surya => &["surya"],
+            Format::Text => &["text", "txt", "plain"],
+            Format::Tsv => &["tsv"],
+            Format::Hocr => &["hocr"],
+            Format::Alto => &["alto"],
+            Format::Pdf => &["pdf"],
+        }
+    }
+
+    /// What the answer is declared as.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Format::Kalanjiyam | Format::Surya => "application/json",
+            Format::Text => "text/plain; charset=utf-8",
+            Format::Tsv => "text/tab-separated-values; charset=utf-8",
+            Format::Hocr => "text/vnd.hocr+html; charset=utf-8",
+            Format::Alto => "application/alto+xml",
+            Format::Pdf => "application/pdf",
+        }
+    }
 }
 
 impl Request {
@@ -122,6 +170,7 @@ impl Request {
             format: format(fields.format, accepted)?,
             page: page(fields.page)?,
             region: region(fields.region)?,
+            words: words(fields.words)?,
         })
     }
 }
@@ -157,12 +206,21 @@ fn format(name: Option<String>, accepted: Format) -> Result<Format, Error> {
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return Ok(accepted);
     };
-    match name.to_ascii_lowercase().as_str() {
-        "json" | "kalanjiyam" => Ok(Format::Kalanjiyam),
-        "surya" => Ok(Format::Surya),
-        "text" | "txt" | "plain" => Ok(Format::Text),
-        _ => Err(Error::Format {
-            actual: shortened(&name),
+    let lower = name.to_ascii_lowercase();
+    let found = Format::ALL
+        .into_iter()
+        .find(|format| format.names().contains(&lower.as_str()));
+    found.ok_or_else(|| Error::Format {
+        actual: shortened(&name),
+    })
+}
+
+fn words(value: Option<String>) -> Result<bool, Error> {
+    match value.as_deref().unwrap_or("") {
+        "true" | "1" => Ok(true),
+        "false" | "0" | "" => Ok(false),
+        actual => Err(Error::Words {
+            actual: shortened(actual),
         }),
     }
 }
@@ -196,24 +254,31 @@ fn region(value: Option<String>) -> Result<Option<Region>, Error> {
     }
 }
 
-/// The first format named in an `Accept` header; JSON where it names none that we have. Weights are not compared: no
-/// client that we know of sends any for these types.
+/// The format that an `Accept` header prefers (RFC 9110, 12.5.1), of equals the first; JSON where it names none that we
+/// have.
 fn accepted_format(accept: &str) -> Format {
-    let first = accept.split(',').find_map(|range| {
-        match range
-            .split(';')
-            .next()
-            .unwrap_or("")
-            .trim()
-            .to_ascii_lowercase()
-            .as_str()
-        {
+    let ranges = accept.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or("").to_ascii_lowercase();
+        let weight = parts
+            .filter_map(|parameter| parameter.strip_prefix("q="))
+            .find_map(|weight| weight.parse::<f32>().ok())
+            .unwrap_or(1.0);
+        let format = match name.as_str() {
             "text/plain" | "text/*" => Some(Format::Text),
+            "text/tab-separated-values" => Some(Format::Tsv),
+            "text/vnd.hocr+html" => Some(Format::Hocr),
+            "application/alto+xml" | "application/xml" | "text/xml" => Some(Format::Alto),
+            "application/pdf" => Some(Format::Pdf),
             "application/json" | "application/*" | "*/*" => Some(Format::Kalanjiyam),
             _ => None,
-        }
+        };
+        format
+            .filter(|_| weight > 0.0)
+            .map(|format| (format, weight))
     });
-    first.unwrap_or(Format::Kalanjiyam)
+    let best = ranges.reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map_or(Format::Kalanjiyam, |(format, _)| format)
 }
 
 /// What a caller wrote, short enough to send back.
@@ -264,6 +329,7 @@ mod tests {
             format: Format::Kalanjiyam,
             page: 1,
             region: None,
+            words: false,
         };
         assert_eq!(plain, expected);
         let named = parse(
@@ -331,6 +397,30 @@ mod tests {
                 Format::Text,
             ),
             ("image/webp", "/v1/ocr", Format::Kalanjiyam),
+            ("text/tab-separated-values", "/v1/ocr", Format::Tsv),
+            ("text/vnd.hocr+html, text/plain", "/v1/ocr", Format::Hocr),
+            ("Application/ALTO+XML;q=1", "/v1/ocr", Format::Alto),
+            ("application/xml", "/v1/ocr", Format::Alto),
+            (
+                "application/pdf;q=0.5, text/plain; q=0.8, */*;q=0.1",
+                "/v1/ocr",
+                Format::Text,
+            ),
+            (
+                "application/pdf;q=0, */*;q=0.1",
+                "/v1/ocr",
+                Format::Kalanjiyam,
+            ),
+            (
+                "text/plain;q=much, application/pdf",
+                "/v1/ocr",
+                Format::Text,
+            ),
+            ("application/pdf", "/v1/ocr", Format::Pdf),
+            ("", "/v1/ocr?format=hOCR", Format::Hocr),
+            ("", "/v1/ocr?format=tsv", Format::Tsv),
+            ("", "/v1/ocr?format=alto", Format::Alto),
+            ("", "/v1/ocr?format=pdf", Format::Pdf),
             ("text/plain", "/v1/ocr?format=surya", Format::Surya),
             ("text/plain", "/v1/ocr?format=json", Format::Kalanjiyam),
         ];
@@ -484,7 +574,15 @@ mod tests {
                 headers: raw,
                 body: b"x".to_vec(),
                 status: 422,
-                detail: "json, surya, text",
+                detail: "json, surya, text, tsv, hocr, alto, pdf",
+            },
+            Case {
+                name: "words",
+                target: "/v1/ocr?words=maybe",
+                headers: raw,
+                body: b"x".to_vec(),
+                status: 422,
+                detail: "words \"maybe\"",
             },
             Case {
                 name: "page",
@@ -523,6 +621,43 @@ mod tests {
             let error = parse(target, headers, &body).expect_err(name);
             assert_eq!(error.status(), status, "{name}: {error}");
             assert!(error.to_string().contains(detail), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn words_are_asked_for_in_the_query_or_the_form() {
+        let png = [("content-type", "image/png")];
+        for (query, expected) in [
+            ("", false),
+            ("words=true", true),
+            ("words=1", true),
+            ("words=false", false),
+            ("words=", false),
+        ] {
+            let request = parse(&format!("/v1/ocr?{query}"), &png, b"x").expect("valid");
+            assert_eq!(request.words, expected, "{query}");
+        }
+        let body = multipart(&[(r#"name="image""#, "x"), (r#"name="words""#, "true")]);
+        assert!(parse("/v1/ocr", &[FORM], &body).expect("valid").words);
+    }
+
+    #[test]
+    fn every_format_has_names_of_its_own() {
+        let mut names: Vec<&str> = Format::ALL
+            .iter()
+            .flat_map(|f| f.names())
+            .copied()
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for name in Format::ALL.map(|f| f.names()[0]) {
+            let error = Error::Format {
+                actual: String::new(),
+            }
+            .to_string();
+            assert!(error.contains(name), "{error}");
         }
     }
 

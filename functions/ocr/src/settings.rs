@@ -1,13 +1,22 @@
-//! Names and values -> [`Settings`]: what an operator may change without building the function anew.
+//! What an operator sets, as names and texts -> [`Settings`].
+//!
+//! Where the texts come from is the platform's business: `component.rs` reads Spin's variables. A wrong text stops every
+//! request, so that a service is never open by a slip of the pen.
 
 use ephemera_vision::Limits;
 
 use crate::page::MAX_PAGE_SIDE_PX;
 use crate::request::MAX_BODY_BYTES;
 
-/// What requests may take. The defaults keep within the limits of the platforms that run components.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an operator sets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether the function answers to the names of the engines that it stands in for. Default: yes.
+    pub aliases: bool,
+    /// What `X-API-Key` must be on every path but `/health`. Default: none is asked for.
+    pub api_key: Option<String>,
+    /// Which web pages' scripts may read answers. Default: none but those of the same origin.
+    pub cors_origins: Origins,
     /// Largest body in bytes; at most [`MAX_BODY_BYTES`], which the platform enforces itself.
     pub max_body_bytes: usize,
     /// Longest side of the picture that is read, in pixels: larger pages are shrunk to it.
@@ -16,9 +25,21 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// The origins that cross-origin requests are answered for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// These, each as a browser names it: scheme, host and port, nothing after.
+    Listed(Vec<String>),
+    /// All.
+    Any,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            aliases: true,
+            api_key: None,
+            cors_origins: Origins::Listed(Vec::new()),
             max_body_bytes: MAX_BODY_BYTES,
             max_page_side_px: MAX_PAGE_SIDE_PX,
             limits: Limits::default(),
@@ -26,97 +47,223 @@ impl Default for Settings {
     }
 }
 
-/// Why a setting was not taken.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("setting {name}: expected a whole number from {least} to {most}, got {actual:?}")]
-pub struct SettingsError {
-    /// Which setting.
-    pub name: &'static str,
-    /// Smallest value.
-    pub least: u64,
-    /// Largest value.
-    pub most: u64,
-    /// What was given, shortened.
-    pub actual: String,
+impl std::fmt::Debug for Settings {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("aliases", &self.aliases)
+            .field("api_key", &self.api_key.as_ref().map(|_| "set"))
+            .field("cors_origins", &self.cors_origins)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .field("max_page_side_px", &self.max_page_side_px)
+            .field("limits", &self.limits)
+            .finish()
+    }
 }
 
+/// A setting that means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("setting {name}: expected {expected}")]
+pub struct SettingError {
+    /// Which.
+    pub name: String,
+    /// What it may be. What it is stays untold: it may be secret.
+    pub expected: String,
+}
+
+/// Longest key; it travels in a header.
+const MAX_KEY_BYTES: usize = 256;
+
 impl Settings {
-    /// The names, each with its least and largest value. Values over these would pass what the platform gives.
-    pub const NAMES: [(&'static str, u64, u64); 5] = [
-        ("max_body_bytes", 1, MAX_BODY_BYTES as u64),
-        ("max_page_side_px", 64, 8192),
-        ("max_image_side_px", 1, 100_000),
-        ("max_image_pixels", 1, 1_000_000_000),
-        ("max_decode_bytes", 1, 100 << 20),
+    /// All names, as a platform's manifest declares them.
+    pub const NAMES: [&str; 8] = [
+        "aliases",
+        "api_key",
+        "cors_origins",
+        "max_body_bytes",
+        "max_page_side_px",
+        "max_image_side_px",
+        "max_image_pixels",
+        "max_decode_bytes",
     ];
 
-    /// The defaults with these values in their place. Names that are not known are passed over: they may be another
-    /// version's.
+    /// Reads settings from names and their texts; what is not named, or empty, keeps its default.
+    ///
+    /// `aliases`: `true` or `false`. `api_key`: visible ASCII. `cors_origins`: `*`, or origins parted by commas or spaces.
+    /// The others: whole numbers; values over their limits would pass what the platform gives.
     ///
     /// # Errors
-    /// [`SettingsError`] for the first value that is no number in its range.
+    /// [`SettingError`]: an unknown name, or a text that is none of these.
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Settings, SettingsError> {
+    ) -> Result<Settings, SettingError> {
         let mut settings = Settings::default();
-        for (name, value) in pairs {
-            let known = Settings::NAMES.into_iter().find(|known| known.0 == name);
-            let Some((name, least, most)) = known else {
-                continue;
+        for (name, text) in pairs {
+            let wrong = |expected: &str| SettingError {
+                name: name.to_owned(),
+                expected: expected.to_owned(),
             };
-            let number = value.trim().parse::<u64>().ok();
-            let number = number.filter(|number| (least..=most).contains(number));
-            let number = number.ok_or_else(|| SettingsError {
-                name,
-                least,
-                most,
-                actual: value.chars().take(40).collect(),
-            })?;
+            let number = |least: u64, most: u64| {
+                let number = text.trim().parse().ok();
+                let number = number.filter(|number| (least..=most).contains(number));
+                number.ok_or_else(|| wrong(&format!("a whole number from {least} to {most}")))
+            };
+            let text = text.trim();
+            if text.is_empty() && Settings::NAMES.contains(&name) {
+                continue;
+            }
             match name {
-                "max_body_bytes" => settings.max_body_bytes = number as usize,
-                "max_page_side_px" => settings.max_page_side_px = number as usize,
-                "max_image_side_px" => settings.limits.max_side_px = number as u32,
-                "max_image_pixels" => settings.limits.max_pixels = number,
-                _ => settings.limits.max_decode_bytes = number,
+                "aliases" => {
+                    settings.aliases = text.parse().map_err(|_| wrong("true or false"))?;
+                }
+                "api_key" => {
+                    let usable = text.len() <= MAX_KEY_BYTES
+                        && text.bytes().all(|byte| byte.is_ascii_graphic());
+                    if !usable {
+                        return Err(wrong("at most 256 visible ASCII characters"));
+                    }
+                    settings.api_key = Some(text.to_owned());
+                }
+                "cors_origins" => {
+                    let origins = origins(text);
+                    settings.cors_origins = origins
+                        .ok_or_else(|| wrong("*, or origins such as https://example.org"))?;
+                }
+                "max_body_bytes" => {
+                    settings.max_body_bytes = number(1, MAX_BODY_BYTES as u64)? as usize;
+                }
+                "max_page_side_px" => settings.max_page_side_px = number(64, 8192)? as usize,
+                "max_image_side_px" => settings.limits.max_side_px = number(1, 100_000)? as u32,
+                "max_image_pixels" => settings.limits.max_pixels = number(1, 1_000_000_000)?,
+                "max_decode_bytes" => settings.limits.max_decode_bytes = number(1, 100 << 20)?,
+                _ => return Err(wrong("no setting of this name")),
             }
         }
         Ok(settings)
     }
 }
 
+fn origins(text: &str) -> Option<Origins> {
+    if text == "*" {
+        return Some(Origins::Any);
+    }
+    let listed = text
+        .split([',', ' '])
+        .filter(|origin| !origin.is_empty())
+        .map(|origin| {
+            let origin = origin.strip_suffix('/').unwrap_or(origin);
+            let host = origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"))?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte);
+            (!host.is_empty() && host.bytes().all(plain)).then(|| origin.to_ascii_lowercase())
+        });
+    Some(Origins::Listed(listed.collect::<Option<_>>()?))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn each_name_sets_one_value() {
-        let numbers = ["1000", "1024", "5000", "2000000", "3000000"];
-        let pairs = Settings::NAMES.map(|(name, ..)| name);
-        let pairs = pairs.into_iter().zip(numbers);
-        let expected = Settings {
-            max_body_bytes: 1000,
-            max_page_side_px: 1024,
-            limits: Limits {
-                max_side_px: 5000,
-                max_pixels: 2_000_000,
-                max_decode_bytes: 3_000_000,
-            },
+    fn texts_become_settings() {
+        let listed = |origins: &[&str]| {
+            Origins::Listed(origins.iter().map(|&origin| origin.to_owned()).collect())
         };
-        assert_eq!(Settings::from_pairs(pairs), Ok(expected));
-        let none = Settings::from_pairs([("unknown", "x")]);
-        assert_eq!(none, Ok(Settings::default()));
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            Settings::from_pairs(pairs.iter().copied()).expect("valid")
+        };
+        let default = Settings::default();
+        assert_eq!(of(&[]), default);
+        assert_eq!(of(&Settings::NAMES.map(|name| (name, " "))), default);
+        assert!(default.aliases && default.api_key.is_none());
+        assert_eq!(default.cors_origins, listed(&[]));
+
+        assert!(!of(&[("aliases", "false")]).aliases);
+        assert_eq!(
+            of(&[("api_key", " s3cret! ")]).api_key.as_deref(),
+            Some("s3cret!")
+        );
+        let cases = [
+            ("*", Origins::Any),
+            ("https://a.org", listed(&["https://a.org"])),
+            (
+                "https://A.org/, http://localhost:3000 http://[::1]:80",
+                listed(&["https://a.org", "http://localhost:3000", "http://[::1]:80"]),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                of(&[("cors_origins", text)]).cors_origins,
+                expected,
+                "{text}"
+            );
+        }
     }
 
     #[test]
-    fn values_out_of_range_are_refused() {
-        for value in ["", "0", "many", "-1", "10485761", "1e3"] {
-            let error = Settings::from_pairs([("max_body_bytes", value)]).expect_err(value);
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "setting max_body_bytes: expected a whole number from 1 to 10485760, got {value:?}"
-                )
+    fn numbers_become_limits() {
+        let names = Settings::NAMES[3..].iter().copied();
+        let numbers = ["1000", "1024", "5000", "2000000", "3000000"];
+        let settings = Settings::from_pairs(names.zip(numbers)).expect("valid");
+        assert_eq!(
+            (settings.max_body_bytes, settings.max_page_side_px),
+            (1000, 1024)
+        );
+        let expected = Limits {
+            max_side_px: 5000,
+            max_pixels: 2_000_000,
+            max_decode_bytes: 3_000_000,
+        };
+        assert_eq!(settings.limits, expected);
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused_and_not_told() {
+        let long = "k".repeat(257);
+        let cases = [
+            ("aliases", "yes", "true or false"),
+            ("api_key", "two words", "visible ASCII"),
+            ("api_key", "ключ", "visible ASCII"),
+            ("api_key", long.as_str(), "at most 256"),
+            ("cors_origins", "a.org", "https://example.org"),
+            ("cors_origins", "https://a.org/path", "https://example.org"),
+            ("cors_origins", "https://", "https://example.org"),
+            ("cors_origins", "https://a.org, *", "https://example.org"),
+            ("max_body_bytes", "0", "a whole number from 1 to 10485760"),
+            (
+                "max_body_bytes",
+                "10485761",
+                "a whole number from 1 to 10485760",
+            ),
+            ("max_page_side_px", "many", "a whole number from 64 to 8192"),
+            ("max_image_pixels", "-1", "a whole number"),
+            ("max_decode_bytes", "1e3", "a whole number"),
+            ("api_keys", "x", "no setting of this name"),
+            ("api_keys", "", "no setting of this name"),
+        ];
+        for (name, text, expected) in cases {
+            let error = Settings::from_pairs([(name, text)]).expect_err(text);
+            let message = error.to_string();
+            assert!(
+                message.contains(expected) && message.contains(name),
+                "{message}"
             );
+        }
+        let secret = Settings::from_pairs([("api_key", "s3cret")]).expect("valid");
+        assert!(!format!("{secret:?}").contains("s3cret"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_trouble(name in "(aliases|api_key|cors_origins|.{0,5})", text in ".{0,60}") {
+            if let Ok(settings) = Settings::from_pairs([(name.as_str(), text.as_str())])
+                && let Origins::Listed(origins) = settings.cors_origins
+            {
+                prop_assert!(origins.iter().all(|origin| origin.bytes().all(|b| b.is_ascii_graphic())));
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ impl Fake {
         Network {
             name: name.to_owned(),
             version: "1".to_owned(),
+            sha256: "0123456789abcdef".to_owned(),
             input: "x".to_owned(),
             model: Box::new(Fake {
                 answers: Mutex::new(answers.into_iter()),

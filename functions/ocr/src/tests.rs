@@ -1,10 +1,12 @@
 //! The whole flow, with models that answer by rote.
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::*;
+use crate::settings::Settings;
 use crate::testing::Fake;
 
 /// A white PNG.
@@ -34,8 +36,6 @@ fn ocr() -> Ocr {
         detector: Fake::network("ocr-detector", vec![(vec![1, 1, 128, 160], map.collect())]),
         recogniser: Fake::network("ocr-recogniser-latin", vec![(vec![1, 17, 3], scores)]),
         characters: vec!["a".to_owned(), "b".to_owned()],
-        aliases: true,
-        settings: Settings::default(),
     }
 }
 
@@ -63,9 +63,13 @@ fn a_page_is_read_from_end_to_end() {
         &png(160, 128),
     );
     assert_eq!((answer.status, &answer.log), (200, &None));
+    let models = "ocr-detector@1+0123456789ab, ocr-recogniser-latin@1+0123456789ab";
     assert_eq!(
         answer.headers,
-        [("content-type", "application/json".to_owned())]
+        [
+            ("content-type", "application/json".to_owned()),
+            ("x-ephemera-models", models.to_owned()),
+        ]
     );
     let answer = body(&answer);
     assert_eq!(answer["text"], "ab");
@@ -93,9 +97,36 @@ fn the_other_formats_carry_the_same_text() {
         (200, b"ab\n".as_slice())
     );
     assert_eq!(
-        text.headers,
-        [("content-type", "text/plain; charset=utf-8".to_owned())]
+        text.headers[0],
+        ("content-type", "text/plain; charset=utf-8".to_owned())
     );
+    // (format, media type, start of the body, what stands in it)
+    let cases = [
+        (
+            "tsv",
+            "text/tab-separated-values; charset=utf-8",
+            "level\t",
+            "\tab\n",
+        ),
+        (
+            "hocr",
+            "text/vnd.hocr+html; charset=utf-8",
+            "<?xml",
+            ">ab</span>",
+        ),
+        ("alto", "application/alto+xml", "<?xml", "CONTENT=\"ab\""),
+        ("pdf", "application/pdf", "%PDF-1.7", "/Predictor 15"),
+    ];
+    for (format, media, start, part) in cases {
+        let target = format!("/v1/ocr?format={format}");
+        let answer = send(&ocr(), "POST", &target, "image/png", &png(160, 128));
+        assert_eq!(answer.headers[0], ("content-type", media.to_owned()));
+        let body = String::from_utf8_lossy(&answer.body);
+        assert!(
+            body.starts_with(start) && body.contains(part),
+            "{format}: {body}"
+        );
+    }
     let surya = body(&send(
         &ocr(),
         "POST",
@@ -168,14 +199,180 @@ fn routes_answer_to_their_verb_only() {
 
 #[test]
 fn without_aliases_one_engine_is_offered() {
-    let alone = Ocr {
-        aliases: false,
-        ..ocr()
+    let alone = answered("GET", "/v1/engines", &[], &[("aliases", "false")]);
+    assert_eq!(body(&alone), json!({"engines": ["ephemera"]}));
+}
+
+/// An answer to a request with an image, given headers and settings.
+fn answered(
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    settings: &[(&str, &str)],
+) -> HttpAnswer {
+    let headers: Vec<(String, String)> = [("content-type", "image/png")]
+        .iter()
+        .chain(headers)
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let request = HttpRequest {
+        method,
+        target,
+        headers: &headers,
+        body: png(160, 128),
     };
-    assert_eq!(
-        body(&send(&alone, "GET", "/v1/engines", "", b"")),
-        json!({"engines": ["ephemera"]})
+    let settings = Settings::from_pairs(settings.iter().copied());
+    let around = Surroundings {
+        settings: settings.expect("valid settings"),
+        ..Surroundings::default()
+    };
+    ocr().handle_in(request, &around)
+}
+
+fn header<'a>(answer: &'a HttpAnswer, name: &str) -> Option<&'a str> {
+    let mut headers = answer.headers.iter();
+    headers
+        .find(|(n, _)| *n == name)
+        .map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn a_key_is_asked_for_where_one_is_set() {
+    let key = [("api_key", "s3cret")];
+    // (method, target, what X-API-Key says, settings, status)
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, &str, Option<&str>, Pairs<'_>, u16); 9] = [
+        ("POST", "/v1/ocr", Some("s3cret"), &key, 200),
+        ("POST", "/v1/ocr", Some("s3creT"), &key, 401),
+        ("POST", "/v1/ocr", Some("s3cret1"), &key, 401),
+        ("POST", "/v1/ocr", Some(""), &key, 401),
+        ("POST", "/v1/ocr", None, &key, 401),
+        ("GET", "/v1/engines", None, &key, 401),
+        ("GET", "/health", None, &key, 200),
+        ("POST", "/v1/ocr", None, &[], 200),
+        ("POST", "/v1/ocr", Some("anything"), &[], 200),
+    ];
+    for (method, target, key, settings, status) in cases {
+        let headers: Vec<_> = key.iter().map(|key| ("X-Api-Key", *key)).collect();
+        let answer = answered(method, target, &headers, settings);
+        assert_eq!(answer.status, status, "{method} {target} {key:?}");
+        assert_eq!(header(&answer, "www-authenticate").is_some(), status == 401);
+        assert_eq!(answer.log, None);
+    }
+}
+
+#[test]
+fn other_origins_may_read_what_the_settings_allow() {
+    let list = "https://a.org, https://b.org";
+    // (setting, origin, allowed origin, vary)
+    let cases = [
+        ("", Some("https://a.org"), None, None),
+        ("*", Some("https://a.org"), Some("*"), None),
+        ("*", None, None, None),
+        (
+            list,
+            Some("https://b.org"),
+            Some("https://b.org"),
+            Some("Origin"),
+        ),
+        (list, Some("https://c.org"), None, Some("Origin")),
+        (list, Some("null"), None, Some("Origin")),
+        (list, None, None, Some("Origin")),
+    ];
+    for (setting, origin, allowed, vary) in cases {
+        let headers: Vec<_> = origin.iter().map(|origin| ("Origin", *origin)).collect();
+        let settings = [("cors_origins", setting), ("api_key", "k")];
+        // An answer of any status must be readable, this one says 401.
+        let answer = answered("GET", "/v1/engines", &headers, &settings);
+        assert_eq!(answer.status, 401);
+        assert_eq!(
+            header(&answer, "access-control-allow-origin"),
+            allowed,
+            "{setting} {origin:?}"
+        );
+        assert_eq!(
+            header(&answer, "access-control-expose-headers").is_some(),
+            allowed.is_some()
+        );
+        assert_eq!(header(&answer, "vary"), vary, "{setting} {origin:?}");
+
+        // A preflight has no key with it, and is no request for a route.
+        let preflight: Vec<_> = headers
+            .iter()
+            .copied()
+            .chain([("Access-Control-Request-Method", "POST")])
+            .collect();
+        let answer = answered("OPTIONS", "/v1/ocr", &preflight, &settings);
+        let status = if allowed.is_some() { 204 } else { 401 };
+        assert_eq!(answer.status, status, "{setting} {origin:?}");
+        assert_eq!(header(&answer, "access-control-allow-origin"), allowed);
+        let methods = header(&answer, "access-control-allow-methods");
+        assert_eq!(methods, allowed.map(|_| "GET, POST"));
+    }
+    // Without the question it is another method.
+    let answer = answered(
+        "OPTIONS",
+        "/v1/ocr",
+        &[("Origin", "https://a.org")],
+        &[("cors_origins", "*")],
     );
+    assert_eq!(answer.status, 405);
+}
+
+#[test]
+fn request_ids_come_back_when_they_can() {
+    let long = "x".repeat(129);
+    let cases = [
+        ("a-1_2.B~", Some("a-1_2.B~")),
+        (&long[..128], Some(&long[..128])),
+        (long.as_str(), None),
+        ("two words", None),
+        ("line\nbreak", None),
+        ("é", None),
+        ("", None),
+    ];
+    for (sent, expected) in cases {
+        let answer = answered("GET", "/health", &[("X-Request-ID", sent)], &[]);
+        assert_eq!(header(&answer, "x-request-id"), expected, "{sent:?}");
+        // Where none came, the runner's own.
+        let headers = [("x-request-id".to_owned(), sent.to_owned())];
+        let request = HttpRequest {
+            method: "GET",
+            target: "/nowhere",
+            headers: &headers,
+            body: Vec::new(),
+        };
+        let around = Surroundings {
+            request_id: Some("ours".to_owned()),
+            ..Surroundings::default()
+        };
+        let answer = ocr().handle_in(request, &around);
+        assert_eq!(header(&answer, "x-request-id"), expected.or(Some("ours")));
+    }
+}
+
+#[test]
+fn a_clock_times_the_steps() {
+    // Each look at this clock takes a millisecond.
+    let now = std::cell::Cell::new(Duration::ZERO);
+    let clock = || {
+        now.set(now.get() + Duration::from_millis(1));
+        now.get()
+    };
+    let headers = [("content-type".to_owned(), "image/png".to_owned())];
+    let request = HttpRequest {
+        method: "POST",
+        target: "/v1/ocr",
+        headers: &headers,
+        body: png(160, 128),
+    };
+    let around = Surroundings {
+        clock: Some(&clock),
+        ..Surroundings::default()
+    };
+    let answer = ocr().handle_in(request, &around);
+    let expected = "decode;dur=1.0, detect;dur=1.0, recognise;dur=1.0, render;dur=1.0";
+    assert_eq!(header(&answer, "server-timing"), Some(expected));
 }
 
 #[test]
@@ -240,16 +437,30 @@ fn what_is_not_there_is_not_read() {
 
 #[test]
 fn settings_bound_what_is_read() {
-    let mut small = ocr();
-    small.settings.limits.max_pixels = 100;
-    let answer = send(&small, "POST", "/v1/ocr", "image/png", &png(160, 128));
-    assert_eq!(answer.status, 413);
-    small.settings.max_body_bytes = 10;
-    let answer = send(&small, "POST", "/v1/ocr", "image/png", &png(1, 1));
-    assert_eq!(
-        (answer.status, body(&answer)),
-        (413, json!({"detail": "body is larger than 10 bytes"}))
-    );
+    for (setting, picture, detail) in [
+        (("max_image_pixels", "100"), png(160, 128), "160 x 128"),
+        (
+            ("max_body_bytes", "10"),
+            png(1, 1),
+            "body is larger than 10 bytes",
+        ),
+    ] {
+        let around = Surroundings {
+            settings: Settings::from_pairs([setting]).expect("valid"),
+            ..Surroundings::default()
+        };
+        let headers = [("content-type".to_owned(), "image/png".to_owned())];
+        let request = HttpRequest {
+            method: "POST",
+            target: "/v1/ocr",
+            headers: &headers,
+            body: picture,
+        };
+        let answer = ocr().handle_in(request, &around);
+        assert_eq!(answer.status, 413);
+        let said = body(&answer).to_string();
+        assert!(said.contains(detail), "{said}");
+    }
 }
 
 #[test]

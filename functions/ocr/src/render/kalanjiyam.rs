@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::walk::around;
 use super::{Asked, rounded};
 use crate::Reading;
 use crate::page::Bounds;
@@ -23,6 +24,16 @@ pub(super) struct Answer<'a> {
     page_width: u32,
     page_height: u32,
     blocks: Vec<BlockAnswer<'a>>,
+    /// Words in reading order, when they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word_boxes: Option<Vec<WordBox<'a>>>,
+}
+
+#[derive(Debug, Serialize)]
+struct WordBox<'a> {
+    text: &'a str,
+    bbox: Bounds,
+    confidence: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,7 +59,19 @@ pub(super) fn answer<'a>(reading: &'a Reading, asked: Asked<'a>) -> Answer<'a> {
         page_width: reading.page.width,
         page_height: reading.page.height,
         blocks: blocks(reading, asked.tag),
+        word_boxes: asked.words.then(|| word_boxes(reading)),
     }
+}
+
+fn word_boxes(reading: &Reading) -> Vec<WordBox<'_>> {
+    let words = reading.lines().flat_map(|line| &line.text.words);
+    words
+        .map(|word| WordBox {
+            text: &word.content,
+            bbox: reading.page.bounds(&word.quad),
+            confidence: rounded(word.confidence),
+        })
+        .collect()
 }
 
 fn blocks<'a>(reading: &Reading, tag: &'a str) -> Vec<BlockAnswer<'a>> {
@@ -71,15 +94,6 @@ fn blocks<'a>(reading: &Reading, tag: &'a str) -> Vec<BlockAnswer<'a>> {
             }
         })
         .collect()
-}
-
-fn around(a: Bounds, b: Bounds) -> Bounds {
-    [
-        a[0].min(b[0]),
-        a[1].min(b[1]),
-        a[2].max(b[2]),
-        a[3].max(b[3]),
-    ]
 }
 
 /// Eight hex digits that stay the same as long as the block does: FNV-1a over its box and content.
@@ -178,6 +192,21 @@ mod tests {
         let expected = r#"[{"x1":2,"y1":4,"x2":18,"y2":12,"text":"He said"},{"x1":2,"y1":14,"x2":18,"y2":22,"text":"\"no\""}]"#;
         assert_eq!(boxes, expected);
         assert_eq!(answer["engine"], "surya");
+    }
+
+    #[test]
+    fn words_come_when_asked_for() {
+        let asked = Asked {
+            words: true,
+            ..ASKED
+        };
+        let expected = json!([
+            {"text": "He", "bbox": [2, 4, 6, 12], "confidence": 0.98},
+            {"text": "said", "bbox": [8, 4, 18, 12], "confidence": 0.98},
+            {"text": "\"no\"", "bbox": [3, 14, 17, 22], "confidence": 0.8765},
+        ]);
+        assert_eq!(value(&reading(), asked)["word_boxes"], expected);
+        assert_eq!(value(&blank(), asked)["word_boxes"], json!([]));
     }
 
     #[test]

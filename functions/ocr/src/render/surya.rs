@@ -14,6 +14,8 @@ pub(super) struct Answer<'a> {
     image_bbox: Bounds,
     /// One-based; an image is one page.
     page: u32,
+    /// What ran.
+    model: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +41,7 @@ pub(super) fn answer(reading: &Reading) -> Answer<'_> {
         text_lines,
         image_bbox: [0, 0, reading.page.width, reading.page.height],
         page: 1,
+        model: &reading.model,
     }
 }
 
@@ -68,6 +71,7 @@ mod tests {
             ],
             "image_bbox": [0, 0, 20, 24],
             "page": 1,
+            "model": "detector@1+recogniser@2",
         });
         assert_eq!(
             serde_json::to_value(answer(&reading())).expect("an answer is JSON"),
