@@ -1,14 +1,36 @@
 //! Lines -> blocks in reading order.
 //!
-//! Lines that stand close together, side by side or one below the other, form a block; a block's lines run from top to
-//! bottom and left to right. Blocks follow each other so that what is above comes first and a left column is finished
-//! before the one to its right begins.
+//! ```text
+//! layout/piece.rs       lines   -> pieces           the page turned upright, the size of its body text
+//! layout/edges.rs       pieces  -> running headers, page numbers
+//! layout/tables.rs      pieces  -> cells of tables
+//! layout/columns.rs     pieces  -> zones            what spans the page, then column by column
+//! layout/paragraphs.rs  column  -> groups           distances, indents, sizes
+//! layout/kinds.rs       groups  -> their kinds      headings, captions, footnotes
+//! layout/plain.rs       rows    -> running text     without the hyphens of broken words
+//! ```
 //!
-//! Left to others: what a block is (every one is a paragraph), and pages that are turned or deeply nested.
+//! What is above comes first, and a left column is finished before the one to its right begins; what spans columns parts
+//! them into bands. All measures are multiples of the body's line height, so they hold for any resolution. Only
+//! comparisons and the basic operations of floats are used: the order is the same on every target.
+//!
+//! Left to others: pages that are turned, and formulas.
+
+mod columns;
+mod edges;
+mod extent;
+mod kinds;
+mod paragraphs;
+mod piece;
+mod plain;
+mod tables;
 
 use ephemera_vision::Quad;
 
 use crate::recognise::Text;
+use columns::Zone;
+use kinds::Scale;
+use piece::Piece;
 
 /// A line that has been read. Its corners are in the page's pixels.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,23 +41,55 @@ pub struct ReadLine {
     pub text: Text,
 }
 
+/// What a block is on its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Running text, and whatever is nothing else.
+    #[default]
+    Paragraph,
+    /// A title, clearly larger than the text.
+    Heading,
+    /// A title of a part, in letters of the text's size or little more.
+    Subheading,
+    /// Rows of cells.
+    Table,
+    /// What a figure or a table shows; it begins with its number.
+    Caption,
+    /// A note below the text, with its mark.
+    Footnote,
+    /// What the upper or lower edge of every page says.
+    RunningHeader,
+    /// The number of the page.
+    PageNumber,
+    /// A catchword above a column.
+    ColumnHeader,
+}
+
+impl Kind {
+    /// The name in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Paragraph => "paragraph",
+            Kind::Heading => "heading",
+            Kind::Subheading => "subheading",
+            Kind::Table => "table",
+            Kind::Caption => "caption",
+            Kind::Footnote => "footnote",
+            Kind::RunningHeader => "running-header",
+            Kind::PageNumber => "page-number",
+            Kind::ColumnHeader => "column-header",
+        }
+    }
+}
+
 /// Lines that belong together, in reading order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
+    /// What it is.
+    pub kind: Kind,
     /// Rows from top to bottom; in each, lines from left to right.
     pub rows: Vec<Vec<ReadLine>>,
 }
-
-/// Lines side by side belong together up to this gap, in line heights: wider than any space between words, narrower
-/// than the gutter between columns.
-const MAX_GAP_IN_ROW: f32 = 1.5;
-/// Lines below each other belong together up to this gap, in line heights. Leading is about half a line's height;
-/// a skipped line is more than a whole one.
-const MAX_GAP_BETWEEN_ROWS: f32 = 0.75;
-/// Lines below each other are of one block when neither is more than this many times as high: a heading stands alone.
-const MAX_HEIGHT_RATIO: f32 = 1.6;
-/// Lines overlap, in a direction, when they share this part of the shorter one's extent.
-const MIN_OVERLAP: f32 = 0.4;
 
 impl Block {
     /// Lines in reading order.
@@ -43,19 +97,30 @@ impl Block {
         self.rows.iter().flatten()
     }
 
-    /// A row of text per row of lines.
+    /// As printed: a row of text per row of lines.
     pub fn content(&self) -> String {
-        let rows: Vec<String> = self
-            .rows
+        self.texts(" ").join("\n")
+    }
+
+    /// As running text: a row per row of lines, but a word that a hyphen breaks stands whole on its first row. The cells
+    /// of a table are parted by tabs.
+    pub fn plain(&self) -> String {
+        match self.kind {
+            Kind::Table => self.texts("\t").join("\n"),
+            _ => plain::unhyphenated(&self.texts(" ")),
+        }
+    }
+
+    fn texts(&self, separator: &str) -> Vec<String> {
+        self.rows
             .iter()
             .map(|row| {
                 row.iter()
                     .map(|line| line.text.content.as_str())
                     .collect::<Vec<_>>()
-                    .join(" ")
+                    .join(separator)
             })
-            .collect();
-        rows.join("\n")
+            .collect()
     }
 
     /// Mean of the lines' confidences, each weighed by its number of characters.
@@ -70,192 +135,71 @@ impl Block {
     }
 }
 
-/// Groups lines into blocks and puts both in reading order.
+/// Groups lines into blocks and puts both in reading order. Every line is in one block.
 pub fn layout(lines: Vec<ReadLine>) -> Vec<Block> {
-    let extents: Vec<Extent> = lines.iter().map(|line| Extent::of(&line.quad)).collect();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut seen = vec![false; lines.len()];
-    for start in 0..lines.len() {
-        if std::mem::replace(&mut seen[start], true) {
-            continue;
-        }
-        let mut group = vec![start];
-        let mut next = 0;
-        while let Some(&line) = group.get(next) {
-            next += 1;
-            for other in 0..lines.len() {
-                if !seen[other] && extents[line].belongs_with(&extents[other]) {
-                    seen[other] = true;
-                    group.push(other);
-                }
+    let (pieces, body) = Piece::all(&lines);
+    let edges = edges::edges(&lines, &pieces, body);
+    let mut members: Vec<usize> = (0..lines.len()).collect();
+    members.retain(|line| {
+        !edges
+            .top
+            .iter()
+            .chain(&edges.bottom)
+            .any(|(other, _)| other == line)
+    });
+    let tables = tables::tables(&pieces, body, &members);
+    members.retain(|line| !tables.iter().any(|table| table.contains(line)));
+    let zones = columns::zones(&pieces, body, &members, &tables);
+
+    let scale = Scale::new(&pieces, body);
+    let columns: Vec<&[usize]> = zones
+        .iter()
+        .filter_map(|zone| match zone {
+            Zone::Column(column) => Some(column.as_slice()),
+            Zone::Table(_) => None,
+        })
+        .collect();
+    let pitch = paragraphs::usual_pitch(&pieces, body, &columns);
+    let mut blocks: Vec<(Kind, Vec<Vec<usize>>)> = Vec::new();
+    blocks.extend(
+        edges
+            .top
+            .into_iter()
+            .map(|(line, kind)| (kind, vec![vec![line]])),
+    );
+    for zone in &zones {
+        match zone {
+            Zone::Table(table) => blocks.push((Kind::Table, paragraphs::rows(&pieces, table))),
+            Zone::Column(column) => {
+                let groups = paragraphs::groups(&lines, &pieces, body, pitch, column);
+                let kinds = kinds::kinds(&lines, &pieces, &scale, &groups);
+                blocks.extend(
+                    kinds
+                        .into_iter()
+                        .zip(groups.into_iter().map(|group| group.rows)),
+                );
             }
         }
-        groups.push(group);
     }
+    blocks.extend(
+        edges
+            .bottom
+            .into_iter()
+            .map(|(line, kind)| (kind, vec![vec![line]])),
+    );
 
     let mut lines: Vec<Option<ReadLine>> = lines.into_iter().map(Some).collect();
-    let around: Vec<Extent> = groups
-        .iter()
-        .map(|group| Extent::around(group.iter().map(|&i| extents[i])))
-        .collect();
-    reading_order(&around)
+    let mut take = |line: usize| lines[line].take().expect("each line is in one block");
+    blocks
         .into_iter()
-        .map(|group| {
-            let rows = rows(&groups[group], &extents);
-            let mut take = |i: usize| lines[i].take().expect("each line is in one group");
+        .map(|(kind, rows)| {
             let rows = rows
                 .into_iter()
                 .map(|row| row.into_iter().map(&mut take).collect())
                 .collect();
-            Block { rows }
+            Block { kind, rows }
         })
         .collect()
-}
-
-/// The upright rectangle around something, in page pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Extent {
-    left: f32,
-    top: f32,
-    right: f32,
-    bottom: f32,
-}
-
-impl Extent {
-    fn of(quad: &Quad) -> Extent {
-        Extent::around(quad.iter().map(|p| Extent {
-            left: p.x,
-            top: p.y,
-            right: p.x,
-            bottom: p.y,
-        }))
-    }
-
-    fn around(parts: impl Iterator<Item = Extent>) -> Extent {
-        let nothing = Extent {
-            left: f32::MAX,
-            top: f32::MAX,
-            right: f32::MIN,
-            bottom: f32::MIN,
-        };
-        parts.fold(nothing, |a, b| Extent {
-            left: a.left.min(b.left),
-            top: a.top.min(b.top),
-            right: a.right.max(b.right),
-            bottom: a.bottom.max(b.bottom),
-        })
-    }
-
-    fn width(&self) -> f32 {
-        self.right - self.left
-    }
-
-    fn height(&self) -> f32 {
-        self.bottom - self.top
-    }
-
-    /// Shares of the narrower one's width.
-    fn overlap_x(&self, other: &Extent) -> f32 {
-        (self.right.min(other.right) - self.left.max(other.left))
-            / self.width().min(other.width()).max(1.0)
-    }
-
-    /// Shares of the lower one's height.
-    fn overlap_y(&self, other: &Extent) -> f32 {
-        (self.bottom.min(other.bottom) - self.top.max(other.top))
-            / self.height().min(other.height()).max(1.0)
-    }
-
-    fn same_row(&self, other: &Extent) -> bool {
-        self.overlap_y(other) >= MIN_OVERLAP
-    }
-
-    fn belongs_with(&self, other: &Extent) -> bool {
-        let (low, high) = (
-            self.height().min(other.height()),
-            self.height().max(other.height()),
-        );
-        if high > low * MAX_HEIGHT_RATIO {
-            return false;
-        }
-        if self.same_row(other) {
-            let gap = self.left.max(other.left) - self.right.min(other.right);
-            gap <= MAX_GAP_IN_ROW * high
-        } else {
-            let gap = self.top.max(other.top) - self.bottom.min(other.bottom);
-            gap <= MAX_GAP_BETWEEN_ROWS * high && self.overlap_x(other) >= MIN_OVERLAP
-        }
-    }
-
-    /// Whether this is read before `other`: it stands above it, or left of it at the same height.
-    fn precedes(&self, other: &Extent) -> bool {
-        if self.overlap_x(other) > 0.0 {
-            self.top + self.bottom < other.top + other.bottom
-        } else {
-            self.left < other.left && self.overlap_y(other) > 0.0
-        }
-    }
-}
-
-/// Order of blocks: of those that nothing left precedes, the leftmost, then topmost.
-fn reading_order(blocks: &[Extent]) -> Vec<usize> {
-    let mut waiting: Vec<usize> = (0..blocks.len())
-        .map(|b| {
-            (0..blocks.len())
-                .filter(|&a| a != b && blocks[a].precedes(&blocks[b]))
-                .count()
-        })
-        .collect();
-    let mut left: Vec<usize> = (0..blocks.len()).collect();
-    let mut order = Vec::with_capacity(blocks.len());
-    while !left.is_empty() {
-        // Tilted blocks can precede each other in a circle; the one that waits for the fewest breaks it.
-        let rank = |&b: &usize| (waiting[b], blocks[b].left, blocks[b].top);
-        let next = (0..left.len())
-            .min_by(|&i, &j| {
-                rank(&left[i])
-                    .partial_cmp(&rank(&left[j]))
-                    .unwrap_or(std::cmp::Ordering::Equal)
-            })
-            .expect("there are blocks left");
-        let block = left.remove(next);
-        for &other in &left {
-            if blocks[block].precedes(&blocks[other]) {
-                waiting[other] -= 1;
-            }
-        }
-        order.push(block);
-    }
-    order
-}
-
-/// Splits a group into rows from top to bottom, each from left to right.
-fn rows(group: &[usize], extents: &[Extent]) -> Vec<Vec<usize>> {
-    let mut group = group.to_vec();
-    let middle = |i: usize| extents[i].top + extents[i].bottom;
-    group.sort_by(|&a, &b| {
-        middle(a)
-            .total_cmp(&middle(b))
-            .then(extents[a].left.total_cmp(&extents[b].left))
-    });
-    let mut rows: Vec<Vec<usize>> = Vec::new();
-    for line in group {
-        // A line joins the row when it stands beside all of it: what overlaps in both directions is a row of its own.
-        let fits = |row: &Vec<usize>| {
-            row.iter().all(|&other| {
-                let (a, b) = (&extents[line], &extents[other]);
-                a.same_row(b) && a.overlap_x(b) < MIN_OVERLAP
-            })
-        };
-        match rows.last_mut().filter(|row| fits(row)) {
-            Some(row) => row.push(line),
-            None => rows.push(vec![line]),
-        }
-    }
-    for row in &mut rows {
-        row.sort_by(|&a, &b| extents[a].left.total_cmp(&extents[b].left));
-    }
-    rows
 }
 
 #[cfg(test)]
@@ -351,6 +295,7 @@ mod tests {
         let mut short = line("a", 0.0, 0.0, 10.0, 20.0);
         short.text.confidence = 0.5;
         let block = Block {
+            kind: Kind::Paragraph,
             rows: vec![vec![short, line("bcd", 20.0, 0.0, 30.0, 20.0)]],
         };
         assert!((block.confidence() - 0.8).abs() < 1e-6);

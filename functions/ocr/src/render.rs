@@ -39,7 +39,7 @@ pub(crate) mod samples {
     use ephemera_vision::{Point, Rgb};
 
     use super::*;
-    use crate::layout::{Block, ReadLine};
+    use crate::layout::{Block, Kind, ReadLine};
     use crate::page::Page;
     use crate::recognise::Text;
 
@@ -70,7 +70,10 @@ pub(crate) mod samples {
                 width: 20,
                 height: 24,
             },
-            blocks: vec![Block { rows }],
+            blocks: vec![Block {
+                kind: Kind::Paragraph,
+                rows,
+            }],
             model: "detector@1+recogniser@2".to_owned(),
         }
     }

@@ -57,12 +57,12 @@ fn blocks<'a>(reading: &Reading, tag: &'a str) -> Vec<BlockAnswer<'a>> {
         .iter()
         .enumerate()
         .map(|(i, block)| {
-            let content = block.content();
+            let content = block.plain();
             let lines = block.lines().map(|line| reading.page.bounds(&line.quad));
             let bbox = lines.reduce(around).expect("a block has a line");
             BlockAnswer {
                 id: id(&content, bbox),
-                r#type: "paragraph",
+                r#type: block.kind.name(),
                 bbox,
                 reading_order: i + 1,
                 content,

@@ -1,0 +1,135 @@
+//! Lines -> those that are cells of tables.
+//!
+//! A row of a table is a chain of short lines side by side; rows that follow each other and stand in the same place are a
+//! table when their cells are numbers, or leave most of their columns empty.
+
+use super::extent::Extent;
+use super::piece::Piece;
+
+/// Widest cell, in body heights. Lines of text in a column are longer.
+const MAX_CELL: f32 = 9.0;
+/// Cells follow each other up to this gap, in body heights.
+const MAX_GAP: f32 = 20.0;
+/// Cells stand apart by this gap or more, in body heights.
+const MIN_GAP: f32 = 0.5;
+/// Rows follow each other up to this distance from middle to middle, in body heights.
+const MAX_PITCH: f32 = 2.6;
+/// Share of numbers among the cells right of the first column, from which rows are a table.
+const MIN_NUMBERS: f32 = 0.5;
+/// Cells of words fill at most this share of their columns.
+const MAX_FILL: f32 = 0.5;
+/// Middles of cells of one row differ by at most this, in body heights.
+const SAME_ROW: f32 = 0.35;
+
+/// Finds tables. Returns their lines, table by table, topmost first.
+pub(super) fn tables(pieces: &[Piece], body: f32, members: &[usize]) -> Vec<Vec<usize>> {
+    let mut rows: Vec<Vec<usize>> = chains(pieces, body, members);
+    rows.retain(|row| row.len() >= 2);
+    rows.sort_by(|a, b| {
+        let top = |row: &[usize]| pieces[row[0]].extent.middle_y();
+        top(a).total_cmp(&top(b))
+    });
+    let around = |row: &[usize]| Extent::around(row.iter().map(|&line| pieces[line].extent));
+    let mut tables: Vec<Vec<Vec<usize>>> = Vec::new();
+    for row in rows {
+        let here = around(&row);
+        let above = tables.iter_mut().find(|table| {
+            let last = around(&table[table.len() - 1]);
+            here.middle_y() - last.middle_y() <= MAX_PITCH * body
+                && here.shared_x(&last) >= 0.6 * here.width().min(last.width())
+        });
+        match above {
+            Some(table) => table.push(row),
+            None => tables.push(vec![row]),
+        }
+    }
+    tables.retain(|rows| is_table(pieces, rows));
+    let mut taken = vec![false; pieces.len()];
+    tables
+        .into_iter()
+        .map(|rows| {
+            let whole = around(&rows.concat());
+            // A cell that stands alone in its row, or has a second line, belongs to the table that it is in.
+            let lines: Vec<usize> = members
+                .iter()
+                .copied()
+                .filter(|&line| {
+                    let extent = pieces[line].extent;
+                    let inside = extent.middle_x() > whole.left
+                        && extent.middle_x() < whole.right
+                        && extent.middle_y() > whole.top
+                        && extent.middle_y() < whole.bottom;
+                    inside && !std::mem::replace(&mut taken[line], true)
+                })
+                .collect();
+            lines
+        })
+        .filter(|lines| !lines.is_empty())
+        .collect()
+}
+
+/// Short lines with what stands right beside them.
+fn chains(pieces: &[Piece], body: f32, members: &[usize]) -> Vec<Vec<usize>> {
+    let mut lines = members.to_vec();
+    lines.sort_by(|&a, &b| pieces[a].extent.left.total_cmp(&pieces[b].extent.left));
+    let mut chains: Vec<Vec<usize>> = Vec::new();
+    // Chains whose last cell can still have a neighbour, by that cell; text ends a chain.
+    let mut ended: Vec<bool> = Vec::new();
+    for line in lines {
+        let extent = pieces[line].extent;
+        let short = extent.width() <= MAX_CELL * body;
+        let before = chains
+            .iter()
+            .enumerate()
+            .filter(|&(i, chain)| {
+                let last = pieces[chain[chain.len() - 1]].extent;
+                let gap = extent.left - last.right;
+                !ended[i]
+                    && (extent.middle_y() - last.middle_y()).abs() <= SAME_ROW * body
+                    && (MIN_GAP * body..=MAX_GAP * body).contains(&gap)
+            })
+            .map(|(i, _)| i)
+            .min_by(|&a, &b| {
+                let gap =
+                    |i: usize| extent.left - pieces[chains[i][chains[i].len() - 1]].extent.right;
+                gap(a).total_cmp(&gap(b))
+            });
+        match before {
+            Some(i) if short => chains[i].push(line),
+            Some(i) => ended[i] = true,
+            None if short => {
+                chains.push(vec![line]);
+                ended.push(false);
+            }
+            None => {}
+        }
+    }
+    chains
+}
+
+fn is_table(pieces: &[Piece], rows: &[Vec<usize>]) -> bool {
+    let cells = |row: &Vec<usize>| row.len() - 1;
+    let count: usize = rows.iter().map(cells).sum();
+    let numbers = rows
+        .iter()
+        .flat_map(|row| &row[1..])
+        .filter(|&&line| pieces[line].numeric)
+        .count();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    // Two short lines side by side can be the ends of paragraphs; three rows of a word and a number cannot.
+    let enough = if columns >= 3 {
+        rows.len() >= 2
+    } else {
+        rows.len() >= 3
+    };
+    if enough && numbers as f32 >= MIN_NUMBERS * count as f32 {
+        return true;
+    }
+    let (mut filled, mut wide) = (0.0, 0.0);
+    for two in rows.iter().flat_map(|row| row.windows(2)) {
+        let (a, b) = (pieces[two[0]].extent, pieces[two[1]].extent);
+        filled += a.width();
+        wide += b.left - a.left;
+    }
+    columns >= 3 && rows.len() >= 3 && filled <= MAX_FILL * wide
+}
