@@ -27,6 +27,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import unicodedata
 import urllib.error
@@ -157,10 +158,13 @@ def rapidocr(given) -> Engine:
     """RapidOCR in a process of its own that reads all pages. Its order is its own: rows from top to bottom."""
     python = given.rapidocr_python
     child = subprocess.Popen([python, "-c", _RAPIDOCR], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL, text=True, env=os.environ | ONE_THREAD)
+                             stderr=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD)
     first = child.stdout.readline()
     if not first:
-        raise Missing(f"rapidocr does not start in {python}")
+        reason = child.stderr.read().strip().splitlines() or ["no reason given"]
+        raise Missing(f"rapidocr does not start in {python}: {reason[-1]}")
+    # What it says later is nobody's concern, but must not fill the pipe.
+    threading.Thread(target=child.stderr.read, daemon=True).start()
     version = json.loads(first)["version"]
     if version != RAPIDOCR:
         raise Missing(f"expected rapidocr {RAPIDOCR}, got {version}")
@@ -168,7 +172,10 @@ def rapidocr(given) -> Engine:
     def read(sample: Sample) -> Answer:
         child.stdin.write(f"{sample.image.resolve()}\n")
         child.stdin.flush()
-        return Answer(**json.loads(child.stdout.readline()))
+        said = child.stdout.readline()
+        if not said:
+            raise RuntimeError("rapidocr ended")
+        return Answer(**json.loads(said))
 
     return read
 

@@ -45,6 +45,10 @@ class Spec:
     indented: bool = True
     # What stands on the page besides paragraphs, top to bottom.
     title: bool = True
+    # A paragraph across the columns, set in from both sides.
+    abstract: bool = False
+    # How often the columns begin anew below a heading that spans them.
+    bands: int = 1
     table: str = ""  # "", "column" or "page"
     figure: bool = False
     footnotes: bool = False
@@ -65,6 +69,9 @@ PAGES = {
     "two-columns-ragged-it": Spec("it", 2, justified=False, indented=False, gutter=2.0),
     "two-columns-pl": Spec("pl", 2, family="book", size=11, figure=True),
     "two-columns-dense-en": Spec("en", 2, size=9.5, pitch=1.2, title=False, edges=True),
+    "two-columns-abstract-en": Spec("en", 2, abstract=True, gutter=1.0),
+    "two-columns-bands-it": Spec("it", 2, bands=2, family="sans", size=9),
+    "three-columns-bands-de": Spec("de", 3, bands=2, abstract=True, justified=False, size=8.5, gutter=1.5),
     "three-columns-en": Spec("en", 3, family="sans", size=9, figure=True),
     "three-columns-narrow-de": Spec("de", 3, family="book", size=9.5, gutter=1.0, footnotes=True),
     "three-columns-ragged-fr": Spec("fr", 3, justified=False, size=9, gutter=1.25, table="page"),
@@ -286,12 +293,23 @@ def render(name: str, spec: Spec, seed: int) -> tuple[Image.Image, dict]:
         top += page.pitch
     if spec.table == "page":
         top = page.table(left, top, right - left, 5, 6)
+    if spec.abstract:
+        inset = page.px(36)
+        top = page.text("paragraph", prose.paragraph(rng, spec.language, 3), left + inset, top, right - left - 2 * inset,
+                        bottom, size=round(page.body * 0.95))
+        top += page.pitch
     gutter = round(spec.gutter * page.pitch)
     width = (right - left - gutter * (spec.columns - 1)) // spec.columns
-    for column in range(spec.columns):
-        extras = [kind for kind, wanted in (("figure", spec.figure), ("table", spec.table == "column")) if wanted]
-        page.column(left + column * (width + gutter), top, width, bottom, extras if column == spec.columns - 1 else [],
-                    column + 1)
+    for band in range(spec.bands):
+        end = top + (bottom - top) // (spec.bands - band)
+        for column in range(spec.columns):
+            extras = [kind for kind, wanted in (("figure", spec.figure), ("table", spec.table == "column")) if wanted]
+            page.column(left + column * (width + gutter), top, width, end, extras if column == spec.columns - 1 else [],
+                        column + 1)
+        if band + 1 < spec.bands:
+            top = page.text("heading", " - ".join(prose.TITLES[spec.language][:2]), left, end + page.pitch // 2,
+                            right - left, bottom, style="bold", size=page.px(16), pitch=page.px(20), fill=False)
+            top += page.pitch // 2
     if number:
         page.blocks.append(number)
     truth = {"name": name, "language": spec.language, "width": page.width, "height": page.height,

@@ -36,6 +36,12 @@ const MIN_FILL: f32 = 0.7;
 const SAME_ROW: f32 = 0.3;
 /// From this share of lines with one beside them, two columns are rows of a grid.
 const GRID: f32 = 0.7;
+/// A last line follows its paragraph within this distance from middle to middle, in body heights,
+const MAX_PITCH: f32 = 1.5;
+/// begins at its margin, give or take so many,
+const SAME_MARGIN: f32 = 0.5;
+/// and is so many times further from what is below.
+const LAST_LINE: f32 = 1.25;
 /// Divisions within divisions; bounds the time that a page of noise takes.
 const MAX_DEPTH: usize = 16;
 
@@ -170,6 +176,7 @@ fn highest_gutter(units: &[&Unit], body: f32) -> Option<Gutter> {
                 continue;
             }
             first = end + 1;
+            gutter.first += usize::from(gutter.starts_below_a_last_line(units, body));
             if gutter.measure(units, body) {
                 let better = best.as_ref().is_none_or(|best| {
                     // The same gutter is found from several edges; the wider is the whole of it.
@@ -186,6 +193,20 @@ fn highest_gutter(units: &[&Unit], body: f32) -> Option<Gutter> {
 }
 
 impl Gutter {
+    /// Whether the first line of the run is the short last line of a paragraph that spans the columns.
+    fn starts_below_a_last_line(&self, units: &[&Unit], body: f32) -> bool {
+        let run = &units[self.first..self.end];
+        let (Some(above), [line, next, ..]) = (self.first.checked_sub(1), run) else {
+            return false;
+        };
+        let (above, line, next) = (&units[above].extent, &line.extent, &next.extent);
+        let distance = line.middle_y() - above.middle_y();
+        let high = above.height().min(line.height()).max(body);
+        distance <= MAX_PITCH * high
+            && (line.left - above.left).abs() <= SAME_MARGIN * body
+            && next.middle_y() - line.middle_y() >= LAST_LINE * distance
+    }
+
     /// Fills in height and width; false where these are not two columns of text.
     fn measure(&mut self, units: &[&Unit], body: f32) -> bool {
         let run = &units[self.first..self.end];

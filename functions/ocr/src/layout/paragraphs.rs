@@ -31,6 +31,8 @@ const MAX_PITCH: f32 = 2.2;
 /// A paragraph ends where the height of the letters' boxes changes by this ratio. Boxes of equal letters differ by up to
 /// 1.4, as they have ascenders and descenders or not.
 const MAX_HEIGHT_RATIO: f32 = 1.5;
+/// Letters are larger than the body's from this ratio on.
+const LARGE: f32 = 1.22;
 /// Least indentation, in body heights: half an em or more, where boxes are exact to a third.
 const MIN_INDENT: f32 = 0.5;
 /// Rows are centred on each other when their middles differ by at most this, in body heights.
@@ -84,7 +86,7 @@ pub(super) fn groups(
         };
         let mut end = start + 1;
         while end < rows.len()
-            && distance(end) <= MAX_DISTANCE
+            && distance(end) <= MAX_DISTANCE * column.scale(end - 1, end)
             && column.is_grid(end) == column.is_grid(start)
             && column.alike(end - 1, end)
         {
@@ -200,6 +202,12 @@ impl Column<'_> {
         heights.fold(1.0, f32::max)
     }
 
+    /// How much further than usual two rows are apart for the size of their letters; 1 if that is the body's.
+    fn scale(&self, a: usize, b: usize) -> f32 {
+        let ratio = self.thickness(a).min(self.thickness(b)) / self.body;
+        if ratio >= LARGE { ratio } else { 1.0 }
+    }
+
     fn alike(&self, a: usize, b: usize) -> bool {
         let (a, b) = (self.thickness(a), self.thickness(b));
         a.max(b) <= MAX_HEIGHT_RATIO * a.min(b)
@@ -263,8 +271,11 @@ impl Column<'_> {
         let above = further(row - 1)
             || (self.indent(row) >= MIN_INDENT && self.is_alone(row - 1) && self.is_alone(row));
         let below = row + 1 >= end || further(row + 1) || self.is_alone(row);
-        let centred = (self.extents[row].middle_x() - self.extents[row - 1].middle_x()).abs()
-            <= CENTRED * self.body;
+        let on = |other: usize| {
+            (self.extents[row].middle_x() - self.extents[other].middle_x()).abs()
+                <= CENTRED * self.body
+        };
+        let centred = on(row - 1) && (row + 1 >= end || on(row + 1));
         above && below && !centred
     }
 
