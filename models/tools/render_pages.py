@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFilter
 import prose
 from fonts import OPENTYPE, TRUETYPE, Face
 
-# A4 in inches; type sizes are in points of 1/72 inch.
-PAPER_INCHES = (8.27, 11.69)
+# In inches; type sizes are in points of 1/72 inch.
+A4 = (8.27, 11.69)
 # Regular, bold, italic of a family that draws all seven languages.
 FAMILIES = {
     "serif": [f"{TRUETYPE}/noto/NotoSerif-{style}.ttf" for style in ("Regular", "Bold", "Italic")],
@@ -37,6 +37,7 @@ class Spec:
     language: str
     columns: int
     dpi: int = 300
+    paper: tuple[float, float] = A4
     family: str = "serif"
     size: float = 10.0
     pitch: float = 1.25
@@ -108,7 +109,7 @@ class Printer:
         self.spec, self.rng = spec, rng
         self.faces = {style: Face(Path(path))
                       for style, path in zip(("regular", "bold", "italic"), FAMILIES[spec.family], strict=True)}
-        self.width, self.height = (round(side * spec.dpi) for side in PAPER_INCHES)
+        self.width, self.height = (round(side * spec.dpi) for side in spec.paper)
         self.canvas = Image.new("L", (self.width, self.height), 255)
         self.pen = ImageDraw.Draw(self.canvas)
         self.blocks: list[Block] = []
@@ -254,10 +255,9 @@ class Printer:
             if extras and paragraphs == 1:
                 for extra in extras:
                     y += self.pitch // 2
-                    if extra == "table":
-                        y = self.table(x, y, width, 3, 5)
-                    else:
-                        y = self.figure(x, y, width)
+                    y = self.table(x, y, width, 3, 5) if extra == "table" else self.figure(x, y, width)
+                if y > bottom:
+                    raise ValueError(f"{', '.join(extras)} do not fit in a column of {bottom - top} px")
         for note, size, pitch in notes:
             y = bottom + self.pitch // 2
             self.pen.line((x, y, x + width // 3, y), fill=20, width=max(1, self.px(0.4)))
@@ -345,11 +345,15 @@ def around(boxes: list[list[int]]) -> list[int]:
     return [min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)]
 
 
+def printed(truth: dict) -> str:
+    """The lines in reading order, an empty line between blocks."""
+    return "\n\n".join("\n".join(line["text"] for line in block["lines"]) for block in truth["blocks"]) + "\n"
+
+
 def save(folder: Path, name: str, image: Image.Image, truth: dict, dpi: int) -> None:
     """Writes the three files of a page."""
     image.save(folder / f"{name}.png", optimize=True, dpi=(dpi, dpi))
-    blocks = ["\n".join(line["text"] for line in block["lines"]) for block in truth["blocks"]]
-    (folder / f"{name}.txt").write_text("\n\n".join(blocks) + "\n")
+    (folder / f"{name}.txt").write_text(printed(truth))
     (folder / f"{name}.json").write_text(json.dumps(truth, ensure_ascii=False, indent=1) + "\n")
 
 

@@ -205,6 +205,7 @@ pub fn layout(lines: Vec<ReadLine>) -> Vec<Block> {
 #[cfg(test)]
 mod tests {
     use ephemera_vision::Point;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -288,6 +289,297 @@ mod tests {
                 "foot"
             ]
         );
+    }
+
+    /// `count` lines of 20 px that touch each other, named `name 0` and so on.
+    fn column(name: &str, left: f32, top: f32, width: f32, count: usize) -> Vec<ReadLine> {
+        (0..count)
+            .map(|i| {
+                let top = top + 20.0 * i as f32;
+                line(&format!("{name} {i}"), left, top, width, 20.0)
+            })
+            .collect()
+    }
+
+    /// First words of the blocks' rows.
+    fn order(blocks: &[Block]) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for line in blocks.iter().flat_map(Block::lines) {
+            let name = line.text.content.split(' ').next().unwrap_or("").to_owned();
+            if names.last() != Some(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn kinds(blocks: &[Block]) -> Vec<Kind> {
+        blocks.iter().map(|block| block.kind).collect()
+    }
+
+    fn turned(mut page: Vec<ReadLine>, slope: f32) -> Vec<ReadLine> {
+        for at in page.iter_mut().flat_map(|line| &mut line.quad) {
+            (at.x, at.y) = (at.x - slope * at.y, at.y + slope * at.x);
+        }
+        page
+    }
+
+    #[test]
+    fn columns_with_a_gutter_of_a_third_of_a_line_are_not_read_across() {
+        for gutter in [6.0, 10.0, 30.0, 80.0] {
+            let mut page = Vec::new();
+            for (i, name) in ["a", "b", "c"].into_iter().enumerate() {
+                page.extend(column(name, i as f32 * (260.0 + gutter), 0.0, 260.0, 9));
+            }
+            assert_eq!(order(&layout(page.clone())), ["a", "b", "c"], "{gutter}");
+            // Rows of the columns need not be level, nor the page straight.
+            for line in page
+                .iter_mut()
+                .filter(|line| line.text.content.starts_with('b'))
+            {
+                line.quad.iter_mut().for_each(|at| at.y += 8.0);
+            }
+            for slope in [-0.02, 0.0, 0.03] {
+                let blocks = layout(turned(page.clone(), slope));
+                assert_eq!(order(&blocks), ["a", "b", "c"], "{gutter} {slope}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_box_that_reaches_into_the_gutter_does_not_end_it() {
+        let mut page = column("a", 0.0, 0.0, 260.0, 12);
+        page.extend(column("b", 270.0, 0.0, 260.0, 12));
+        page[17].quad[0].x -= 20.0;
+        page[17].quad[3].x -= 20.0;
+        assert_eq!(order(&layout(page)), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_spans_the_columns_parts_them_into_bands() {
+        let mut page = vec![line("top", 100.0, 0.0, 400.0, 36.0)];
+        page.extend(column("a", 0.0, 60.0, 290.0, 5));
+        page.extend(column("b", 310.0, 60.0, 290.0, 5));
+        page.push(line("middle", 0.0, 180.0, 600.0, 30.0));
+        page.extend(column("c", 0.0, 230.0, 290.0, 5));
+        page.extend(column("d", 310.0, 230.0, 290.0, 5));
+        let blocks = layout(page);
+        assert_eq!(order(&blocks), ["top", "a", "b", "middle", "c", "d"]);
+        assert_eq!(blocks[0].kind, Kind::Heading);
+    }
+
+    #[test]
+    fn the_short_last_line_of_a_spanning_paragraph_stays_with_it() {
+        let mut page = vec![
+            line("wide 1", 0.0, 0.0, 600.0, 20.0),
+            line("wide 2", 0.0, 20.0, 600.0, 20.0),
+            line("wide 3", 0.0, 40.0, 90.0, 20.0),
+        ];
+        page.extend(column("a", 0.0, 90.0, 290.0, 5));
+        page.extend(column("b", 310.0, 90.0, 290.0, 5));
+        assert_eq!(layout(page)[0].rows.len(), 3);
+    }
+
+    #[test]
+    fn a_table_keeps_its_rows_beside_a_column() {
+        let mut page = column("a", 0.0, 0.0, 290.0, 14);
+        // The end of a paragraph, level with the table's second row.
+        page[7] = line("a end", 0.0, 144.0, 70.0, 20.0);
+        page.extend(column("b", 310.0, 0.0, 290.0, 4));
+        for (row, place) in ["Place", "North", "South", "Island"]
+            .into_iter()
+            .enumerate()
+        {
+            let top = 120.0 + 24.0 * row as f32;
+            page.push(line(place, 310.0, top, 60.0, 20.0));
+            page.push(line(&format!("20{row}"), 440.0, top, 40.0, 20.0));
+            page.push(line(&format!("1{row}.5"), 550.0, top, 50.0, 20.0));
+        }
+        let blocks = layout(page);
+        assert_eq!(order(&blocks)[..3], ["a", "b", "Place"]);
+        let table = blocks.last().expect("a block");
+        assert_eq!(table.kind, Kind::Table);
+        assert_eq!(table.content().lines().nth(1), Some("North 201 11.5"));
+        assert_eq!(table.plain().lines().nth(1), Some("North\t201\t11.5"));
+    }
+
+    #[test]
+    fn labels_and_values_are_read_row_by_row() {
+        let page: Vec<ReadLine> = ["Name", "Place", "Born", "Known for"]
+            .into_iter()
+            .enumerate()
+            .flat_map(|(i, label)| {
+                let top = 30.0 * i as f32;
+                let width = 10.0 * label.len() as f32;
+                [
+                    line(label, 0.0, top, width, 20.0),
+                    line("something of some length", 200.0, top, 240.0, 20.0),
+                ]
+            })
+            .collect();
+        let blocks = layout(page);
+        assert_eq!(blocks.len(), 1);
+        assert_eq!(blocks[0].rows[3].len(), 2);
+        assert_eq!(blocks[0].rows[3][0].text.content, "Known for");
+    }
+
+    #[test]
+    fn edges_come_first_and_last() {
+        let mut page = vec![
+            line("A history of harbours", 0.0, 0.0, 200.0, 18.0),
+            line("17", 570.0, 0.0, 30.0, 18.0),
+            line("- 17 -", 290.0, 420.0, 30.0, 18.0),
+        ];
+        page.extend(column("a", 0.0, 60.0, 290.0, 15));
+        page.extend(column("b", 310.0, 60.0, 290.0, 15));
+        let blocks = layout(page);
+        let expected = [
+            Kind::RunningHeader,
+            Kind::PageNumber,
+            Kind::Paragraph,
+            Kind::Paragraph,
+            Kind::PageNumber,
+        ];
+        assert_eq!(kinds(&blocks), expected);
+    }
+
+    #[test]
+    fn catchwords_head_columns() {
+        let mut page = vec![
+            line("abate", 0.0, 0.0, 60.0, 18.0),
+            line("abbey", 540.0, 0.0, 60.0, 18.0),
+        ];
+        page.extend(column("a", 0.0, 60.0, 290.0, 15));
+        page.extend(column("b", 310.0, 60.0, 290.0, 15));
+        assert_eq!(kinds(&layout(page))[..2], [Kind::ColumnHeader; 2]);
+    }
+
+    /// Lines of 20 px by left and right edge, in a column of 300 px.
+    fn ragged(edges: &[(f32, f32)]) -> Vec<usize> {
+        let page = edges
+            .iter()
+            .enumerate()
+            .map(|(i, &(left, right))| line("Words.", left, 20.0 * i as f32, right - left, 20.0));
+        layout(page.collect())
+            .iter()
+            .map(|block| block.rows.len())
+            .collect()
+    }
+
+    #[test]
+    fn paragraphs_end_where_a_first_line_says_so() {
+        let full = (0.0, 300.0);
+        let cases: [(&str, &[(f32, f32)], &[usize]); 6] = [
+            (
+                "indented",
+                &[full, full, (18.0, 300.0), full, (18.0, 300.0), full],
+                &[2, 2, 2],
+            ),
+            (
+                "the detector's noise",
+                &[full, (6.0, 300.0), (0.0, 296.0), full],
+                &[4],
+            ),
+            (
+                "hanging",
+                &[
+                    full,
+                    (20.0, 300.0),
+                    (20.0, 290.0),
+                    full,
+                    (20.0, 280.0),
+                    (20.0, 300.0),
+                ],
+                &[3, 3],
+            ),
+            (
+                "centred",
+                &[(50.0, 250.0), (80.0, 220.0), (10.0, 290.0), (60.0, 240.0)],
+                &[4],
+            ),
+            (
+                "short last line",
+                &[full, full, (0.0, 120.0), full, full],
+                &[3, 2],
+            ),
+            (
+                "a list of short lines",
+                &[(0.0, 120.0), (0.0, 300.0), (0.0, 100.0), (0.0, 90.0)],
+                &[4],
+            ),
+        ];
+        for (name, edges, expected) in cases {
+            assert_eq!(ragged(edges), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_told_by_size_place_and_first_words() {
+        let wide = |content: &str, top: f32, height: f32| {
+            let width = content.chars().count() as f32 * height / 2.0;
+            line(content, 0.0, top, width, height)
+        };
+        let text = "Running text of a usual length, which ends here.";
+        let page = vec![
+            wide("On harbours", 0.0, 40.0),
+            wide(text, 60.0, 20.0),
+            wide(text, 80.0, 20.0),
+            wide("Methods", 130.0, 23.0),
+            wide(text, 160.0, 20.0),
+            wide(text, 180.0, 20.0),
+            wide("Figure 2. The old harbour.", 300.0, 20.0),
+            wide(text, 340.0, 20.0),
+            wide(text, 360.0, 20.0),
+            wide("1 A note below the text.", 420.0, 16.0),
+        ];
+        let expected = [
+            Kind::Heading,
+            Kind::Paragraph,
+            Kind::Subheading,
+            Kind::Paragraph,
+            Kind::Caption,
+            Kind::Paragraph,
+            Kind::Footnote,
+        ];
+        assert_eq!(kinds(&layout(page)), expected);
+    }
+
+    #[test]
+    fn the_order_of_the_lines_given_does_not_matter() {
+        let mut page = column("a", 0.0, 60.0, 290.0, 15);
+        page.extend(column("b", 310.0, 63.0, 290.0, 15));
+        let expected = layout(page.clone());
+        page.reverse();
+        assert_eq!(layout(page), expected);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_line_is_in_one_block(
+            boxes in prop::collection::vec((0f32..500.0, 0f32..500.0, -5f32..300.0, -5f32..40.0), 0..80),
+            odd in prop_oneof![Just(f32::NAN), Just(f32::INFINITY), Just(f32::MIN), Just(7.0)],
+            strange in 0usize..80,
+        ) {
+            let mut page: Vec<ReadLine> = boxes
+                .iter()
+                .enumerate()
+                .map(|(i, &(left, top, width, height))| line(&i.to_string(), left, top, width, height))
+                .collect();
+            if let Some(line) = page.get_mut(strange) {
+                line.quad[1].x = odd;
+                line.quad[2].y = odd;
+            }
+            let count = page.len();
+            let mut seen: Vec<String> = layout(page)
+                .iter()
+                .flat_map(Block::lines)
+                .map(|line| line.text.content.clone())
+                .collect();
+            seen.sort();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), count);
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
 //! recognise.rs   Page, Line       -> Text           characters, confidence
-//! layout.rs      lines            -> Vec<Block>     reading order
+//! layout.rs      lines            -> Vec<Block>     reading order, kinds  (layout/)
+//! identify.rs    text             -> its language
 //! render.rs      blocks           -> bytes          one file per format           (render/)
 //! component.rs   the Spin shell around it all
 //! ```
@@ -21,6 +22,7 @@ pub mod detect;
 mod error;
 mod form;
 mod http;
+pub mod identify;
 pub mod language;
 pub mod layout;
 pub mod page;

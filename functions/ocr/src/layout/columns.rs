@@ -42,6 +42,8 @@ const MAX_PITCH: f32 = 1.5;
 const SAME_MARGIN: f32 = 0.5;
 /// and is so many times further from what is below.
 const LAST_LINE: f32 = 1.25;
+/// or has letters so many times as high.
+const LARGER: f32 = 1.25;
 /// Divisions within divisions; bounds the time that a page of noise takes.
 const MAX_DEPTH: usize = 16;
 
@@ -193,7 +195,7 @@ fn highest_gutter(units: &[&Unit], body: f32) -> Option<Gutter> {
 }
 
 impl Gutter {
-    /// Whether the first line of the run is the short last line of a paragraph that spans the columns.
+    /// Whether the first line of the run is the short last line of a paragraph or title that spans the columns.
     fn starts_below_a_last_line(&self, units: &[&Unit], body: f32) -> bool {
         let run = &units[self.first..self.end];
         let (Some(above), [line, next, ..]) = (self.first.checked_sub(1), run) else {
@@ -201,10 +203,12 @@ impl Gutter {
         };
         let (above, line, next) = (&units[above].extent, &line.extent, &next.extent);
         let distance = line.middle_y() - above.middle_y();
-        let high = above.height().min(line.height()).max(body);
-        distance <= MAX_PITCH * high
-            && (line.left - above.left).abs() <= SAME_MARGIN * body
-            && next.middle_y() - line.middle_y() >= LAST_LINE * distance
+        let high = above.height().min(line.height());
+        let follows = distance <= MAX_PITCH * high.max(body)
+            && (line.left - above.left).abs() <= SAME_MARGIN * body;
+        // A title's second row stands close to the text, but its letters are larger.
+        let apart = next.middle_y() - line.middle_y() >= LAST_LINE * distance;
+        follows && (apart || high >= LARGER * next.height().max(body))
     }
 
     /// Fills in height and width; false where these are not two columns of text.

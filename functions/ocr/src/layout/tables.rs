@@ -7,7 +7,7 @@ use super::extent::Extent;
 use super::piece::Piece;
 
 /// Widest cell, in body heights. Lines of text in a column are longer.
-const MAX_CELL: f32 = 9.0;
+const MAX_CELL: f32 = 8.0;
 /// Cells follow each other up to this gap, in body heights.
 const MAX_GAP: f32 = 20.0;
 /// Cells stand apart by this gap or more, in body heights.
@@ -18,6 +18,8 @@ const MAX_PITCH: f32 = 2.6;
 const MIN_NUMBERS: f32 = 0.5;
 /// Cells of words fill at most this share of their columns.
 const MAX_FILL: f32 = 0.5;
+/// An outermost column has cells in at least this share of the rows.
+const MIN_SUPPORT: f32 = 0.6;
 /// Middles of cells of one row differ by at most this, in body heights.
 const SAME_ROW: f32 = 0.35;
 
@@ -42,6 +44,9 @@ pub(super) fn tables(pieces: &[Piece], body: f32, members: &[usize]) -> Vec<Vec<
             Some(table) => table.push(row),
             None => tables.push(vec![row]),
         }
+    }
+    for rows in &mut tables {
+        trim(pieces, rows);
     }
     tables.retain(|rows| is_table(pieces, rows));
     let mut taken = vec![false; pieces.len()];
@@ -105,6 +110,46 @@ fn chains(pieces: &[Piece], body: f32, members: &[usize]) -> Vec<Vec<usize>> {
         }
     }
     chains
+}
+
+/// Takes short lines of text beside a table out of its rows: an outermost column has cells in most rows.
+fn trim(pieces: &[Piece], rows: &mut Vec<Vec<usize>>) {
+    let middle = |line: usize| pieces[line].extent.middle_x();
+    loop {
+        let mut changed = false;
+        for from_left in [true, false] {
+            let end = |row: &Vec<usize>| {
+                let cell = if from_left { row.first() } else { row.last() };
+                cell.copied()
+            };
+            let outermost = rows.iter().filter_map(end).min_by(|&a, &b| {
+                let order = middle(a).total_cmp(&middle(b));
+                if from_left { order } else { order.reverse() }
+            });
+            let Some(outermost) = outermost else {
+                return;
+            };
+            let column = pieces[outermost].extent;
+            let belongs = |row: &Vec<usize>| {
+                end(row).is_some_and(|cell| pieces[cell].extent.shared_x(&column) > 0.0)
+            };
+            let count = rows.iter().filter(|row| belongs(row)).count();
+            if count as f32 >= MIN_SUPPORT * rows.len() as f32 {
+                continue;
+            }
+            changed = true;
+            for row in rows.iter_mut() {
+                // The outermost cell goes even where its extent is none, so that this ends.
+                if belongs(row) || end(row) == Some(outermost) {
+                    row.remove(if from_left { 0 } else { row.len() - 1 });
+                }
+            }
+            rows.retain(|row| row.len() >= 2);
+        }
+        if !changed {
+            return;
+        }
+    }
 }
 
 fn is_table(pieces: &[Piece], rows: &[Vec<usize>]) -> bool {

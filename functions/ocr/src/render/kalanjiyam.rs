@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Asked, rounded};
 use crate::Reading;
+use crate::identify;
 use crate::page::Bounds;
 use crate::request::Engine;
 
@@ -65,9 +66,9 @@ fn blocks<'a>(reading: &Reading, tag: &'a str) -> Vec<BlockAnswer<'a>> {
                 r#type: block.kind.name(),
                 bbox,
                 reading_order: i + 1,
+                language: identify::language(&content, tag),
                 content,
                 confidence: rounded(block.confidence()),
-                language: tag,
             }
         })
         .collect()
