@@ -5,7 +5,7 @@
 //! request.rs     body bytes       -> Request        framing, limits, names        (form.rs, language.rs)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
-//! recognise.rs   Page, Line       -> Text           characters, confidence
+//! recognise.rs   Page, Line       -> Text           characters, confidence            (lookalikes.rs)
 //! layout.rs      lines            -> Vec<Block>     reading order, kinds  (layout/)
 //! identify.rs    text             -> its language
 //! render.rs      blocks           -> bytes          one file per format           (render/)
@@ -25,6 +25,7 @@ mod http;
 pub mod identify;
 pub mod language;
 pub mod layout;
+mod lookalikes;
 pub mod page;
 pub mod recognise;
 mod render;
@@ -118,9 +119,10 @@ impl Ocr {
         let page = Page::open(image)?;
         let mut lines = Vec::new();
         for line in detect::detect(&self.detector, &page)? {
-            if let Some(text) =
+            if let Some(mut text) =
                 recognise::recognise(&self.recogniser, &self.characters, &page, &line)?
             {
+                text.content = lookalikes::greek(&text.content);
                 lines.push(ReadLine {
                     quad: line.quad,
                     text,
