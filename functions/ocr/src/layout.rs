@@ -454,8 +454,11 @@ mod tests {
         assert_eq!(kinds(&layout(page))[..2], [Kind::ColumnHeader; 2]);
     }
 
-    /// Lines of 20 px by left and right edge, in a column of 300 px.
-    fn ragged(edges: &[(f32, f32)]) -> Vec<usize> {
+    /// Left and right edge of a line.
+    type Edges = (f32, f32);
+
+    /// Rows by block of lines of 20 px, one below the other.
+    fn ragged(edges: &[Edges]) -> Vec<usize> {
         let page = edges
             .iter()
             .enumerate()
@@ -469,7 +472,7 @@ mod tests {
     #[test]
     fn paragraphs_end_where_a_first_line_says_so() {
         let full = (0.0, 300.0);
-        let cases: [(&str, &[(f32, f32)], &[usize]); 6] = [
+        let cases: [(&str, &[Edges], &[usize]); 6] = [
             (
                 "indented",
                 &[full, full, (18.0, 300.0), full, (18.0, 300.0), full],

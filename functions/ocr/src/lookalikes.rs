@@ -80,8 +80,14 @@ mod tests {
             ("KAIPOΣ", "ΚΑΙΡΟΣ"),
             ("O ΦAPOΣ KAI TO NEPO, 1874", "Ο ΦΑΡΟΣ ΚΑΙ ΤΟ ΝΕΡΟ, 1874"),
             ("THE HOTEL AT TEN", "THE HOTEL AT TEN"),
-            ("the change ΔT of HEAT in the μ range", "the change ΔT of HEAT in the μ range"),
-            ("the word ΦAPOΣ means A TOY light", "the word ΦΑΡΟΣ means A TOY light"),
+            (
+                "the change ΔT of HEAT in the μ range",
+                "the change ΔT of HEAT in the μ range",
+            ),
+            (
+                "the word ΦAPOΣ means A TOY light",
+                "the word ΦΑΡΟΣ means A TOY light",
+            ),
             ("", ""),
         ];
         for (text, expected) in cases {
