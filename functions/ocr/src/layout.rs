@@ -404,6 +404,46 @@ mod tests {
     }
 
     #[test]
+    fn long_cells_belong_to_the_rows_of_numbers_beside_them() {
+        let things = [
+            "Hinges for the garden gate",
+            "Brass screws, one hundred",
+            "Paint, white, five litres",
+            "Rope",
+        ];
+        let mut page = column("text", 0.0, 0.0, 600.0, 3);
+        for (row, thing) in things.into_iter().enumerate() {
+            let top = 90.0 + 26.0 * row as f32;
+            page.push(line(thing, 0.0, top, 10.0 * thing.len() as f32, 20.0));
+            page.push(line(&format!("{row}"), 420.0, top, 20.0, 20.0));
+            page.push(line(&format!("1{row}.5"), 550.0, top, 50.0, 20.0));
+        }
+        page.extend(column("more", 0.0, 220.0, 600.0, 3));
+        let blocks = layout(page);
+        assert_eq!(
+            kinds(&blocks),
+            [Kind::Paragraph, Kind::Table, Kind::Paragraph]
+        );
+        assert_eq!(
+            blocks[1].content().lines().next(),
+            Some("Hinges for the garden gate 0 10.5")
+        );
+    }
+
+    #[test]
+    fn items_of_a_list_are_paragraphs() {
+        let mut page = Vec::new();
+        for i in 0..3 {
+            let top = 40.0 * i as f32;
+            page.push(line(&format!("{}.", i + 1), 0.0, top, 15.0, 20.0));
+            page.push(line("an item that is long", 30.0, top, 270.0, 20.0));
+            page.push(line("and its second row", 30.0, top + 20.0, 200.0, 20.0));
+        }
+        let rows: Vec<usize> = layout(page).iter().map(|block| block.rows.len()).collect();
+        assert_eq!(rows, [2, 2, 2]);
+    }
+
+    #[test]
     fn labels_and_values_are_read_row_by_row() {
         let page: Vec<ReadLine> = ["Name", "Place", "Born", "Known for"]
             .into_iter()

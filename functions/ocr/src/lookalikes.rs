@@ -4,7 +4,7 @@
 //! ΚΑΙΡΟΣ as Latin letters and one sigma. Where a line has Greek words, words that can be Greek are.
 
 /// Latin capitals and the Greek ones of the same shape.
-const TWINS: [(char, char); 14] = [
+const TWINS: [(char, char); 15] = [
     ('A', 'Α'),
     ('B', 'Β'),
     ('E', 'Ε'),
@@ -19,6 +19,8 @@ const TWINS: [(char, char); 14] = [
     ('T', 'Τ'),
     ('Y', 'Υ'),
     ('X', 'Χ'),
+    // No letter, but what the recogniser takes a narrow pi for.
+    ('∩', 'Π'),
 ];
 /// Fewer letters than this are rather a formula's: ΔT.
 const MIN_LETTERS: usize = 4;
@@ -78,6 +80,7 @@ mod tests {
         let cases = [
             // Latin twins and Greek letters in; Greek letters only out.
             ("KAIPOΣ", "ΚΑΙΡΟΣ"),
+            ("ΣTA E∩OMENA", "ΣΤΑ ΕΠΟΜΕΝΑ"),
             ("O ΦAPOΣ KAI TO NEPO, 1874", "Ο ΦΑΡΟΣ ΚΑΙ ΤΟ ΝΕΡΟ, 1874"),
             ("THE HOTEL AT TEN", "THE HOTEL AT TEN"),
             (

@@ -256,11 +256,30 @@ impl Column<'_> {
             .iter()
             .filter(|&left| (left - usual).abs() <= MIN_INDENT)
             .count();
-        end - start >= 4
-            && !indented[0]
-            && count * 2 > end - start
+        let listed = (start..end)
+            .zip(&indented)
+            .filter(|&(_, &indented)| !indented)
+            .all(|(row, _)| self.is_listed(row));
+        !indented[0]
             && count < end - start
+            && (listed || (end - start >= 4 && count * 2 > end - start))
             && aligned * 10 >= count * 9
+    }
+
+    /// Whether a row begins with the mark of a list's item: `-`, `•`, `3.`, `b)`.
+    fn is_listed(&self, row: usize) -> bool {
+        let text = self.rows[row]
+            .first()
+            .map_or("", |&line| self.lines[line].text.content.as_str());
+        let mark = text.split(' ').next().unwrap_or("");
+        match mark.strip_suffix(['.', ')', ':']) {
+            Some(label) => {
+                !label.is_empty()
+                    && label.len() <= 3
+                    && label.bytes().all(|b| b.is_ascii_alphanumeric())
+            }
+            None => ["-", "–", "—", "•", "*", "·"].contains(&mark),
+        }
     }
 
     /// Whether a row begins further right than the one above and the one below.

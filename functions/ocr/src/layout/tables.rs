@@ -3,7 +3,7 @@
 //! A row of a table is a chain of short lines side by side; rows that follow each other and stand in the same place are a
 //! table when their cells are numbers, or leave most of their columns empty.
 
-use super::extent::Extent;
+use super::extent::{Extent, median};
 use super::piece::Piece;
 
 /// Widest cell, in body heights. Lines of text in a column are longer.
@@ -20,6 +20,14 @@ const MIN_NUMBERS: f32 = 0.5;
 const MAX_FILL: f32 = 0.5;
 /// An outermost column has cells in at least this share of the rows.
 const MIN_SUPPORT: f32 = 0.6;
+/// A column of long cells has one in at least this share of the rows,
+const MIN_LONG_CELLS: f32 = 0.75;
+/// follows or precedes its neighbour up to this gap, in body heights,
+const MAX_LONG_GAP: f32 = 40.0;
+/// begins at one margin, give or take so many body heights,
+const SAME_MARGIN: f32 = 0.5;
+/// and has no line of text within so many rows above or below.
+const CONTINUES: f32 = 1.15;
 /// Middles of cells of one row differ by at most this, in body heights.
 const SAME_ROW: f32 = 0.35;
 
@@ -49,6 +57,10 @@ pub(super) fn tables(pieces: &[Piece], body: f32, members: &[usize]) -> Vec<Vec<
         trim(pieces, rows);
     }
     tables.retain(|rows| is_table(pieces, rows));
+    for rows in &mut tables {
+        widen(pieces, body, members, rows, true);
+        widen(pieces, body, members, rows, false);
+    }
     let mut taken = vec![false; pieces.len()];
     tables
         .into_iter()
@@ -148,6 +160,61 @@ fn trim(pieces: &[Piece], rows: &mut Vec<Vec<usize>>) {
         }
         if !changed {
             return;
+        }
+    }
+}
+
+/// Takes a column of long cells beside a table into its rows: they stand below each other, nothing else stands between
+/// them, and they do not go on above or below as a column of text does.
+fn widen(pieces: &[Piece], body: f32, members: &[usize], rows: &mut [Vec<usize>], to_left: bool) {
+    let extent = |line: usize| pieces[line].extent;
+    let beside = |row: &Vec<usize>| -> Option<usize> {
+        let end = extent(*if to_left { row.first() } else { row.last() }?);
+        let gap = |line: usize| {
+            let (a, b) = if to_left {
+                (extent(line), end)
+            } else {
+                (end, extent(line))
+            };
+            b.left - a.right
+        };
+        let level =
+            |line: usize| (extent(line).middle_y() - end.middle_y()).abs() <= SAME_ROW * body;
+        let near = |line: &usize| {
+            (MIN_GAP * body..=MAX_LONG_GAP * body).contains(&gap(*line)) && level(*line)
+        };
+        let found = members.iter().copied().filter(near);
+        found.min_by(|&a, &b| gap(a).total_cmp(&gap(b)))
+    };
+    let cells: Vec<Option<usize>> = rows.iter().map(beside).collect();
+    let found: Vec<usize> = cells.iter().copied().flatten().collect();
+    let Some(left) = median(found.iter().map(|&line| extent(line).left).collect()) else {
+        return;
+    };
+    let aligned = |line: usize| (extent(line).left - left).abs() <= SAME_MARGIN * body;
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return;
+    };
+    let (top, bottom) = (extent(first[0]).middle_y(), extent(last[0]).middle_y());
+    let pitch = (bottom - top) / (rows.len() - 1).max(1) as f32;
+    let reach = CONTINUES * pitch.max(body);
+    // What stands in the column without being a cell, among the rows or where the next ones would be.
+    let text = members.iter().copied().any(|line| {
+        let y = extent(line).middle_y();
+        aligned(line)
+            && !found.contains(&line)
+            && (top - reach..=bottom + reach).contains(&y)
+            && !rows
+                .iter()
+                .any(|row| (extent(row[0]).middle_y() - y).abs() <= SAME_ROW * body)
+    });
+    let enough = found.len() >= 3 && found.len() as f32 >= MIN_LONG_CELLS * rows.len() as f32;
+    if !enough || text || !found.iter().all(|&line| aligned(line)) {
+        return;
+    }
+    for (row, cell) in rows.iter_mut().zip(cells) {
+        if let Some(cell) = cell {
+            row.insert(if to_left { 0 } else { row.len() }, cell);
         }
     }
 }
