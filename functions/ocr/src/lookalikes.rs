@@ -80,7 +80,7 @@ mod tests {
         let cases = [
             // Latin twins and Greek letters in; Greek letters only out.
             ("KAIPOΣ", "ΚΑΙΡΟΣ"),
-            ("ΣTA E∩OMENA", "ΣΤΑ ΕΠΟΜΕΝΑ"),
+            ("ΣTIΣ E∩OMENEΣ", "ΣΤΙΣ ΕΠΟΜΕΝΕΣ"),
             ("O ΦAPOΣ KAI TO NEPO, 1874", "Ο ΦΑΡΟΣ ΚΑΙ ΤΟ ΝΕΡΟ, 1874"),
             ("THE HOTEL AT TEN", "THE HOTEL AT TEN"),
             (

@@ -44,7 +44,8 @@ impl Piece {
     fn new(line: &ReadLine, skew: f32) -> Piece {
         // A shear both ways: for slopes this small the same as a turn, but for a scale that no ratio here sees.
         let quad = line.quad.map(|mut at| {
-            (at.x, at.y) = (at.x + skew * at.y, at.y - skew * at.x);
+            // Zero is added because it turns a negative zero, which `total_cmp` tells apart, into the other one.
+            (at.x, at.y) = (at.x + skew * at.y + 0.0, at.y - skew * at.x + 0.0);
             at
         });
         let [a, b, _, d] = line.quad;
