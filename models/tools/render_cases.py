@@ -1,7 +1,8 @@
 """Writes the sample pages of the project's tests. Out: `tests/cases/<name>/request.*` and `text.txt`, the truth.
 
 Deterministic: no random choice but noise from a fixed seed. Run from anywhere: `python models/tools/render_cases.py`;
-needs the Debian packages fonts-dejavu-core and fonts-liberation.
+needs the Debian packages fonts-dejavu-core,
+fonts-liberation, fonts-noto-core.
 """
 
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+import render_pages
 from fonts import CASES, faces
+from render_pages import Spec
 
 ROOT = Path(__file__).resolve().parents[2] / "tests" / "cases"
 
@@ -67,6 +70,15 @@ def main() -> None:
 
     page = text_page((2600, 1500), LARGE, sans, 104, 260, margin=140)
     save("large-page", "png", page.convert("L").quantize(16), LARGE, optimize=True)
+
+    # Layouts, at a size that fits a repository: columns with a narrow gutter, a table in one of them, page edges, notes.
+    specs = {
+        "three-column-page": Spec("de", 3, dpi=150, paper=(6.5, 5.2), size=8.5, family="sans", gutter=1.1, justified=False),
+        "two-column-page": Spec("en", 2, dpi=150, paper=(5.4, 6.9), size=9, gutter=1.2, table="column", footnotes=True),
+    }
+    for name, spec in specs.items():
+        page, truth = render_pages.render(name, spec, seed=20)
+        save(name, "png", page.quantize(16), render_pages.printed(truth).splitlines(), optimize=True)
 
     save("empty-page", "png", Image.new("L", (640, 480), 250), [], optimize=True)
 

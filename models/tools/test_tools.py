@@ -9,10 +9,13 @@ from onnx import helper
 
 import calibrate
 import equalise
+import evaluate_ocr
 import ocr
 import pack
 import patterns
+import prose
 import quantise
+import render_pages
 import rounding
 from calibrate import Affine, Sample
 from graph import Graph
@@ -112,6 +115,35 @@ class Tools(unittest.TestCase):
 
     def test_every_pattern_has_its_folder(self):
         self.assertEqual({f.name for f in patterns.FOLDER.iterdir()}, set(patterns.PATTERNS))
+
+    def test_bit_parallel_edits_agree_with_the_table(self):
+        cases = [("", ""), ("abc", ""), ("", "abc"), ("kitten", "sitting"), ("ab", "ba"), ("a" * 70, "a" * 69 + "b")]
+        rng = np.random.default_rng(0)
+        cases += [("".join("abc"[i] for i in rng.integers(3, size=m)), "".join("abc"[i] for i in rng.integers(3, size=n)))
+                  for m, n in rng.integers(0, 90, size=(30, 2))]
+        for a, b in cases:
+            self.assertEqual(evaluate_ocr.edits(a, b), ocr.distance(a, b), (a, b))
+
+    def test_scores_count_white_space_once_and_lines_in_any_order(self):
+        found = evaluate_ocr.scores("one two\n\nthree four", "three  four\none twe\n")
+        self.assertEqual((found["characters"], found["words"], found["lines"], found["lines_found"]), (18, 4, 2, 2))
+        same = evaluate_ocr.scores("one\ntwo", "one two\n")
+        self.assertEqual((same["edits"], same["word_edits"]), (0, 0))
+
+    def test_broken_words_join_again(self):
+        for word in ("harbour", "temperature", "Größe", "a", "ΠΑΡΑΤΗΡΗΣΕΙΣ"):
+            for head, tail in prose.hyphenate(word):
+                self.assertEqual(render_pages.unbroken([["x", head + "-"], [tail, "y"]]), f"x {word} y")
+        self.assertEqual(prose.hyphenate("harbour"), [("har", "bour")])
+
+    def test_pages_are_drawn_twice_the_same_with_every_line_once(self):
+        spec = render_pages.Spec("en", 2, dpi=100, paper=(5.4, 6.9), size=9, footnotes=True)
+        (first, truth), (second, _) = (render_pages.render("page", spec, seed=3) for _ in range(2))
+        self.assertEqual(first.tobytes(), second.tobytes())
+        self.assertEqual([block["order"] for block in truth["blocks"]], list(range(1, len(truth["blocks"]) + 1)))
+        boxes = [tuple(line["bbox"]) for block in truth["blocks"] for line in block["lines"]]
+        self.assertEqual(len(set(boxes)), len(boxes))
+        self.assertEqual([b["type"] for b in truth["blocks"]].count("footnote"), 2)
 
 
 if __name__ == "__main__":

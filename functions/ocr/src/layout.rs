@@ -1,14 +1,36 @@
 //! Lines -> blocks in reading order.
 //!
-//! Lines that stand close together, side by side or one below the other, form a block; a block's lines run from top to
-//! bottom and left to right. Blocks follow each other so that what is above comes first and a left column is finished
-//! before the one to its right begins.
+//! ```text
+//! layout/piece.rs       lines   -> pieces           the page turned upright, the size of its body text
+//! layout/edges.rs       pieces  -> running headers, page numbers
+//! layout/tables.rs      pieces  -> cells of tables
+//! layout/columns.rs     pieces  -> zones            what spans the page, then column by column
+//! layout/paragraphs.rs  column  -> groups           distances, indents, sizes
+//! layout/kinds.rs       groups  -> their kinds      headings, captions, footnotes
+//! layout/plain.rs       rows    -> running text     without the hyphens of broken words
+//! ```
 //!
-//! Left to others: what a block is (every one is a paragraph), and pages that are turned or deeply nested.
+//! What is above comes first, and a left column is finished before the one to its right begins; what spans columns parts
+//! them into bands. All measures are multiples of the body's line height, so they hold for any resolution. Only
+//! comparisons and the basic operations of floats are used: the order is the same on every target.
+//!
+//! Left to others: pages that are turned, and formulas.
+
+mod columns;
+mod edges;
+mod extent;
+mod kinds;
+mod paragraphs;
+mod piece;
+mod plain;
+mod tables;
 
 use ephemera_vision::Quad;
 
 use crate::recognise::Text;
+use columns::Zone;
+use kinds::Scale;
+use piece::Piece;
 
 /// A line that has been read. Its corners are in the page's pixels.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,23 +41,55 @@ pub struct ReadLine {
     pub text: Text,
 }
 
+/// What a block is on its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Running text, and whatever is nothing else.
+    #[default]
+    Paragraph,
+    /// A title, clearly larger than the text.
+    Heading,
+    /// A title of a part, in letters of the text's size or little more.
+    Subheading,
+    /// Rows of cells.
+    Table,
+    /// What a figure or a table shows; it begins with its number.
+    Caption,
+    /// A note below the text, with its mark.
+    Footnote,
+    /// What the upper or lower edge of every page says.
+    RunningHeader,
+    /// The number of the page.
+    PageNumber,
+    /// A catchword above a column.
+    ColumnHeader,
+}
+
+impl Kind {
+    /// The name in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Paragraph => "paragraph",
+            Kind::Heading => "heading",
+            Kind::Subheading => "subheading",
+            Kind::Table => "table",
+            Kind::Caption => "caption",
+            Kind::Footnote => "footnote",
+            Kind::RunningHeader => "running-header",
+            Kind::PageNumber => "page-number",
+            Kind::ColumnHeader => "column-header",
+        }
+    }
+}
+
 /// Lines that belong together, in reading order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
+    /// What it is.
+    pub kind: Kind,
     /// Rows from top to bottom; in each, lines from left to right.
     pub rows: Vec<Vec<ReadLine>>,
 }
-
-/// Lines side by side belong together up to this gap, in line heights: wider than any space between words, narrower
-/// than the gutter between columns.
-const MAX_GAP_IN_ROW: f32 = 1.5;
-/// Lines below each other belong together up to this gap, in line heights. Leading is about half a line's height;
-/// a skipped line is more than a whole one.
-const MAX_GAP_BETWEEN_ROWS: f32 = 0.75;
-/// Lines below each other are of one block when neither is more than this many times as high: a heading stands alone.
-const MAX_HEIGHT_RATIO: f32 = 1.6;
-/// Lines overlap, in a direction, when they share this part of the shorter one's extent.
-const MIN_OVERLAP: f32 = 0.4;
 
 impl Block {
     /// Lines in reading order.
@@ -43,19 +97,30 @@ impl Block {
         self.rows.iter().flatten()
     }
 
-    /// A row of text per row of lines.
+    /// As printed: a row of text per row of lines.
     pub fn content(&self) -> String {
-        let rows: Vec<String> = self
-            .rows
+        self.texts(" ").join("\n")
+    }
+
+    /// As running text: a row per row of lines, but a word that a hyphen breaks stands whole on its first row. The cells
+    /// of a table are parted by tabs.
+    pub fn plain(&self) -> String {
+        match self.kind {
+            Kind::Table => self.texts("\t").join("\n"),
+            _ => plain::unhyphenated(&self.texts(" ")),
+        }
+    }
+
+    fn texts(&self, separator: &str) -> Vec<String> {
+        self.rows
             .iter()
             .map(|row| {
                 row.iter()
                     .map(|line| line.text.content.as_str())
                     .collect::<Vec<_>>()
-                    .join(" ")
+                    .join(separator)
             })
-            .collect();
-        rows.join("\n")
+            .collect()
     }
 
     /// Mean of the lines' confidences, each weighed by its number of characters.
@@ -70,197 +135,77 @@ impl Block {
     }
 }
 
-/// Groups lines into blocks and puts both in reading order.
+/// Groups lines into blocks and puts both in reading order. Every line is in one block.
 pub fn layout(lines: Vec<ReadLine>) -> Vec<Block> {
-    let extents: Vec<Extent> = lines.iter().map(|line| Extent::of(&line.quad)).collect();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut seen = vec![false; lines.len()];
-    for start in 0..lines.len() {
-        if std::mem::replace(&mut seen[start], true) {
-            continue;
-        }
-        let mut group = vec![start];
-        let mut next = 0;
-        while let Some(&line) = group.get(next) {
-            next += 1;
-            for other in 0..lines.len() {
-                if !seen[other] && extents[line].belongs_with(&extents[other]) {
-                    seen[other] = true;
-                    group.push(other);
-                }
+    let (pieces, body) = Piece::all(&lines);
+    let edges = edges::edges(&lines, &pieces, body);
+    let mut members: Vec<usize> = (0..lines.len()).collect();
+    members.retain(|line| {
+        !edges
+            .top
+            .iter()
+            .chain(&edges.bottom)
+            .any(|(other, _)| other == line)
+    });
+    let tables = tables::tables(&pieces, body, &members);
+    members.retain(|line| !tables.iter().any(|table| table.contains(line)));
+    let zones = columns::zones(&pieces, body, &members, &tables);
+
+    let scale = Scale::new(&pieces, body);
+    let columns: Vec<&[usize]> = zones
+        .iter()
+        .filter_map(|zone| match zone {
+            Zone::Column(column) => Some(column.as_slice()),
+            Zone::Table(_) => None,
+        })
+        .collect();
+    let pitch = paragraphs::usual_pitch(&pieces, body, &columns);
+    let mut blocks: Vec<(Kind, Vec<Vec<usize>>)> = Vec::new();
+    blocks.extend(
+        edges
+            .top
+            .into_iter()
+            .map(|(line, kind)| (kind, vec![vec![line]])),
+    );
+    for zone in &zones {
+        match zone {
+            Zone::Table(table) => blocks.push((Kind::Table, paragraphs::rows(&pieces, table))),
+            Zone::Column(column) => {
+                let groups = paragraphs::groups(&lines, &pieces, body, pitch, column);
+                let kinds = kinds::kinds(&lines, &pieces, &scale, &groups);
+                blocks.extend(
+                    kinds
+                        .into_iter()
+                        .zip(groups.into_iter().map(|group| group.rows)),
+                );
             }
         }
-        groups.push(group);
     }
+    blocks.extend(
+        edges
+            .bottom
+            .into_iter()
+            .map(|(line, kind)| (kind, vec![vec![line]])),
+    );
 
     let mut lines: Vec<Option<ReadLine>> = lines.into_iter().map(Some).collect();
-    let around: Vec<Extent> = groups
-        .iter()
-        .map(|group| Extent::around(group.iter().map(|&i| extents[i])))
-        .collect();
-    reading_order(&around)
+    let mut take = |line: usize| lines[line].take().expect("each line is in one block");
+    blocks
         .into_iter()
-        .map(|group| {
-            let rows = rows(&groups[group], &extents);
-            let mut take = |i: usize| lines[i].take().expect("each line is in one group");
+        .map(|(kind, rows)| {
             let rows = rows
                 .into_iter()
                 .map(|row| row.into_iter().map(&mut take).collect())
                 .collect();
-            Block { rows }
+            Block { kind, rows }
         })
         .collect()
-}
-
-/// The upright rectangle around something, in page pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Extent {
-    left: f32,
-    top: f32,
-    right: f32,
-    bottom: f32,
-}
-
-impl Extent {
-    fn of(quad: &Quad) -> Extent {
-        Extent::around(quad.iter().map(|p| Extent {
-            left: p.x,
-            top: p.y,
-            right: p.x,
-            bottom: p.y,
-        }))
-    }
-
-    fn around(parts: impl Iterator<Item = Extent>) -> Extent {
-        let nothing = Extent {
-            left: f32::MAX,
-            top: f32::MAX,
-            right: f32::MIN,
-            bottom: f32::MIN,
-        };
-        parts.fold(nothing, |a, b| Extent {
-            left: a.left.min(b.left),
-            top: a.top.min(b.top),
-            right: a.right.max(b.right),
-            bottom: a.bottom.max(b.bottom),
-        })
-    }
-
-    fn width(&self) -> f32 {
-        self.right - self.left
-    }
-
-    fn height(&self) -> f32 {
-        self.bottom - self.top
-    }
-
-    /// Shares of the narrower one's width.
-    fn overlap_x(&self, other: &Extent) -> f32 {
-        (self.right.min(other.right) - self.left.max(other.left))
-            / self.width().min(other.width()).max(1.0)
-    }
-
-    /// Shares of the lower one's height.
-    fn overlap_y(&self, other: &Extent) -> f32 {
-        (self.bottom.min(other.bottom) - self.top.max(other.top))
-            / self.height().min(other.height()).max(1.0)
-    }
-
-    fn same_row(&self, other: &Extent) -> bool {
-        self.overlap_y(other) >= MIN_OVERLAP
-    }
-
-    fn belongs_with(&self, other: &Extent) -> bool {
-        let (low, high) = (
-            self.height().min(other.height()),
-            self.height().max(other.height()),
-        );
-        if high > low * MAX_HEIGHT_RATIO {
-            return false;
-        }
-        if self.same_row(other) {
-            let gap = self.left.max(other.left) - self.right.min(other.right);
-            gap <= MAX_GAP_IN_ROW * high
-        } else {
-            let gap = self.top.max(other.top) - self.bottom.min(other.bottom);
-            gap <= MAX_GAP_BETWEEN_ROWS * high && self.overlap_x(other) >= MIN_OVERLAP
-        }
-    }
-
-    /// Whether this is read before `other`: it stands above it, or left of it at the same height.
-    fn precedes(&self, other: &Extent) -> bool {
-        if self.overlap_x(other) > 0.0 {
-            self.top + self.bottom < other.top + other.bottom
-        } else {
-            self.left < other.left && self.overlap_y(other) > 0.0
-        }
-    }
-}
-
-/// Order of blocks: of those that nothing left precedes, the leftmost, then topmost.
-fn reading_order(blocks: &[Extent]) -> Vec<usize> {
-    let mut waiting: Vec<usize> = (0..blocks.len())
-        .map(|b| {
-            (0..blocks.len())
-                .filter(|&a| a != b && blocks[a].precedes(&blocks[b]))
-                .count()
-        })
-        .collect();
-    let mut left: Vec<usize> = (0..blocks.len()).collect();
-    let mut order = Vec::with_capacity(blocks.len());
-    while !left.is_empty() {
-        // Tilted blocks can precede each other in a circle; the one that waits for the fewest breaks it.
-        let rank = |&b: &usize| (waiting[b], blocks[b].left, blocks[b].top);
-        let next = (0..left.len())
-            .min_by(|&i, &j| {
-                rank(&left[i])
-                    .partial_cmp(&rank(&left[j]))
-                    .unwrap_or(std::cmp::Ordering::Equal)
-            })
-            .expect("there are blocks left");
-        let block = left.remove(next);
-        for &other in &left {
-            if blocks[block].precedes(&blocks[other]) {
-                waiting[other] -= 1;
-            }
-        }
-        order.push(block);
-    }
-    order
-}
-
-/// Splits a group into rows from top to bottom, each from left to right.
-fn rows(group: &[usize], extents: &[Extent]) -> Vec<Vec<usize>> {
-    let mut group = group.to_vec();
-    let middle = |i: usize| extents[i].top + extents[i].bottom;
-    group.sort_by(|&a, &b| {
-        middle(a)
-            .total_cmp(&middle(b))
-            .then(extents[a].left.total_cmp(&extents[b].left))
-    });
-    let mut rows: Vec<Vec<usize>> = Vec::new();
-    for line in group {
-        // A line joins the row when it stands beside all of it: what overlaps in both directions is a row of its own.
-        let fits = |row: &Vec<usize>| {
-            row.iter().all(|&other| {
-                let (a, b) = (&extents[line], &extents[other]);
-                a.same_row(b) && a.overlap_x(b) < MIN_OVERLAP
-            })
-        };
-        match rows.last_mut().filter(|row| fits(row)) {
-            Some(row) => row.push(line),
-            None => rows.push(vec![line]),
-        }
-    }
-    for row in &mut rows {
-        row.sort_by(|&a, &b| extents[a].left.total_cmp(&extents[b].left));
-    }
-    rows
 }
 
 #[cfg(test)]
 mod tests {
     use ephemera_vision::Point;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -347,11 +292,346 @@ mod tests {
         );
     }
 
+    /// `count` lines of 20 px that touch each other, named `name 0` and so on.
+    fn column(name: &str, left: f32, top: f32, width: f32, count: usize) -> Vec<ReadLine> {
+        (0..count)
+            .map(|i| {
+                let top = top + 20.0 * i as f32;
+                line(&format!("{name} {i}"), left, top, width, 20.0)
+            })
+            .collect()
+    }
+
+    /// First words of the blocks' rows.
+    fn order(blocks: &[Block]) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for line in blocks.iter().flat_map(Block::lines) {
+            let name = line.text.content.split(' ').next().unwrap_or("").to_owned();
+            if names.last() != Some(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn kinds(blocks: &[Block]) -> Vec<Kind> {
+        blocks.iter().map(|block| block.kind).collect()
+    }
+
+    fn turned(mut page: Vec<ReadLine>, slope: f32) -> Vec<ReadLine> {
+        for at in page.iter_mut().flat_map(|line| &mut line.quad) {
+            (at.x, at.y) = (at.x - slope * at.y, at.y + slope * at.x);
+        }
+        page
+    }
+
+    #[test]
+    fn columns_with_a_gutter_of_a_third_of_a_line_are_not_read_across() {
+        for gutter in [6.0, 10.0, 30.0, 80.0] {
+            let mut page = Vec::new();
+            for (i, name) in ["a", "b", "c"].into_iter().enumerate() {
+                page.extend(column(name, i as f32 * (260.0 + gutter), 0.0, 260.0, 9));
+            }
+            assert_eq!(order(&layout(page.clone())), ["a", "b", "c"], "{gutter}");
+            // Rows of the columns need not be level, nor the page straight.
+            for line in page
+                .iter_mut()
+                .filter(|line| line.text.content.starts_with('b'))
+            {
+                line.quad.iter_mut().for_each(|at| at.y += 8.0);
+            }
+            for slope in [-0.02, 0.0, 0.03] {
+                let blocks = layout(turned(page.clone(), slope));
+                assert_eq!(order(&blocks), ["a", "b", "c"], "{gutter} {slope}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_box_that_reaches_into_the_gutter_does_not_end_it() {
+        let mut page = column("a", 0.0, 0.0, 260.0, 12);
+        page.extend(column("b", 270.0, 0.0, 260.0, 12));
+        page[17].quad[0].x -= 20.0;
+        page[17].quad[3].x -= 20.0;
+        assert_eq!(order(&layout(page)), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_spans_the_columns_parts_them_into_bands() {
+        let mut page = vec![line("top", 100.0, 0.0, 400.0, 36.0)];
+        page.extend(column("a", 0.0, 60.0, 290.0, 5));
+        page.extend(column("b", 310.0, 60.0, 290.0, 5));
+        page.push(line("middle", 0.0, 180.0, 600.0, 30.0));
+        page.extend(column("c", 0.0, 230.0, 290.0, 5));
+        page.extend(column("d", 310.0, 230.0, 290.0, 5));
+        let blocks = layout(page);
+        assert_eq!(order(&blocks), ["top", "a", "b", "middle", "c", "d"]);
+        assert_eq!(blocks[0].kind, Kind::Heading);
+    }
+
+    #[test]
+    fn the_short_last_line_of_a_spanning_paragraph_stays_with_it() {
+        let mut page = vec![
+            line("wide 1", 0.0, 0.0, 600.0, 20.0),
+            line("wide 2", 0.0, 20.0, 600.0, 20.0),
+            line("wide 3", 0.0, 40.0, 90.0, 20.0),
+        ];
+        page.extend(column("a", 0.0, 90.0, 290.0, 5));
+        page.extend(column("b", 310.0, 90.0, 290.0, 5));
+        assert_eq!(layout(page)[0].rows.len(), 3);
+    }
+
+    #[test]
+    fn a_table_keeps_its_rows_beside_a_column() {
+        let mut page = column("a", 0.0, 0.0, 290.0, 14);
+        // The end of a paragraph, level with the table's second row.
+        page[7] = line("a end", 0.0, 144.0, 70.0, 20.0);
+        page.extend(column("b", 310.0, 0.0, 290.0, 4));
+        for (row, place) in ["Place", "North", "South", "Island"]
+            .into_iter()
+            .enumerate()
+        {
+            let top = 120.0 + 24.0 * row as f32;
+            page.push(line(place, 310.0, top, 60.0, 20.0));
+            page.push(line(&format!("20{row}"), 440.0, top, 40.0, 20.0));
+            page.push(line(&format!("1{row}.5"), 550.0, top, 50.0, 20.0));
+        }
+        let blocks = layout(page);
+        assert_eq!(order(&blocks)[..3], ["a", "b", "Place"]);
+        let table = blocks.last().expect("a block");
+        assert_eq!(table.kind, Kind::Table);
+        assert_eq!(table.content().lines().nth(1), Some("North 201 11.5"));
+        assert_eq!(table.plain().lines().nth(1), Some("North\t201\t11.5"));
+    }
+
+    #[test]
+    fn long_cells_belong_to_the_rows_of_numbers_beside_them() {
+        let things = [
+            "Hinges for the garden gate",
+            "Brass screws, one hundred",
+            "Paint, white, five litres",
+            "Rope",
+        ];
+        let mut page = column("text", 0.0, 0.0, 600.0, 3);
+        for (row, thing) in things.into_iter().enumerate() {
+            let top = 90.0 + 26.0 * row as f32;
+            page.push(line(thing, 0.0, top, 10.0 * thing.len() as f32, 20.0));
+            page.push(line(&format!("{row}"), 420.0, top, 20.0, 20.0));
+            page.push(line(&format!("1{row}.5"), 550.0, top, 50.0, 20.0));
+        }
+        page.extend(column("more", 0.0, 220.0, 600.0, 3));
+        let blocks = layout(page);
+        assert_eq!(
+            kinds(&blocks),
+            [Kind::Paragraph, Kind::Table, Kind::Paragraph]
+        );
+        assert_eq!(
+            blocks[1].content().lines().next(),
+            Some("Hinges for the garden gate 0 10.5")
+        );
+    }
+
+    #[test]
+    fn items_of_a_list_are_paragraphs() {
+        let mut page = Vec::new();
+        for i in 0..3 {
+            let top = 40.0 * i as f32;
+            page.push(line(&format!("{}.", i + 1), 0.0, top, 15.0, 20.0));
+            page.push(line("an item that is long", 30.0, top, 270.0, 20.0));
+            page.push(line("and its second row", 30.0, top + 20.0, 200.0, 20.0));
+        }
+        let rows: Vec<usize> = layout(page).iter().map(|block| block.rows.len()).collect();
+        assert_eq!(rows, [2, 2, 2]);
+    }
+
+    #[test]
+    fn labels_and_values_are_read_row_by_row() {
+        let page: Vec<ReadLine> = ["Name", "Place", "Born", "Known for"]
+            .into_iter()
+            .enumerate()
+            .flat_map(|(i, label)| {
+                let top = 30.0 * i as f32;
+                let width = 10.0 * label.len() as f32;
+                [
+                    line(label, 0.0, top, width, 20.0),
+                    line("something of some length", 200.0, top, 240.0, 20.0),
+                ]
+            })
+            .collect();
+        let blocks = layout(page);
+        assert_eq!(blocks.len(), 1);
+        assert_eq!(blocks[0].rows[3].len(), 2);
+        assert_eq!(blocks[0].rows[3][0].text.content, "Known for");
+    }
+
+    #[test]
+    fn edges_come_first_and_last() {
+        let mut page = vec![
+            line("A history of harbours", 0.0, 0.0, 200.0, 18.0),
+            line("17", 570.0, 0.0, 30.0, 18.0),
+            line("- 17 -", 290.0, 420.0, 30.0, 18.0),
+        ];
+        page.extend(column("a", 0.0, 60.0, 290.0, 15));
+        page.extend(column("b", 310.0, 60.0, 290.0, 15));
+        let blocks = layout(page);
+        let expected = [
+            Kind::RunningHeader,
+            Kind::PageNumber,
+            Kind::Paragraph,
+            Kind::Paragraph,
+            Kind::PageNumber,
+        ];
+        assert_eq!(kinds(&blocks), expected);
+    }
+
+    #[test]
+    fn catchwords_head_columns() {
+        let mut page = vec![
+            line("abate", 0.0, 0.0, 60.0, 18.0),
+            line("abbey", 540.0, 0.0, 60.0, 18.0),
+        ];
+        page.extend(column("a", 0.0, 60.0, 290.0, 15));
+        page.extend(column("b", 310.0, 60.0, 290.0, 15));
+        assert_eq!(kinds(&layout(page))[..2], [Kind::ColumnHeader; 2]);
+    }
+
+    /// Left and right edge of a line.
+    type Edges = (f32, f32);
+
+    /// Rows by block of lines of 20 px, one below the other.
+    fn ragged(edges: &[Edges]) -> Vec<usize> {
+        let page = edges
+            .iter()
+            .enumerate()
+            .map(|(i, &(left, right))| line("Words.", left, 20.0 * i as f32, right - left, 20.0));
+        layout(page.collect())
+            .iter()
+            .map(|block| block.rows.len())
+            .collect()
+    }
+
+    #[test]
+    fn paragraphs_end_where_a_first_line_says_so() {
+        let full = (0.0, 300.0);
+        let cases: [(&str, &[Edges], &[usize]); 6] = [
+            (
+                "indented",
+                &[full, full, (18.0, 300.0), full, (18.0, 300.0), full],
+                &[2, 2, 2],
+            ),
+            (
+                "the detector's noise",
+                &[full, (6.0, 300.0), (0.0, 296.0), full],
+                &[4],
+            ),
+            (
+                "hanging",
+                &[
+                    full,
+                    (20.0, 300.0),
+                    (20.0, 290.0),
+                    full,
+                    (20.0, 280.0),
+                    (20.0, 300.0),
+                ],
+                &[3, 3],
+            ),
+            (
+                "centred",
+                &[(50.0, 250.0), (80.0, 220.0), (10.0, 290.0), (60.0, 240.0)],
+                &[4],
+            ),
+            (
+                "short last line",
+                &[full, full, (0.0, 120.0), full, full],
+                &[3, 2],
+            ),
+            (
+                "a list of short lines",
+                &[(0.0, 120.0), (0.0, 300.0), (0.0, 100.0), (0.0, 90.0)],
+                &[4],
+            ),
+        ];
+        for (name, edges, expected) in cases {
+            assert_eq!(ragged(edges), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_told_by_size_place_and_first_words() {
+        let wide = |content: &str, top: f32, height: f32| {
+            let width = content.chars().count() as f32 * height / 2.0;
+            line(content, 0.0, top, width, height)
+        };
+        let text = "Running text of a usual length, which ends here.";
+        let page = vec![
+            wide("On harbours", 0.0, 40.0),
+            wide(text, 60.0, 20.0),
+            wide(text, 80.0, 20.0),
+            wide("Methods", 130.0, 23.0),
+            wide(text, 160.0, 20.0),
+            wide(text, 180.0, 20.0),
+            wide("Figure 2. The old harbour.", 300.0, 20.0),
+            wide(text, 340.0, 20.0),
+            wide(text, 360.0, 20.0),
+            wide("1 A note below the text.", 420.0, 16.0),
+        ];
+        let expected = [
+            Kind::Heading,
+            Kind::Paragraph,
+            Kind::Subheading,
+            Kind::Paragraph,
+            Kind::Caption,
+            Kind::Paragraph,
+            Kind::Footnote,
+        ];
+        assert_eq!(kinds(&layout(page)), expected);
+    }
+
+    #[test]
+    fn the_order_of_the_lines_given_does_not_matter() {
+        let mut page = column("a", 0.0, 60.0, 290.0, 15);
+        page.extend(column("b", 310.0, 63.0, 290.0, 15));
+        let expected = layout(page.clone());
+        page.reverse();
+        assert_eq!(layout(page), expected);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_line_is_in_one_block(
+            boxes in prop::collection::vec((0f32..500.0, 0f32..500.0, -5f32..300.0, -5f32..40.0), 0..80),
+            odd in prop_oneof![Just(f32::NAN), Just(f32::INFINITY), Just(f32::MIN), Just(7.0)],
+            strange in 0usize..80,
+        ) {
+            let mut page: Vec<ReadLine> = boxes
+                .iter()
+                .enumerate()
+                .map(|(i, &(left, top, width, height))| line(&i.to_string(), left, top, width, height))
+                .collect();
+            if let Some(line) = page.get_mut(strange) {
+                line.quad[1].x = odd;
+                line.quad[2].y = odd;
+            }
+            let count = page.len();
+            let mut seen: Vec<String> = layout(page)
+                .iter()
+                .flat_map(Block::lines)
+                .map(|line| line.text.content.clone())
+                .collect();
+            seen.sort();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), count);
+        }
+    }
+
     #[test]
     fn confidence_weighs_characters() {
         let mut short = line("a", 0.0, 0.0, 10.0, 20.0);
         short.text.confidence = 0.5;
         let block = Block {
+            kind: Kind::Paragraph,
             rows: vec![vec![short, line("bcd", 20.0, 0.0, 30.0, 20.0)]],
         };
         assert!((block.confidence() - 0.8).abs() < 1e-6);

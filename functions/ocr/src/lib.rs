@@ -5,9 +5,10 @@
 //! request.rs     body bytes       -> Request        framing, limits, names        (form.rs, language.rs)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
-//! recognise.rs   Page, Line       -> Text           characters, confidence
-//! layout.rs      lines            -> Vec<Block>     reading order
-//! settings.rs    names, values   -> Settings       limits, as the operator wants them
+//! recognise.rs   Page, Line       -> Text           characters, confidence        (lookalikes.rs)
+//! layout.rs      lines            -> Vec<Block>     reading order, kinds          (layout/)
+//! identify.rs    text             -> its language
+//! settings.rs    names, values    -> Settings       what the operator wants
 //! render.rs      blocks           -> bytes          one file per format           (render/)
 //! component.rs   the Spin shell around it all      (settings.rs, cors.rs, timing.rs)
 //! ```
@@ -23,8 +24,10 @@ pub mod detect;
 mod error;
 mod form;
 mod http;
+pub mod identify;
 pub mod language;
 pub mod layout;
+mod lookalikes;
 pub mod page;
 pub mod recognise;
 mod render;
@@ -161,9 +164,10 @@ impl Ocr {
         watch.lap("detect");
         let mut lines = Vec::new();
         for line in found {
-            if let Some(text) =
+            if let Some(mut text) =
                 recognise::recognise(&self.recogniser, &self.characters, &page, &line)?
             {
+                text.respell(lookalikes::greek(&text.content));
                 lines.push(ReadLine {
                     quad: line.quad,
                     text,

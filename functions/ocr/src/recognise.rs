@@ -26,6 +26,19 @@ pub struct Text {
     pub words: Vec<Word>,
 }
 
+impl Text {
+    /// The same with other letters: `content` has as many characters, and its spaces where they were.
+    pub(crate) fn respell(&mut self, content: String) {
+        debug_assert_eq!(content.chars().count(), self.content.chars().count());
+        let mut letters = content.chars().filter(|c| !c.is_whitespace());
+        for word in &mut self.words {
+            let count = word.content.chars().count();
+            word.content = letters.by_ref().take(count).collect();
+        }
+        self.content = content;
+    }
+}
+
 /// Height of the recogniser's input.
 const HEIGHT_PX: usize = 48;
 /// One step of the recogniser's answer; the input's width is a multiple of it.
@@ -168,6 +181,29 @@ mod tests {
 
     use super::*;
     use crate::testing::Fake;
+
+    #[test]
+    fn words_are_respelt_with_their_line() {
+        let word = |content: &str| Word {
+            content: content.to_owned(),
+            confidence: 1.0,
+            quad: [Point { x: 0.0, y: 0.0 }; 4],
+        };
+        let mut text = Text {
+            content: "AB  c".to_owned(),
+            confidence: 1.0,
+            positions: vec![0.5; 5],
+            words: vec![word("AB"), word("c")],
+        };
+        text.respell("ΑΒ  γ".to_owned());
+        assert_eq!(
+            (
+                text.words[0].content.as_str(),
+                text.words[1].content.as_str()
+            ),
+            ("ΑΒ", "γ")
+        );
+    }
 
     fn alphabet() -> Vec<String> {
         ["a", "b", " ", "ff"].map(str::to_owned).to_vec()

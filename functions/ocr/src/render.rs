@@ -54,7 +54,7 @@ pub(crate) mod samples {
     use ephemera_vision::{Point, Rgb};
 
     use super::*;
-    use crate::layout::{Block, ReadLine};
+    use crate::layout::{Block, Kind, ReadLine};
     use crate::page::Page;
     use crate::recognise::{Text, Word};
 
@@ -97,7 +97,10 @@ pub(crate) mod samples {
         ];
         Reading {
             page: Page::whole(Rgb::filled(10, 12, [255; 3]), 20, 24),
-            blocks: vec![Block { rows }],
+            blocks: vec![Block {
+                kind: Kind::Paragraph,
+                rows,
+            }],
             model: "detector@1+recogniser@2".to_owned(),
         }
     }

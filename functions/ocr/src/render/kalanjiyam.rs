@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::walk::around;
 use super::{Asked, rounded};
 use crate::Reading;
+use crate::identify;
 use crate::page::Bounds;
 use crate::request::Engine;
 
@@ -80,17 +81,17 @@ fn blocks<'a>(reading: &Reading, tag: &'a str) -> Vec<BlockAnswer<'a>> {
         .iter()
         .enumerate()
         .map(|(i, block)| {
-            let content = block.content();
+            let content = block.plain();
             let lines = block.lines().map(|line| reading.page.bounds(&line.quad));
             let bbox = lines.reduce(around).expect("a block has a line");
             BlockAnswer {
                 id: id(&content, bbox),
-                r#type: "paragraph",
+                r#type: block.kind.name(),
                 bbox,
                 reading_order: i + 1,
+                language: identify::language(&content, tag),
                 content,
                 confidence: rounded(block.confidence()),
-                language: tag,
             }
         })
         .collect()

@@ -1,0 +1,92 @@
+//! What layout knows of a line: where it stands once the page is upright, how large it is, what kind of characters it has.
+
+use super::ReadLine;
+use super::extent::{Extent, median};
+
+/// A line as layout sees it; index `i` of a list is line `i`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Piece {
+    /// On the page turned upright.
+    pub(super) extent: Extent,
+    /// Height of the letters' box, in pixels, whatever the tilt.
+    pub(super) thickness: f32,
+    /// How many characters it says.
+    pub(super) characters: usize,
+    /// Whether half of its letters and digits, or more, are digits.
+    pub(super) numeric: bool,
+}
+
+/// Lines shorter than this many times their thickness say little about the page's skew.
+const MIN_SKEW_LENGTH: f32 = 6.0;
+/// Steeper lines are no rows of a skewed page, but another orientation. tan 20 degrees.
+const MAX_SKEW: f32 = 0.364;
+
+impl Piece {
+    /// The pieces of a page, and its body height: the median thickness, each line weighed by its characters. In pixels,
+    /// at least 1.
+    pub(super) fn all(lines: &[ReadLine]) -> (Vec<Piece>, f32) {
+        let skew = skew(lines);
+        let pieces: Vec<Piece> = lines.iter().map(|line| Piece::new(line, skew)).collect();
+        let mut heights: Vec<(f32, usize)> = pieces
+            .iter()
+            .map(|piece| (piece.thickness, piece.characters))
+            .collect();
+        heights.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let total: usize = heights.iter().map(|&(_, characters)| characters).sum();
+        let mut below = 0;
+        let body = heights.iter().find(|&&(_, characters)| {
+            below += characters;
+            2 * below >= total
+        });
+        (pieces, body.map_or(1.0, |&(height, _)| height.max(1.0)))
+    }
+
+    fn new(line: &ReadLine, skew: f32) -> Piece {
+        // A shear both ways: for slopes this small the same as a turn, but for a scale that no ratio here sees.
+        let quad = line.quad.map(|mut at| {
+            // Zero is added because it turns a negative zero, which `total_cmp` tells apart, into the other one.
+            (at.x, at.y) = (at.x + skew * at.y + 0.0, at.y - skew * at.x + 0.0);
+            at
+        });
+        let [a, b, _, d] = line.quad;
+        let length = |dx: f32, dy: f32| (dx * dx + dy * dy).sqrt();
+        let (across, down) = (length(b.x - a.x, b.y - a.y), length(d.x - a.x, d.y - a.y));
+        let extent = Extent::of(&quad);
+        let digits = line
+            .text
+            .content
+            .chars()
+            .filter(char::is_ascii_digit)
+            .count();
+        let letters = line
+            .text
+            .content
+            .chars()
+            .filter(|c| c.is_alphabetic())
+            .count();
+        Piece {
+            extent,
+            thickness: across.min(down),
+            characters: line.text.content.chars().count(),
+            numeric: digits > 0 && digits >= letters,
+        }
+    }
+}
+
+/// The slope of the page's long lines: how many pixels they fall per pixel to the right. 0 where too few tell.
+fn skew(lines: &[ReadLine]) -> f32 {
+    let slopes: Vec<f32> = lines
+        .iter()
+        .filter_map(|line| {
+            let [a, b, _, d] = line.quad;
+            let (dx, dy) = (b.x - a.x, b.y - a.y);
+            let slope = dy / dx;
+            let long = dx > MIN_SKEW_LENGTH * (d.y - a.y).abs();
+            (long && slope.abs() <= MAX_SKEW).then_some(slope)
+        })
+        .collect();
+    if slopes.len() < 3 {
+        return 0.0;
+    }
+    median(slopes).unwrap_or(0.0)
+}
