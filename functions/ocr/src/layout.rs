@@ -10,11 +10,14 @@ use ephemera_vision::Quad;
 
 use crate::recognise::Text;
 
-/// A line that has been read. Its corners are in the page's pixels.
+/// A line that has been read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadLine {
-    /// Corners clockwise from the top left.
+    /// Corners in the page's pixels, clockwise from the start of its text.
     pub quad: Quad,
+    /// Corners in the level frame, where the page is upright and its skew taken out (see [`crate::pose`]): all of the layout
+    /// is decided there.
+    pub level: Quad,
     /// What it says.
     pub text: Text,
 }
@@ -72,7 +75,7 @@ impl Block {
 
 /// Groups lines into blocks and puts both in reading order.
 pub fn layout(lines: Vec<ReadLine>) -> Vec<Block> {
-    let extents: Vec<Extent> = lines.iter().map(|line| Extent::of(&line.quad)).collect();
+    let extents: Vec<Extent> = lines.iter().map(|line| Extent::of(&line.level)).collect();
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut seen = vec![false; lines.len()];
     for start in 0..lines.len() {
@@ -275,6 +278,7 @@ mod tests {
         let positions = vec![0.5; content.chars().count()];
         ReadLine {
             quad,
+            level: quad,
             text: Text {
                 content: content.to_owned(),
                 confidence: 0.9,

@@ -5,7 +5,10 @@
 //! request.rs     body bytes       -> Request        framing, limits, names        (form.rs, language.rs)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
-//! recognise.rs   Page, Line       -> Text           characters, confidence
+//! orientation.rs Page, lines      -> Rotation       by reading a line both ways
+//! pose.rs        Rotation, lines  -> Pose           quarters and skew, the level frame
+//! orientation.rs Page, Line       -> Quad, Text     whichever way the line runs
+//! recognise.rs   Page, Quad       -> Text           characters, confidence
 //! layout.rs      lines            -> Vec<Block>     reading order
 //! render.rs      blocks           -> bytes          one file per format           (render/)
 //! component.rs   the Spin shell around it all
@@ -23,7 +26,9 @@ mod form;
 mod http;
 pub mod language;
 pub mod layout;
+pub mod orientation;
 pub mod page;
+pub mod pose;
 pub mod recognise;
 mod render;
 pub mod request;
@@ -38,7 +43,9 @@ pub use http::{HttpAnswer, HttpRequest};
 pub use request::{MAX_BODY_BYTES, Request};
 
 use layout::{Block, ReadLine};
+use orientation::Reader;
 use page::Page;
+use pose::{Pose, Rotation};
 use render::Asked;
 
 /// The function with its models.
@@ -58,6 +65,8 @@ pub struct Ocr {
 pub struct Reading {
     /// The page, for its measures.
     pub page: Page,
+    /// How its text is turned and tilted.
+    pub pose: Pose,
     /// In reading order.
     pub blocks: Vec<Block>,
     /// Names and versions of the models that ran.
@@ -114,20 +123,27 @@ impl Ocr {
     /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
     pub fn read(&self, image: Vec<u8>) -> Result<Reading, Error> {
         let page = Page::open(image)?;
+        let mut reader = Reader::new(&self.recogniser, &self.characters, &page);
+        let mut glance = detect::glance(&self.detector, &page, Rotation::Upright)?;
+        let sample = detect::sample(&self.detector, &page, &glance)?;
+        let telling = sample.map_or_else(|| glance.lines.clone(), |sample| sample.lines);
+        let rotation = reader.rotation(&telling)?;
+        if rotation != Rotation::Upright {
+            glance = detect::glance(&self.detector, &page, rotation)?;
+        }
+        let pose =
+            Pose::new(rotation, page.pixels.width, page.pixels.height).with_skew_of(&telling);
         let mut lines = Vec::new();
-        for line in detect::detect(&self.detector, &page)? {
-            if let Some(text) =
-                recognise::recognise(&self.recogniser, &self.characters, &page, &line)?
-            {
-                lines.push(ReadLine {
-                    quad: line.quad,
-                    text,
-                });
+        for line in detect::closer(&self.detector, &page, &pose, glance)? {
+            if let Some((quad, text)) = reader.line(&line)? {
+                let level = pose.level(&line.quad);
+                lines.push(ReadLine { quad, level, text });
             }
         }
         let model = format!("{}+{}", self.detector.title(), self.recogniser.title());
         Ok(Reading {
             page,
+            pose,
             blocks: layout::layout(lines),
             model,
         })

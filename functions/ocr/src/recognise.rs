@@ -5,8 +5,8 @@
 
 use ephemera_vision::{Quad, Rgb, crop};
 
-use crate::detect::Line;
 use crate::page::Page;
+use crate::pose::length;
 use crate::{Error, Network};
 
 /// What a line says.
@@ -30,12 +30,9 @@ const MIN_WIDTH_PX: usize = 16;
 const MAX_WIDTH_PX: usize = 2400;
 /// Fills the rest of the last step: the value that normalisation takes to zero (the mean is 128 / 255), as in training.
 const PADDING: u8 = 128;
-/// A box this many times as high as it is wide holds a line that runs down the page. PP-OCR's ratio.
-const UPRIGHT_RATIO: f32 = 1.5;
-/// Lines below this confidence are dropped. PP-OCR's `drop_score`.
-const MIN_CONFIDENCE: f32 = 0.5;
 
-/// Reads one line; `None` when nothing in it is legible.
+/// Reads one line; `None` when there is nothing in it. `quad`: corners in the page's pixels, clockwise from the start of the
+/// text.
 ///
 /// # Errors
 /// [`Error::Model`], [`Error::Output`].
@@ -43,37 +40,27 @@ pub fn recognise(
     recogniser: &Network,
     characters: &[String],
     page: &Page,
-    line: &Line,
+    quad: &Quad,
 ) -> Result<Option<Text>, Error> {
-    let (input, width) = straighten(&page.pixels, &line.quad);
+    let (input, width) = straighten(&page.pixels, quad);
     let steps = input.width / STEP_PX;
     let scores = recogniser.run(input)?;
     let classes = characters.len() + 1;
     let scores = recogniser.expect_f32(&scores, &[1, steps, classes])?;
     // Of the canvas, only `width` is line: positions are shares of that.
     let steps_per_line = width as f32 / STEP_PX as f32;
-    Ok(decode(scores, characters, steps_per_line).filter(|text| text.confidence >= MIN_CONFIDENCE))
+    Ok(decode(scores, characters, steps_per_line))
 }
 
 /// Cuts a line out. Returns the recogniser's input, and how much of its width the line takes.
 fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize) {
-    let [a, b, c, d] = *quad;
-    let length = |from: ephemera_vision::Point, to: ephemera_vision::Point| {
-        let (dx, dy) = (to.x - from.x, to.y - from.y);
-        (dx * dx + dy * dy).sqrt()
-    };
-    let (across, down) = (length(a, b), length(a, d));
-    // A line that runs down the page is turned counter-clockwise: its right side becomes its top.
-    let (quad, width, height) = if down >= UPRIGHT_RATIO * across {
-        ([b, c, d, a], down, across)
-    } else {
-        (*quad, across, down)
-    };
+    let [a, b, _, d] = *quad;
+    let (width, height) = (length(a, b), length(a, d));
     // Casts saturate: whatever the corners are, the width is within its limits.
     let wanted = (HEIGHT_PX as f32 * width / height.max(1.0)).ceil() as usize;
     let width = wanted.clamp(1, MAX_WIDTH_PX);
     let canvas = width.next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
-    (crop(page, &quad, width, HEIGHT_PX, canvas, PADDING), width)
+    (crop(page, quad, width, HEIGHT_PX, canvas, PADDING), width)
 }
 
 /// Picks the best character of each step. `scores`: `[steps, classes] f32`, before softmax; class 0 is the blank.
@@ -136,7 +123,6 @@ mod tests {
     use ephemera_vision::Point;
 
     use super::*;
-    use crate::testing::Fake;
 
     fn alphabet() -> Vec<String> {
         ["a", "b", " ", "ff"].map(str::to_owned).to_vec()
@@ -215,11 +201,11 @@ mod tests {
             (quad(96.0, 48.0), 96, 96),
             (quad(100.0, 48.0), 104, 100),
             (quad(100.0, 24.0), 200, 200),
-            // Narrow, but not yet upright.
             (quad(20.0, 24.0), 40, 40),
             (quad(2.0, 2.5), 40, 39),
-            // Upright: turned, 3 times as wide as high.
-            (quad(20.0, 60.0), 144, 144),
+            // A narrow character stays as it is; whose business it is that a line runs down the page, see orientation.rs.
+            (quad(20.0, 60.0), 16, 16),
+            (quad(2.0, 60.0), 16, 2),
             (quad(2000.0, 2.0), 2400, 2400),
             (quad(0.0, 0.0), 16, 1),
             (quad(f32::NAN, 3.0), 16, 1),
@@ -238,37 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_line_is_set_upright() {
-        // The page was turned clockwise: what should be the line's left end, dark, is at the top.
+    fn a_turned_quad_is_set_upright() {
+        // The text runs down the page: its left end, dark, is at the top, and its first corner at the top right.
         let pixels = (0..60)
             .flat_map(|y| [[if y < 30 { 0 } else { 255 }; 3]; 20])
             .flatten()
             .collect();
         let page = Rgb::new(20, 60, pixels).expect("a test picture is a rectangle");
-        let (input, width) = straighten(&page, &quad(20.0, 60.0));
+        let [a, b, c, d] = quad(20.0, 60.0);
+        let (input, width) = straighten(&page, &[b, c, d, a]);
+        assert_eq!(width, 144);
         assert!(input.at(5, 24)[0] < 5 && input.at(width - 5, 24)[0] > 250);
-    }
-
-    #[test]
-    fn illegible_lines_are_dropped() {
-        let page = Page {
-            pixels: Rgb::filled(48, 48, [255; 3]),
-            width: 48,
-            height: 48,
-        };
-        let line = Line {
-            quad: quad(16.0, 48.0 / 1.4),
-            score: 1.0,
-        };
-        let steps = straighten(&page.pixels, &line.quad).0.width / STEP_PX;
-        let read = |winner: f32| {
-            let step = [0.0, winner, 0.0, 0.0, 0.0];
-            let answer = (vec![1, steps, 5], step.repeat(steps));
-            let recogniser = Fake::network("ocr-recogniser-latin", vec![answer]);
-            recognise(&recogniser, &alphabet(), &page, &line).expect("the fake answers")
-        };
-        assert_eq!(read(30.0).map(|t| t.content).as_deref(), Some("a"));
-        // e against four times 1: 0.40.
-        assert_eq!(read(1.0), None);
     }
 }

@@ -41,6 +41,7 @@ pub(crate) mod samples {
     use super::*;
     use crate::layout::{Block, ReadLine};
     use crate::page::Page;
+    use crate::pose::{Pose, Rotation};
     use crate::recognise::Text;
 
     pub(crate) const ASKED: Asked<'static> = Asked {
@@ -51,14 +52,18 @@ pub(crate) mod samples {
 
     /// Two lines of one block on a page that was shrunk by half.
     pub(crate) fn reading() -> Reading {
-        let line = |content: &str, top: f32, confidence: f32| ReadLine {
-            quad: [(1.0, top), (9.0, top), (9.0, top + 4.0), (1.0, top + 4.0)]
-                .map(|(x, y)| Point { x, y }),
-            text: Text {
-                content: content.to_owned(),
-                confidence,
-                positions: vec![0.5; content.chars().count()],
-            },
+        let line = |content: &str, top: f32, confidence: f32| {
+            let quad = [(1.0, top), (9.0, top), (9.0, top + 4.0), (1.0, top + 4.0)]
+                .map(|(x, y)| Point { x, y });
+            ReadLine {
+                quad,
+                level: quad,
+                text: Text {
+                    content: content.to_owned(),
+                    confidence,
+                    positions: vec![0.5; content.chars().count()],
+                },
+            }
         };
         let rows = vec![
             vec![line("He said", 2.0, 0.98)],
@@ -70,6 +75,7 @@ pub(crate) mod samples {
                 width: 20,
                 height: 24,
             },
+            pose: Pose::new(Rotation::Upright, 10, 12),
             blocks: vec![Block { rows }],
             model: "detector@1+recogniser@2".to_owned(),
         }
