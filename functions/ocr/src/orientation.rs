@@ -31,8 +31,9 @@ const SURE_CHARACTERS: usize = 8;
 const MAX_PROBES: usize = 5;
 /// Fewer characters than this, in all probes, do not turn a page.
 const MIN_EVIDENCE: f32 = 6.0;
-/// A line shows the page's direction within this many times its height, some 25 letters; the rest is not read for that.
-const PROBE_RATIO: f32 = 14.0;
+/// A line of this many times its height has some fourteen letters. The shortest of those that have as much show the page's
+/// direction, then the longest of the others.
+const PROBE_RATIO: f32 = 8.0;
 /// A box this many times as high as it is wide holds a line that runs down or up the page, or one narrow character. PP-OCR's
 /// ratio.
 const UPRIGHT_RATIO: f32 = 1.5;
@@ -86,8 +87,14 @@ impl<'a> Reader<'a> {
                 }
             })
             .collect();
-        // The longest first; equals stay in their order.
-        probes.sort_by(|a, b| b.0.total_cmp(&a.0));
+        // Equals stay in their order.
+        probes.sort_by(
+            |(a, _), (b, _)| match (*a >= PROBE_RATIO, *b >= PROBE_RATIO) {
+                (true, true) => a.total_cmp(b),
+                (false, false) => b.total_cmp(a),
+                (a, b) => b.cmp(&a),
+            },
+        );
         self.probe(&probes, quarter)
     }
 
@@ -101,15 +108,14 @@ impl<'a> Reader<'a> {
         };
         // Summed over the probes: characters, and confidence times characters either way.
         let (mut characters, mut forth, mut back) = (0.0, 0.0, 0.0);
-        for (ratio, quad) in probes.iter().take(MAX_PROBES) {
-            let quad = start(quad, PROBE_RATIO / ratio);
-            let text = self.read(&quad)?;
-            self.known.push((quad, text.clone()));
+        for (_, quad) in probes.iter().take(MAX_PROBES) {
+            let text = self.read(quad)?;
+            self.known.push((*quad, text.clone()));
             let (confidence, count) = weigh(&text);
             if confidence >= SURE && count >= SURE_CHARACTERS {
                 return Ok(given);
             }
-            let (other_confidence, other_count) = weigh(&self.read(&half_turn(&quad))?);
+            let (other_confidence, other_count) = weigh(&self.read(&half_turn(quad))?);
             if other_confidence >= SURE && other_count >= SURE_CHARACTERS {
                 return Ok(other);
             }
@@ -194,19 +200,6 @@ fn runs_down(&[a, b, c, d]: &Quad) -> Quad {
 /// The same box, its text running up the page: its left side is the text's top.
 fn runs_up(&[a, b, c, d]: &Quad) -> Quad {
     [d, a, b, c]
-}
-
-/// The first `share` of a line; all of it from 1 on.
-fn start(&[a, b, c, d]: &Quad, share: f32) -> Quad {
-    if share >= 1.0 || share.is_nan() {
-        return [a, b, c, d];
-    }
-    let between =
-        |from: ephemera_vision::Point, to: ephemera_vision::Point| ephemera_vision::Point {
-            x: from.x + (to.x - from.x) * share,
-            y: from.y + (to.y - from.y) * share,
-        };
-    [a, between(a, b), between(d, c), d]
 }
 
 #[cfg(test)]
