@@ -48,6 +48,11 @@ const MIN_GAIN: f32 = 0.08;
 const MIN_TURNED_CHARACTERS: usize = 4;
 /// Lines below this confidence are dropped. PP-OCR's `drop_score`.
 const MIN_CONFIDENCE: f32 = 0.5;
+/// A line with fewer characters than one in this many heights is in a script that the recogniser does not know, as a rule;
+/// Latin print has two to three a height, set wide still one.
+const SPARSE_HEIGHTS: f32 = 3.0;
+/// Such a line is dropped below this confidence.
+const MIN_SPARSE_CONFIDENCE: f32 = 0.9;
 
 impl<'a> Reader<'a> {
     /// A reader of `page`. `characters`: what the recogniser's classes mean.
@@ -164,7 +169,7 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
-        Ok(best.filter(|(_, text)| text.confidence >= MIN_CONFIDENCE))
+        Ok(best.filter(|(quad, text)| legible(quad, text)))
     }
 
     fn read(&self, quad: &Quad) -> Result<Option<Text>, Error> {
@@ -173,6 +178,18 @@ impl<'a> Reader<'a> {
             None => recognise(self.recogniser, self.characters, self.page, quad),
         }
     }
+}
+
+/// Whether a text is worth answering.
+fn legible(quad: &Quad, text: &Text) -> bool {
+    let (length, height) = sides(quad);
+    let sparse = length > SPARSE_HEIGHTS * height * text.content.chars().count() as f32;
+    text.confidence
+        >= if sparse {
+            MIN_SPARSE_CONFIDENCE
+        } else {
+            MIN_CONFIDENCE
+        }
 }
 
 /// Confidence and number of characters.
@@ -380,8 +397,20 @@ mod tests {
             },
             Case {
                 name: "a few characters are no proof",
+                line: line(90.0, 30.0),
+                readings: &[(18, 3, 0.6), (18, 3, 0.99)],
+                expected: Some((0, 3)),
+            },
+            Case {
+                name: "three characters on ten heights are a guess",
                 line: wide(),
-                readings: &[(60, 3, 0.6), (60, 3, 0.99)],
+                readings: &[(60, 3, 0.8), (60, 3, 0.8)],
+                expected: None,
+            },
+            Case {
+                name: "unless they are sure",
+                line: wide(),
+                readings: &[(60, 3, 0.95)],
                 expected: Some((0, 3)),
             },
             Case {

@@ -51,8 +51,8 @@ pub struct Pose {
     height: f32,
 }
 
-/// Skews up to this slope, 0.1 degrees, are taken for none: it is a pixel in the width of a small page.
-const LEAST_SLOPE: f32 = 0.001_75;
+/// Skews up to this slope, 0.3 degrees, are taken for none: capitals at one end of short lines tilt their boxes as much.
+const LEAST_SLOPE: f32 = 0.005_24;
 /// Skews are looked for up to this slope, 20 degrees. What is tilted further is not a page laid down carelessly.
 const GREATEST_SLOPE: f32 = 0.364;
 /// A line tells its direction when it is this many times as long as high.
@@ -293,7 +293,7 @@ mod tests {
         for lines in [
             vec![],
             vec![line(0.0, 0.0, 20.0, 0.2)],
-            vec![line(0.0, 0.0, 90.0, 0.001)],
+            vec![line(0.0, 0.0, 90.0, 0.005)],
             vec![line(0.0, 0.0, f32::NAN, 0.1)],
         ] {
             assert_eq!(pose.with_skew_of(&lines), pose);
