@@ -46,6 +46,20 @@ LARGE = [
     "Platform 3 Mountain line, summer only",
     "Lost property is kept for ninety days.",
 ]
+TURNED = [
+    "Minutes of the town meeting",
+    "The council met on Monday at seven in the evening.",
+    "Nineteen members were present, two were excused.",
+    "The bridge will be closed for repairs until May 4th.",
+    "Both school buses take the road along the mill.",
+    "A new roof costs 12,750, of which half is given.",
+]
+UPSIDE_DOWN = [
+    "Solve the riddle before you look:",
+    "what has keys but opens no lock?",
+    "Answer: the piano in the music room",
+    "More riddles follow on the next page.",
+]
 
 
 def main() -> None:
@@ -79,6 +93,16 @@ def main() -> None:
     for name, spec in specs.items():
         page, truth = render_pages.render(name, spec, seed=20)
         save(name, "png", page.quantize(16), render_pages.printed(truth).splitlines(), optimize=True)
+
+    # Put on the scanner sideways, and not straight: its top is at the right.
+    page = text_page((760, 420), TURNED, serif, 24, 60, margin=40).convert("L")
+    page = page.rotate(-94, Image.Resampling.BICUBIC, expand=True, fillcolor=255)
+    save("turned-page", "png", page.quantize(16), TURNED, optimize=True)
+
+    page = text_page((640, 300), UPSIDE_DOWN, times, 28, 60, margin=40).convert("L")
+    line = (0, 155, 640, 205)
+    page.paste(page.crop(line).transpose(Image.Transpose.ROTATE_180), line)
+    save("upside-down-line", "png", page, UPSIDE_DOWN, optimize=True)
 
     save("empty-page", "png", Image.new("L", (640, 480), 250), [], optimize=True)
 

@@ -4,30 +4,60 @@
 //! (differentiable binarisation, Liao et al. 2019). Here the page is laid into the detector's input, and its answer is
 //! cut into connected cores, each wrapped in its smallest rectangle and grown back to the glyphs' full size.
 //!
-//! `imageproc` has these three steps too, but brings some forty crates with it, linear algebra and random numbers
-//! among them, for what are 200 lines here.
+//! A page is first seen at a glance, at most 960 px a side. Where that shows text that is too small, [`closer`] looks again,
+//! in strips as wide as the page and at twice the scale, and so on up to the page's own (closer.rs). So an input never takes
+//! more memory than a glance, a page of large print costs one run, and small print is seen at the scale that it needs.
+//!
+//! `imageproc` has the three steps from map to rectangles too, but brings some forty crates with it, linear algebra and
+//! random numbers among them, for what are 200 lines here.
 
+mod closer;
 mod components;
 mod rectangle;
 
-use ephemera_vision::{Filter, Point, Quad, Rgb, resize};
+use ephemera_vision::{Filter, Point, Quad, Rgb, crop, resize};
 
 use crate::page::Page;
+use crate::pose::{Pose, Rotation};
 use crate::{Error, Network};
+pub use closer::{closer, sample};
 use components::components;
 use rectangle::Rectangle;
 
 /// One line of text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Corners in the page's pixels, clockwise from the one that is nearest the top left.
+    /// Corners in the page's pixels, clockwise from the one that is nearest the top left once the page is turned upright.
     pub quad: Quad,
     /// Mean probability of text inside the core, 0..=1.
     pub score: f32,
 }
 
-/// Longest side of the detector's input. Memory and time grow with its square; at this size a 10-point line of an A4
-/// page is still 10 px high, which the detector finds.
+/// What one run of the detector saw.
+#[derive(Debug)]
+pub struct Look {
+    /// Topmost first, then leftmost.
+    pub lines: Vec<Line>,
+    /// Of each line, how thick its core is, in input pixels.
+    cores_px: Vec<f32>,
+    /// The parts of the map with something like text.
+    cells: Vec<Cell>,
+    /// Input pixels per page pixel.
+    scale: f32,
+}
+
+/// A square of the map, and how much of it looks like text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    /// Its middle, in the page's pixels.
+    at: Point,
+    /// Pixels above [`FAINT_THRESHOLD`].
+    faint: u32,
+    /// Pixels above [`PIXEL_THRESHOLD`].
+    clear: u32,
+}
+
+/// Longest side of a glance; its square is the largest area of any input. Memory and time grow with the area.
 pub const DETECT_MAX_SIDE_PX: usize = 960;
 
 /// Sides of the detector's input are multiples of this: it halves the picture five times.
@@ -45,52 +75,106 @@ const MAX_ENLARGEMENT: usize = 4;
 
 /// From this probability a pixel belongs to a core. PP-OCR's `thresh`.
 const PIXEL_THRESHOLD: f32 = 0.3;
+/// From this probability a pixel may be part of one. Around text that is large enough the map falls off steeply, so that
+/// hardly any pixel lies between the two.
+const FAINT_THRESHOLD: f32 = 0.05;
 /// From this mean probability a core is text. PP-OCR's `box_thresh`.
 const BOX_THRESHOLD: f32 = 0.6;
 /// How far a core is grown: its area times this, over its perimeter. PP-OCR's `unclip_ratio`.
 const UNCLIP_RATIO: f64 = 1.5;
 /// Cores thinner than this, in map pixels, are specks. PP-OCR's `min_size`.
 const MIN_CORE_PX: f64 = 3.0;
-/// Most lines of one page; bounds the time that a page of noise can take.
+/// Most lines of one look; bounds the time that a page of noise can take.
 const MAX_LINES: usize = 1000;
 
-/// Finds the lines of a page, topmost first, then leftmost.
+/// Finds the lines of a page that is turned by `rotation`, as far as they can be seen at 960 px.
 ///
 /// # Errors
 /// [`Error::Model`], [`Error::Output`].
-pub fn detect(detector: &Network, page: &Page) -> Result<Vec<Line>, Error> {
-    let (input, placement) = lay_out(&page.pixels);
-    let (width, height) = (input.width, input.height);
-    let map = detector.run(input)?;
-    let probabilities = detector.expect_f32(&map, &[1, 1, height, width])?;
-    let mut lines = lines(probabilities, width);
-    for line in &mut lines {
-        line.quad = line.quad.map(|at| placement.to_page(at));
-    }
-    Ok(lines)
+pub fn glance(detector: &Network, page: &Page, rotation: Rotation) -> Result<Look, Error> {
+    let pose = Pose::new(rotation, page.pixels.width, page.pixels.height);
+    let (input, placement) = lay_out(&page.pixels, rotation);
+    look(detector, input, &placement, &pose)
 }
 
-/// Where the page lies in the detector's input.
+/// Runs the detector on a part of the page and finds the lines there.
+fn look(detector: &Network, input: Rgb, placement: &Placement, pose: &Pose) -> Result<Look, Error> {
+    let (width, height) = (input.width, input.height);
+    let map = detector.run(input)?;
+    let map = detector.expect_f32(&map, &[1, 1, height, width])?;
+    let to_page = |at: Point| pose.to_page(placement.to_level(at));
+    let (lines, cores_px) = lines(map, width)
+        .into_iter()
+        .map(|(line, core_px)| {
+            let quad = line.quad.map(to_page);
+            (Line { quad, ..line }, core_px)
+        })
+        .unzip();
+    let cells = cells(map, width)
+        .map(|cell| Cell {
+            at: to_page(cell.at),
+            ..cell
+        })
+        .collect();
+    Ok(Look {
+        lines,
+        cores_px,
+        cells,
+        scale: placement.scale_x,
+    })
+}
+
+/// Counts likely pixels by squares of a stride, in map pixels; squares without any are left out.
+fn cells(map: &[f32], width: usize) -> impl Iterator<Item = Cell> {
+    let columns = width.div_ceil(STRIDE_PX);
+    map.chunks(width * STRIDE_PX)
+        .enumerate()
+        .flat_map(move |(j, rows)| {
+            let mut counts = vec![(0, 0); columns];
+            for row in rows.chunks_exact(width) {
+                for (counts, square) in counts.iter_mut().zip(row.chunks(STRIDE_PX)) {
+                    for &p in square {
+                        counts.0 += u32::from(p > FAINT_THRESHOLD);
+                        counts.1 += u32::from(p > PIXEL_THRESHOLD);
+                    }
+                }
+            }
+            let middle = |i: usize| (i * STRIDE_PX + STRIDE_PX / 2) as f32;
+            let counts = counts.into_iter().enumerate();
+            counts
+                .filter(|(_, (faint, _))| *faint > 0)
+                .map(move |(i, (faint, clear))| Cell {
+                    at: Point {
+                        x: middle(i),
+                        y: middle(j),
+                    },
+                    faint,
+                    clear,
+                })
+        })
+}
+
+/// Where the detector's input lies on the page.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Placement {
-    /// Left and top margin, in input pixels.
-    margin: f32,
+    /// The input's top left corner in the level frame.
+    origin: Point,
     /// Input pixels per page pixel.
     scale_x: f32,
     scale_y: f32,
 }
 
 impl Placement {
-    fn to_page(self, at: Point) -> Point {
+    fn to_level(self, at: Point) -> Point {
         Point {
-            x: (at.x - self.margin) / self.scale_x,
-            y: (at.y - self.margin) / self.scale_y,
+            x: self.origin.x + at.x / self.scale_x,
+            y: self.origin.y + at.y / self.scale_y,
         }
     }
 }
 
-/// Scales a page for the detector and fills up to whole strides with the colour of its edge.
-fn lay_out(page: &Rgb) -> (Rgb, Placement) {
+/// Turns a page upright and scales it for the detector, and fills up to whole strides with the colour of its edge.
+fn lay_out(page: &Rgb, rotation: Rotation) -> (Rgb, Placement) {
     let (longest, shortest) = (page.width.max(page.height), page.width.min(page.height));
     // The scale as a fraction: exact, and the same on every target.
     let (times, parts) = if longest > DETECT_MAX_SIDE_PX {
@@ -106,7 +190,16 @@ fn lay_out(page: &Rgb) -> (Rgb, Placement) {
         (1, 1)
     };
     let scaled = |side: usize| ((side * times + parts / 2) / parts).max(1);
-    let (width, height) = (scaled(page.width), scaled(page.height));
+    let content = turn(
+        resize(
+            page,
+            scaled(page.width),
+            scaled(page.height),
+            Filter::Triangle,
+        ),
+        rotation,
+    );
+    let (width, height) = (content.width, content.height);
     let margin = if width.min(height) < STRIP_PX {
         STRIP_MARGIN_PX
     } else {
@@ -114,23 +207,40 @@ fn lay_out(page: &Rgb) -> (Rgb, Placement) {
     };
     let side = |content: usize| (content + 2 * margin).next_multiple_of(STRIDE_PX);
 
-    let content = resize(page, width, height, Filter::Triangle);
     let mut input = Rgb::filled(side(width), side(height), edge_colour(&content));
     let stride = input.width * 3;
     for y in 0..height {
         input.data[(y + margin) * stride + margin * 3..][..width * 3]
             .copy_from_slice(content.row(y));
     }
-    let scale_x = width as f32 / page.width as f32;
-    let scale_y = height as f32 / page.height as f32;
+    let (level_width, level_height) = Pose::new(rotation, page.width, page.height).sides();
+    let (scale_x, scale_y) = (width as f32 / level_width, height as f32 / level_height);
+    let origin = Point {
+        x: -(margin as f32) / scale_x,
+        y: -(margin as f32) / scale_y,
+    };
     (
         input,
         Placement {
-            margin: margin as f32,
+            origin,
             scale_x,
             scale_y,
         },
     )
+}
+
+/// Turns a picture upright.
+fn turn(picture: Rgb, rotation: Rotation) -> Rgb {
+    if rotation == Rotation::Upright {
+        return picture;
+    }
+    let pose = Pose::new(rotation, picture.width, picture.height);
+    let (width, height) = pose.sides();
+    let corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)];
+    let quad = corners.map(|(x, y)| pose.to_page(Point { x, y }));
+    let (width, height) = (width as usize, height as usize);
+    // Whole pixels fall on whole pixels, so nothing is lost.
+    crop(&picture, &quad, width, height, width, 0)
 }
 
 /// The median of the outermost pixels, channel by channel: what the page's margin looks like.
@@ -161,9 +271,9 @@ fn edge_colour(page: &Rgb) -> [u8; 3] {
     })
 }
 
-/// Cuts a map of probabilities, `[height, width]`, into lines in map pixels.
-fn lines(probabilities: &[f32], width: usize) -> Vec<Line> {
-    let mut lines: Vec<Line> = components(probabilities, width, PIXEL_THRESHOLD)
+/// Cuts a map of probabilities, `[height, width]`, into lines in map pixels, each with the thickness of its core.
+fn lines(probabilities: &[f32], width: usize) -> Vec<(Line, f32)> {
+    let mut lines: Vec<(Line, f32)> = components(probabilities, width, PIXEL_THRESHOLD)
         .into_iter()
         .filter_map(|runs| {
             let core = Rectangle::around(&runs)?;
@@ -172,15 +282,15 @@ fn lines(probabilities: &[f32], width: usize) -> Vec<Line> {
             }
             let score = core.mean(probabilities, width);
             let line = core.grow(core.area() * UNCLIP_RATIO / core.perimeter());
-            (score >= BOX_THRESHOLD).then(|| Line {
-                quad: line.corners(),
-                score,
+            (score >= BOX_THRESHOLD).then(|| {
+                let quad = line.corners();
+                (Line { quad, score }, core.shorter() as f32)
             })
         })
         .take(MAX_LINES)
         .collect();
     lines.sort_by(|a, b| {
-        let (a, b) = (a.quad[0], b.quad[0]);
+        let (a, b) = (a.0.quad[0], b.0.quad[0]);
         a.y.total_cmp(&b.y).then(a.x.total_cmp(&b.x))
     });
     lines
@@ -190,6 +300,14 @@ fn lines(probabilities: &[f32], width: usize) -> Vec<Line> {
 mod tests {
     use super::*;
     use crate::testing::Fake;
+
+    /// Lines without their cores.
+    fn lines(map: &[f32], width: usize) -> Vec<Line> {
+        super::lines(map, width)
+            .into_iter()
+            .map(|(line, _)| line)
+            .collect()
+    }
 
     fn close(quad: &Quad, expected: [(f32, f32); 4]) {
         for (at, (x, y)) in quad.iter().zip(expected) {
@@ -267,75 +385,107 @@ mod tests {
             input: (usize, usize),
             placement: Placement,
         }
-        let plain = Placement {
-            margin: 0.0,
-            scale_x: 1.0,
-            scale_y: 1.0,
+        let at = |origin: f32, scale: f32| Placement {
+            origin: Point {
+                x: origin,
+                y: origin,
+            },
+            scale_x: scale,
+            scale_y: scale,
         };
         let cases = [
             Case {
                 page: (640, 480),
                 input: (640, 480),
-                placement: plain,
+                placement: at(0.0, 1.0),
             },
             Case {
                 page: (650, 470),
                 input: (672, 480),
-                placement: plain,
+                placement: at(0.0, 1.0),
             },
             // Halved, to 960 x 480.
             Case {
                 page: (1920, 960),
                 input: (960, 480),
-                placement: Placement {
-                    scale_x: 0.5,
-                    scale_y: 0.5,
-                    ..plain
-                },
+                placement: at(0.0, 0.5),
             },
             // A strip of 60 px gets a margin: 300 + 64 = 364, 60 + 64 = 124.
             Case {
                 page: (300, 60),
                 input: (384, 128),
-                placement: Placement {
-                    margin: 32.0,
-                    ..plain
-                },
+                placement: at(-32.0, 1.0),
             },
             // A sliver of 12 px is enlarged four times, to 200 x 48.
             Case {
                 page: (50, 12),
                 input: (288, 128),
-                placement: Placement {
-                    margin: 32.0,
-                    scale_x: 4.0,
-                    scale_y: 4.0,
-                },
+                placement: at(-8.0, 4.0),
             },
             Case {
                 page: (1, 1),
                 input: (96, 96),
-                placement: Placement {
-                    margin: 32.0,
-                    scale_x: 4.0,
-                    scale_y: 4.0,
-                },
+                placement: at(-8.0, 4.0),
             },
         ];
         for Case {
-            page,
+            page: (width, height),
             input,
             placement,
         } in cases
         {
-            let (laid, at) = lay_out(&Rgb::filled(page.0, page.1, [9, 8, 7]));
+            let page = Rgb::filled(width, height, [9, 8, 7]);
+            let (laid, at) = lay_out(&page, Rotation::Upright);
             assert_eq!((laid.width, laid.height), input, "{page:?}");
             assert_eq!(at, placement, "{page:?}");
             assert!(laid.data.chunks(3).all(|p| p == [9, 8, 7]), "{page:?}");
         }
         // The longest side never passes the limit by more than the margin and a stride.
-        let (laid, _) = lay_out(&Rgb::filled(2048, 3, [0; 3]));
+        let (laid, _) = lay_out(&Rgb::filled(2048, 3, [0; 3]), Rotation::Upright);
         assert_eq!((laid.width, laid.height), (1024, 96));
+        // Turned, the sides swap.
+        let (laid, _) = lay_out(&Rgb::filled(650, 470, [0; 3]), Rotation::Clockwise90);
+        assert_eq!((laid.width, laid.height), (480, 672));
+    }
+
+    #[test]
+    fn turning_upright_keeps_every_pixel() {
+        // The upright picture, and it turned by each rotation; one number a pixel.
+        let grey = |width: usize, values: &[u8]| {
+            let data = values.iter().flat_map(|&v| [v; 3]).collect();
+            Rgb::new(width, values.len() / width, data).expect("a test picture is a rectangle")
+        };
+        let upright = grey(3, &[1, 2, 3, 4, 5, 6]);
+        let cases = [
+            (Rotation::Upright, upright.clone()),
+            (Rotation::Clockwise90, grey(2, &[4, 1, 5, 2, 6, 3])),
+            (Rotation::Half, grey(3, &[6, 5, 4, 3, 2, 1])),
+            (Rotation::Clockwise270, grey(2, &[3, 6, 2, 5, 1, 4])),
+        ];
+        for (rotation, turned) in cases {
+            assert_eq!(turn(turned, rotation).data, upright.data, "{rotation:?}");
+        }
+    }
+
+    #[test]
+    fn cells_count_likely_pixels() {
+        // 64 x 48: a bar of which half is faint lies in the second square, one faint pixel in the third, below.
+        let map = map(64, 48, 1.0, |_, _| false)
+            .into_iter()
+            .enumerate()
+            .map(|(i, _)| match (i % 64, i / 64) {
+                (40..44, 3) => 0.9,
+                (44..48, 3) => 0.1,
+                (7, 40) => 0.06,
+                (8, 40) => 0.04,
+                (9, 40) => f32::NAN,
+                _ => 0.0,
+            })
+            .collect::<Vec<_>>();
+        let found: Vec<_> = cells(&map, 64)
+            .map(|cell| (cell.at.x, cell.at.y, cell.faint, cell.clear))
+            .collect();
+        assert_eq!(found, [(48.0, 16.0, 8, 4), (16.0, 48.0, 1, 0)]);
     }
 
     #[test]
@@ -356,10 +506,26 @@ mod tests {
             (10..50).contains(&x) && (12..20).contains(&y)
         });
         let detector = Fake::network("ocr-detector", vec![(vec![1, 1, 480, 960], answer)]);
-        let lines = detect(&detector, &page).expect("the fake answers");
+        let look = glance(&detector, &page, Rotation::Upright).expect("the fake answers");
         close(
-            &lines[0].quad,
+            &look.lines[0].quad,
             [(10.0, 14.0), (110.0, 14.0), (110.0, 50.0), (10.0, 50.0)],
+        );
+        assert_eq!((look.scale, look.cores_px), (0.5, vec![8.0]));
+    }
+
+    #[test]
+    fn lines_of_a_turned_page_start_where_their_text_does() {
+        // The same page with its top at the right: the detector sees it upright, the bar lies down the right edge.
+        let page = Page::whole(Rgb::filled(960, 1920, [255; 3]), 960, 1920);
+        let answer = map(960, 480, 0.9, |x, y| {
+            (10..50).contains(&x) && (12..20).contains(&y)
+        });
+        let detector = Fake::network("ocr-detector", vec![(vec![1, 1, 480, 960], answer)]);
+        let look = glance(&detector, &page, Rotation::Clockwise90).expect("the fake answers");
+        close(
+            &look.lines[0].quad,
+            [(946.0, 10.0), (946.0, 110.0), (910.0, 110.0), (910.0, 10.0)],
         );
     }
 
@@ -368,7 +534,7 @@ mod tests {
         let page = Page::whole(Rgb::filled(640, 480, [255; 3]), 640, 480);
         let detector = Fake::network("ocr-detector", vec![(vec![1, 1, 8, 8], vec![0.0; 64])]);
         assert_eq!(
-            detect(&detector, &page)
+            glance(&detector, &page, Rotation::Upright)
                 .expect_err("8 x 8 is not 640 x 480")
                 .status(),
             500

@@ -32,11 +32,14 @@ use columns::Zone;
 use kinds::Scale;
 use piece::Piece;
 
-/// A line that has been read. Its corners are in the page's pixels.
+/// A line that has been read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadLine {
-    /// Corners clockwise from the top left.
+    /// Corners in the page's pixels, clockwise from the start of its text.
     pub quad: Quad,
+    /// Corners in the level frame, where the page is upright and its skew taken out (see [`crate::pose`]): all of the layout
+    /// is decided there.
+    pub level: Quad,
     /// What it says.
     pub text: Text,
 }
@@ -220,6 +223,7 @@ mod tests {
         let positions = vec![0.5; content.chars().count()];
         ReadLine {
             quad,
+            level: quad,
             text: Text {
                 content: content.to_owned(),
                 confidence: 0.9,
@@ -319,7 +323,7 @@ mod tests {
     }
 
     fn turned(mut page: Vec<ReadLine>, slope: f32) -> Vec<ReadLine> {
-        for at in page.iter_mut().flat_map(|line| &mut line.quad) {
+        for at in page.iter_mut().flat_map(|line| &mut line.level) {
             (at.x, at.y) = (at.x - slope * at.y, at.y + slope * at.x);
         }
         page
@@ -338,7 +342,7 @@ mod tests {
                 .iter_mut()
                 .filter(|line| line.text.content.starts_with('b'))
             {
-                line.quad.iter_mut().for_each(|at| at.y += 8.0);
+                line.level.iter_mut().for_each(|at| at.y += 8.0);
             }
             for slope in [-0.02, 0.0, 0.03] {
                 let blocks = layout(turned(page.clone(), slope));
@@ -351,8 +355,8 @@ mod tests {
     fn a_box_that_reaches_into_the_gutter_does_not_end_it() {
         let mut page = column("a", 0.0, 0.0, 260.0, 12);
         page.extend(column("b", 270.0, 0.0, 260.0, 12));
-        page[17].quad[0].x -= 20.0;
-        page[17].quad[3].x -= 20.0;
+        page[17].level[0].x -= 20.0;
+        page[17].level[3].x -= 20.0;
         assert_eq!(order(&layout(page)), ["a", "b"]);
     }
 
@@ -611,8 +615,8 @@ mod tests {
                 .map(|(i, &(left, top, width, height))| line(&i.to_string(), left, top, width, height))
                 .collect();
             if let Some(line) = page.get_mut(strange) {
-                line.quad[1].x = odd;
-                line.quad[2].y = odd;
+                line.level[1].x = odd;
+                line.level[2].y = odd;
             }
             let count = page.len();
             let mut seen: Vec<String> = layout(page)

@@ -5,7 +5,9 @@
 //! request.rs     body bytes       -> Request        framing, limits, names        (form.rs, language.rs)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
-//! recognise.rs   Page, Line       -> Text           characters, confidence        (lookalikes.rs)
+//! orientation.rs Page, Line       -> Quad, Text     whichever way it runs
+//! pose.rs        lines            -> Pose           quarter turns and skew: the level frame
+//! recognise.rs   Page, Quad       -> Text           characters, words             (lookalikes.rs)
 //! layout.rs      lines            -> Vec<Block>     reading order, kinds          (layout/)
 //! identify.rs    text             -> its language
 //! settings.rs    names, values    -> Settings       what the operator wants
@@ -28,7 +30,9 @@ pub mod identify;
 pub mod language;
 pub mod layout;
 mod lookalikes;
+pub mod orientation;
 pub mod page;
+pub mod pose;
 pub mod recognise;
 mod render;
 pub mod request;
@@ -47,7 +51,9 @@ pub use settings::Settings;
 pub use timing::Clock;
 
 use layout::{Block, ReadLine};
+use orientation::Reader;
 use page::Page;
+use pose::{Pose, Rotation};
 use render::Asked;
 use request::Format;
 use timing::Stopwatch;
@@ -70,6 +76,8 @@ pub struct Ocr {
 pub struct Reading {
     /// The page, for its measures.
     pub page: Page,
+    /// How its text is turned and tilted.
+    pub pose: Pose,
     /// In reading order.
     pub blocks: Vec<Block>,
     /// Names and versions of the models that ran.
@@ -160,24 +168,31 @@ impl Ocr {
     }
 
     fn read_page(&self, page: Page, watch: &mut Stopwatch<'_>) -> Result<Reading, Error> {
-        let found = detect::detect(&self.detector, &page)?;
+        let mut reader = Reader::new(&self.recogniser, &self.characters, &page);
+        let mut glance = detect::glance(&self.detector, &page, Rotation::Upright)?;
+        let sample = detect::sample(&self.detector, &page, &glance)?;
+        let telling = sample.map_or_else(|| glance.lines.clone(), |sample| sample.lines);
+        let rotation = reader.rotation(&telling)?;
+        if rotation != Rotation::Upright {
+            glance = detect::glance(&self.detector, &page, rotation)?;
+        }
+        let pose =
+            Pose::new(rotation, page.pixels.width, page.pixels.height).with_skew_of(&telling);
+        let found = detect::closer(&self.detector, &page, &pose, glance)?;
         watch.lap("detect");
         let mut lines = Vec::new();
         for line in found {
-            if let Some(mut text) =
-                recognise::recognise(&self.recogniser, &self.characters, &page, &line)?
-            {
+            if let Some((quad, mut text)) = reader.line(&line)? {
                 text.respell(lookalikes::greek(&text.content));
-                lines.push(ReadLine {
-                    quad: line.quad,
-                    text,
-                });
+                let level = pose.level(&line.quad);
+                lines.push(ReadLine { quad, level, text });
             }
         }
         watch.lap("recognise");
         let model = format!("{}+{}", self.detector.title(), self.recogniser.title());
         Ok(Reading {
             page,
+            pose,
             blocks: layout::layout(lines),
             model,
         })

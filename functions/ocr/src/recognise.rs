@@ -7,8 +7,8 @@ mod words;
 
 use ephemera_vision::{Quad, Rgb, crop};
 
-use crate::detect::Line;
 use crate::page::Page;
+use crate::pose::length;
 use crate::{Error, Network};
 pub use words::Word;
 use words::{Glyph, words};
@@ -49,12 +49,9 @@ const MIN_WIDTH_PX: usize = 16;
 const MAX_WIDTH_PX: usize = 2400;
 /// Fills the rest of the last step: the value that normalisation takes to zero (the mean is 128 / 255), as in training.
 const PADDING: u8 = 128;
-/// A box this many times as high as it is wide holds a line that runs down the page. PP-OCR's ratio.
-const UPRIGHT_RATIO: f32 = 1.5;
-/// Lines below this confidence are dropped. PP-OCR's `drop_score`.
-const MIN_CONFIDENCE: f32 = 0.5;
 
-/// Reads one line; `None` when nothing in it is legible.
+/// Reads one line; `None` when there is nothing in it. `quad`: corners in the page's pixels, clockwise from the start of the
+/// text.
 ///
 /// # Errors
 /// [`Error::Model`], [`Error::Output`].
@@ -62,9 +59,9 @@ pub fn recognise(
     recogniser: &Network,
     characters: &[String],
     page: &Page,
-    line: &Line,
+    quad: &Quad,
 ) -> Result<Option<Text>, Error> {
-    let (input, width, quad) = straighten(&page.pixels, &line.quad);
+    let (input, width) = straighten(&page.pixels, quad);
     let steps = input.width / STEP_PX;
     // The picture is needed again, to find the words' edges in it; it is small beside what running the model takes.
     let scores = recogniser.run(input.clone())?;
@@ -73,34 +70,22 @@ pub fn recognise(
     // Of the canvas, only `width` is line: positions are shares of that.
     let steps_per_line = width as f32 / STEP_PX as f32;
     let glyphs = decode(scores, characters);
-    let text = text(&glyphs, steps_per_line).filter(|text| text.confidence >= MIN_CONFIDENCE);
+    let text = text(&glyphs, steps_per_line);
     Ok(text.map(|text| Text {
-        words: words(&glyphs, &input, width, &quad),
+        words: words(&glyphs, &input, width, quad),
         ..text
     }))
 }
 
-/// Cuts a line out. Returns the recogniser's input, how much of its width the line takes, and the line's corners from
-/// where it begins when it is read.
-fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize, Quad) {
-    let [a, b, c, d] = *quad;
-    let length = |from: ephemera_vision::Point, to: ephemera_vision::Point| {
-        let (dx, dy) = (to.x - from.x, to.y - from.y);
-        (dx * dx + dy * dy).sqrt()
-    };
-    let (across, down) = (length(a, b), length(a, d));
-    // A line that runs down the page is turned counter-clockwise: its right side becomes its top.
-    let (quad, width, height) = if down >= UPRIGHT_RATIO * across {
-        ([b, c, d, a], down, across)
-    } else {
-        (*quad, across, down)
-    };
+/// Cuts a line out. Returns the recogniser's input, and how much of its width the line takes.
+fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize) {
+    let [a, b, _, d] = *quad;
+    let (width, height) = (length(a, b), length(a, d));
     // Casts saturate: whatever the corners are, the width is within its limits.
     let wanted = (HEIGHT_PX as f32 * width / height.max(1.0)).ceil() as usize;
     let width = wanted.clamp(1, MAX_WIDTH_PX);
     let canvas = width.next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
-    let input = crop(page, &quad, width, HEIGHT_PX, canvas, PADDING);
-    (input, width, quad)
+    (crop(page, quad, width, HEIGHT_PX, canvas, PADDING), width)
 }
 
 /// Picks the best character of each step and merges repeats. `scores`: `[steps, classes] f32`, before softmax; class 0 is
@@ -180,7 +165,6 @@ mod tests {
     use ephemera_vision::Point;
 
     use super::*;
-    use crate::testing::Fake;
 
     #[test]
     fn words_are_respelt_with_their_line() {
@@ -295,18 +279,18 @@ mod tests {
             (quad(96.0, 48.0), 96, 96),
             (quad(100.0, 48.0), 104, 100),
             (quad(100.0, 24.0), 200, 200),
-            // Narrow, but not yet upright.
             (quad(20.0, 24.0), 40, 40),
             (quad(2.0, 2.5), 40, 39),
-            // Upright: turned, 3 times as wide as high.
-            (quad(20.0, 60.0), 144, 144),
+            // A narrow character stays as it is; whose business it is that a line runs down the page, see orientation.rs.
+            (quad(20.0, 60.0), 16, 16),
+            (quad(2.0, 60.0), 16, 2),
             (quad(2000.0, 2.0), 2400, 2400),
             (quad(0.0, 0.0), 16, 1),
             (quad(f32::NAN, 3.0), 16, 1),
         ];
         let page = Rgb::filled(4, 4, [9; 3]);
         for (quad, canvas, width) in cases {
-            let (input, line, _) = straighten(&page, &quad);
+            let (input, line) = straighten(&page, &quad);
             assert_eq!(
                 (input.width, input.height, line),
                 (canvas, 48, width),
@@ -318,34 +302,16 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_line_is_set_upright() {
-        // The page was turned clockwise: what should be the line's left end, dark, is at the top.
+    fn a_turned_quad_is_set_upright() {
+        // The text runs down the page: its left end, dark, is at the top, and its first corner at the top right.
         let pixels = (0..60)
             .flat_map(|y| [[if y < 30 { 0 } else { 255 }; 3]; 20])
             .flatten()
             .collect();
         let page = Rgb::new(20, 60, pixels).expect("a test picture is a rectangle");
-        let (input, width, quad) = straighten(&page, &quad(20.0, 60.0));
+        let [a, b, c, d] = quad(20.0, 60.0);
+        let (input, width) = straighten(&page, &[b, c, d, a]);
+        assert_eq!(width, 144);
         assert!(input.at(5, 24)[0] < 5 && input.at(width - 5, 24)[0] > 250);
-        assert_eq!(quad[0], Point { x: 20.0, y: 0.0 });
-    }
-
-    #[test]
-    fn illegible_lines_are_dropped() {
-        let page = Page::whole(Rgb::filled(48, 48, [255; 3]), 48, 48);
-        let line = Line {
-            quad: quad(16.0, 48.0 / 1.4),
-            score: 1.0,
-        };
-        let steps = straighten(&page.pixels, &line.quad).0.width / STEP_PX;
-        let read = |winner: f32| {
-            let step = [0.0, winner, 0.0, 0.0, 0.0];
-            let answer = (vec![1, steps, 5], step.repeat(steps));
-            let recogniser = Fake::network("ocr-recogniser-latin", vec![answer]);
-            recognise(&recogniser, &alphabet(), &page, &line).expect("the fake answers")
-        };
-        assert_eq!(read(30.0).map(|t| t.content).as_deref(), Some("a"));
-        // e against four times 1: 0.40.
-        assert_eq!(read(1.0), None);
     }
 }

@@ -56,6 +56,7 @@ pub(crate) mod samples {
     use super::*;
     use crate::layout::{Block, Kind, ReadLine};
     use crate::page::Page;
+    use crate::pose::{Pose, Rotation};
     use crate::recognise::{Text, Word};
 
     pub(crate) const ASKED: Asked<'static> = Asked {
@@ -83,6 +84,7 @@ pub(crate) mod samples {
             });
             ReadLine {
                 quad: quad(1.0, 9.0, top),
+                level: quad(1.0, 9.0, top),
                 text: Text {
                     positions: vec![0.5; content.chars().count()],
                     content,
@@ -97,6 +99,7 @@ pub(crate) mod samples {
         ];
         Reading {
             page: Page::whole(Rgb::filled(10, 12, [255; 3]), 20, 24),
+            pose: Pose::new(Rotation::Upright, 10, 12),
             blocks: vec![Block {
                 kind: Kind::Paragraph,
                 rows,

@@ -43,12 +43,12 @@ impl Piece {
 
     fn new(line: &ReadLine, skew: f32) -> Piece {
         // A shear both ways: for slopes this small the same as a turn, but for a scale that no ratio here sees.
-        let quad = line.quad.map(|mut at| {
+        let quad = line.level.map(|mut at| {
             // Zero is added because it turns a negative zero, which `total_cmp` tells apart, into the other one.
             (at.x, at.y) = (at.x + skew * at.y + 0.0, at.y - skew * at.x + 0.0);
             at
         });
-        let [a, b, _, d] = line.quad;
+        let [a, b, _, d] = line.level;
         let length = |dx: f32, dy: f32| (dx * dx + dy * dy).sqrt();
         let (across, down) = (length(b.x - a.x, b.y - a.y), length(d.x - a.x, d.y - a.y));
         let extent = Extent::of(&quad);
@@ -78,7 +78,7 @@ fn skew(lines: &[ReadLine]) -> f32 {
     let slopes: Vec<f32> = lines
         .iter()
         .filter_map(|line| {
-            let [a, b, _, d] = line.quad;
+            let [a, b, _, d] = line.level;
             let (dx, dy) = (b.x - a.x, b.y - a.y);
             let slope = dy / dx;
             let long = dx > MIN_SKEW_LENGTH * (d.y - a.y).abs();
