@@ -349,7 +349,7 @@ impl Plane {
             let mut between = std::mem::take(&mut self.between);
             let (own, picture) = self.down;
             let near = y * own / picture;
-            let far = match (own * 2 == picture, y % 2 == 0) {
+            let far = match (own * 2 == picture, y.is_multiple_of(2)) {
                 (true, true) if near > 0 => self.own_row(near - 1),
                 (true, true) if !self.above.is_empty() => &self.above,
                 // The row below the last one is not decoded yet: its own stands for it.
@@ -372,7 +372,7 @@ impl Plane {
             let last = (width - 1) / 2;
             for (x, out) in line.iter_mut().enumerate() {
                 let near = x / 2;
-                let far = if x % 2 == 0 {
+                let far = if x.is_multiple_of(2) {
                     near.saturating_sub(1)
                 } else {
                     (near + 1).min(last)
