@@ -83,6 +83,12 @@ const FILES: &[(&str, Picture, i32)] = &[
     ("rgb.jpg", colour, JPEG),
     ("cmyk.jpg", inks, JPEG),
     ("restarts.jpg", colour, JPEG_SUBSAMPLED),
+    ("colour-411.jpg", colour, 3 * JPEG_SUBSAMPLED),
+    ("colour-440.jpg", colour, JPEG_SUBSAMPLED),
+    ("colour-odd.jpg", colour, JPEG_SUBSAMPLED),
+    ("colour-third.jpg", colour, 2 * JPEG_SUBSAMPLED),
+    ("colour-scans.jpg", colour, JPEG_SUBSAMPLED),
+    ("progressive-restarts.jpg", colour, JPEG_SUBSAMPLED),
     ("bilevel.png", bilevel, 0),
     ("grey.png", grey, 0),
     ("colour.png", colour_right, 0),
@@ -316,4 +322,42 @@ proptest! {
             prop_assert!(picture.rgb.width.max(picture.rgb.height) <= 64);
         }
     }
+}
+
+#[test]
+fn arithmetic_coding_is_named() {
+    let error = decode(&file("arithmetic.jpg"), &Options::new(64)).expect_err("not read");
+    assert_eq!(
+        error.to_string(),
+        "jpeg variant not supported: arithmetic coding"
+    );
+}
+
+#[test]
+fn inks_as_ycbcr_are_turned_back() {
+    // The file of four inks, its marker changed to say that the first three are YCbCr of the inverted inks.
+    let mut bytes = file("cmyk.jpg");
+    let marker = bytes.windows(5).position(|w| w == b"Adobe");
+    bytes[marker.expect("Adobe's marker") + 11] = 2;
+    let expected = |x: usize, y: usize| {
+        let (luma, cb, cr) = (255.0 - 12.0 * x as f32, 127.0 - 20.0 * y as f32, 127.0f32);
+        let inks = [
+            luma + 1.402 * cr,
+            luma - 0.344 * cb - 0.714 * cr,
+            luma + 1.772 * cb,
+        ];
+        inks.map(|v| ((255.0 - v.clamp(0.0, 255.0)) * 225.0 / 255.0) as u8)
+    };
+    let picture = decode(&bytes, &Options::new(64)).expect("a picture").rgb;
+    let mut most = 0;
+    for y in 0..HEIGHT {
+        for x in 0..WIDTH {
+            let (actual, expected) = (picture.at(x, y), expected(x, y));
+            for i in 0..3 {
+                most = most.max(actual[i].abs_diff(expected[i]));
+            }
+        }
+    }
+    // An error of JPEG in the chroma counts nearly twice.
+    assert!(most <= 12, "off by {most}");
 }
