@@ -42,15 +42,18 @@ pub struct SettingsError {
 
 impl Settings {
     /// The names, each with its least and largest value. Values over these would pass what the platform gives.
-    pub const NAMES: [(&'static str, u64, u64); 5] = [
+    pub const NAMES: [(&'static str, u64, u64); 6] = [
         ("max_body_bytes", 1, MAX_BODY_BYTES as u64),
         ("max_page_side_px", 64, 8192),
+        // What the service that this one stands in for calls it.
+        ("surya_max_image_size", 64, 8192),
         ("max_image_side_px", 1, 100_000),
         ("max_image_pixels", 1, 1_000_000_000),
         ("max_decode_bytes", 1, 100 << 20),
     ];
 
-    /// The defaults with these values in their place. Names that are not known are passed over: they may be another
+    /// The defaults with these values in their place, the last one where a name comes twice. Names are in any case, and
+    /// names that are not known are passed over: they may be another
     /// version's.
     ///
     /// # Errors
@@ -60,7 +63,9 @@ impl Settings {
     ) -> Result<Settings, SettingsError> {
         let mut settings = Settings::default();
         for (name, value) in pairs {
-            let known = Settings::NAMES.into_iter().find(|known| known.0 == name);
+            let known = Settings::NAMES
+                .into_iter()
+                .find(|known| known.0.eq_ignore_ascii_case(name));
             let Some((name, least, most)) = known else {
                 continue;
             };
@@ -74,7 +79,9 @@ impl Settings {
             })?;
             match name {
                 "max_body_bytes" => settings.max_body_bytes = number as usize,
-                "max_page_side_px" => settings.max_page_side_px = number as usize,
+                "max_page_side_px" | "surya_max_image_size" => {
+                    settings.max_page_side_px = number as usize
+                }
                 "max_image_side_px" => settings.limits.max_side_px = number as u32,
                 "max_image_pixels" => settings.limits.max_pixels = number,
                 _ => settings.limits.max_decode_bytes = number,
@@ -90,7 +97,7 @@ mod tests {
 
     #[test]
     fn each_name_sets_one_value() {
-        let numbers = ["1000", "1024", "5000", "2000000", "3000000"];
+        let numbers = ["1000", "999", "1024", "5000", "2000000", "3000000"];
         let pairs = Settings::NAMES.map(|(name, ..)| name);
         let pairs = pairs.into_iter().zip(numbers);
         let expected = Settings {

@@ -9,7 +9,7 @@ use image::metadata::Orientation;
 use crate::limits::{Limits, Options, Region};
 use crate::resize::{Filter, Resizer, fit};
 use crate::rows::{Ground, Rows, lay_over};
-use crate::{Error, Format, Rgb, jpeg, orientation, png, tiff, whole};
+use crate::{Error, Format, Rgb, bmp, jpeg, orientation, png, tiff, whole};
 
 /// A decoded picture, upright.
 #[derive(Debug)]
@@ -100,9 +100,11 @@ fn open<'a>(format: Format, bytes: &'a [u8], wanted: &Wanted<'_>) -> Result<Scal
         Format::Jpeg => return open_jpeg(bytes, wanted),
         Format::Png => png::open(bytes, wanted.limits, result_bytes)?,
         Format::Tiff => tiff::open(bytes, wanted)?,
-        Format::WebP | Format::Bmp | Format::Gif => {
-            whole::open(format, bytes, wanted.limits, result_bytes)?
-        }
+        Format::Bmp => match bmp::open(bytes, wanted.limits)? {
+            Some(rows) => Box::new(rows),
+            None => whole::open(format, bytes, wanted.limits, result_bytes)?,
+        },
+        Format::WebP | Format::Gif => whole::open(format, bytes, wanted.limits, result_bytes)?,
     };
     Ok(Scaled { rows, eighths: 8 })
 }

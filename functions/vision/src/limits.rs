@@ -18,7 +18,7 @@ impl Default for Limits {
     /// - Sides of 30,000 px: an A0 sheet at 600 dpi has 28,100.
     /// - 110 million pixels: cameras of "100 megapixels" make up to 108.
     /// - 40 MiB of buffers: with models and code (7 MiB) and a body of 10 MiB a request stays under 64 MiB. Only what is
-    ///   decoded whole needs so much: lossy WebP (9 Mpx), lossless WebP, GIF and BMP, interlaced PNG, and progressive
+    ///   decoded whole needs so much: lossy WebP (9 Mpx), lossless WebP, GIF, interlaced PNG, and progressive
     ///   JPEG, which is scaled down further instead of being refused (up to 80 Mpx at 4:4:4).
     fn default() -> Limits {
         Limits {

@@ -1,4 +1,4 @@
-//! WebP, BMP and GIF files -> their rows, decoded whole within the memory limit. Of animations, the first frame.
+//! WebP, GIF and rare BMP files -> their rows, decoded whole within the memory limit. Of animations, the first frame.
 
 use std::io::{Cursor, ErrorKind};
 
