@@ -76,7 +76,7 @@ const MAX_KEY_BYTES: usize = 256;
 
 impl Settings {
     /// All names, as a platform's manifest declares them.
-    pub const NAMES: [&str; 8] = [
+    pub const NAMES: [&str; 9] = [
         "aliases",
         "api_key",
         "cors_origins",
@@ -85,6 +85,8 @@ impl Settings {
         "max_image_side_px",
         "max_image_pixels",
         "max_decode_bytes",
+        // What the service that this one stands in for calls `max_page_side_px`.
+        "surya_max_image_size",
     ];
 
     /// Reads settings from names and their texts; what is not named, or empty, keeps its default.
@@ -132,7 +134,9 @@ impl Settings {
                 "max_body_bytes" => {
                     settings.max_body_bytes = number(1, MAX_BODY_BYTES as u64)? as usize;
                 }
-                "max_page_side_px" => settings.max_page_side_px = number(64, 8192)? as usize,
+                "max_page_side_px" | "surya_max_image_size" => {
+                    settings.max_page_side_px = number(64, 8192)? as usize;
+                }
                 "max_image_side_px" => settings.limits.max_side_px = number(1, 100_000)? as u32,
                 "max_image_pixels" => settings.limits.max_pixels = number(1, 1_000_000_000)?,
                 "max_decode_bytes" => settings.limits.max_decode_bytes = number(1, 100 << 20)?,
@@ -218,6 +222,8 @@ mod tests {
             max_decode_bytes: 3_000_000,
         };
         assert_eq!(settings.limits, expected);
+        let settings = Settings::from_pairs([("surya_max_image_size", "1500")]).expect("valid");
+        assert_eq!(settings.max_page_side_px, 1500);
     }
 
     #[test]

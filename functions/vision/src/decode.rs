@@ -9,7 +9,7 @@ use image::metadata::Orientation;
 use crate::limits::{Limits, Options, Region};
 use crate::resize::{Filter, Resizer, fit};
 use crate::rows::{Ground, Rows, lay_over};
-use crate::{Error, Format, Rgb, jpeg, orientation, png, tiff, whole};
+use crate::{Error, Format, Rgb, bmp, jpeg, orientation, png, tiff, whole};
 
 /// A decoded picture, upright.
 #[derive(Debug)]
@@ -95,11 +95,16 @@ pub fn decode(bytes: &[u8], options: &Options) -> Result<Picture, Error> {
 }
 
 fn open<'a>(format: Format, bytes: &'a [u8], wanted: &Wanted<'_>) -> Result<Scaled<'a>, Error> {
+    let result_bytes = (wanted.target.0 * wanted.target.1 * 3) as u64;
     let rows = match format {
         Format::Jpeg => return open_jpeg(bytes, wanted),
-        Format::Png => png::open(bytes, wanted.limits)?,
+        Format::Png => png::open(bytes, wanted.limits, result_bytes)?,
         Format::Tiff => tiff::open(bytes, wanted)?,
-        Format::WebP | Format::Bmp | Format::Gif => whole::open(format, bytes, wanted.limits)?,
+        Format::Bmp => match bmp::open(bytes, wanted.limits)? {
+            Some(rows) => Box::new(rows),
+            None => whole::open(format, bytes, wanted.limits, result_bytes)?,
+        },
+        Format::WebP | Format::Gif => whole::open(format, bytes, wanted.limits, result_bytes)?,
     };
     Ok(Scaled { rows, eighths: 8 })
 }
@@ -219,13 +224,21 @@ fn open_jpeg<'a>(bytes: &'a [u8], wanted: &Wanted<'_>) -> Result<Scaled<'a>, Err
     while block_px > 1 && enough(block_px / 2) {
         block_px /= 2;
     }
-    while block_px > 1 && jpeg::held_bytes(&header, block_px) > wanted.limits.max_decode_bytes {
+    // Held coefficients stay while the result grows.
+    let needed_bytes = |block_px: usize| {
+        let scaled = |side: u32| (side as usize * block_px).div_ceil(8);
+        let width = wanted.target.0.min(scaled(region.width));
+        let height = wanted.target.1.min(scaled(region.height));
+        match jpeg::held_bytes(&header, block_px) {
+            0 => 0,
+            held => held + (width * height * header.components.len().min(3)) as u64,
+        }
+    };
+    while block_px > 1 && needed_bytes(block_px) > wanted.limits.max_decode_bytes {
         block_px /= 2;
     }
     let size = (header.width, header.height);
-    wanted
-        .limits
-        .check_bytes(size, jpeg::held_bytes(&header, block_px))?;
+    wanted.limits.check_bytes(size, needed_bytes(block_px))?;
     let colour = jpeg::Colour::of(&header);
     let plan = jpeg::Plan {
         block_px,

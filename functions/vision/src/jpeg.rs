@@ -108,6 +108,10 @@ struct Plane {
     stride: usize,
     /// `[rows, stride]`.
     samples: Vec<u8>,
+    /// The last row of the MCUs above, once there are any.
+    above: Vec<u8>,
+    /// A row between two; not used where the component has all rows of the picture itself.
+    between: Vec<u8>,
     /// A row at the width of the picture; not used where the component has that width itself.
     line: Vec<u8>,
     /// Samples of this component for so many of the picture, across and down: `(own, picture)`.
@@ -215,8 +219,12 @@ impl<'a> JpegRows<'a> {
     /// Decodes the next row of MCUs into the planes.
     fn fill(&mut self) -> Result<(), Error> {
         let rows = self.rows_at_once();
-        let needed = (self.mcu_row + 1) * rows > self.first_row;
+        // The last row above the first one that is looked at is between that one's samples.
+        let needed = (self.mcu_row + 1) * rows >= self.first_row;
         let (planes, quantisers) = (&mut self.planes, &self.quantisers);
+        if self.mcu_row > 0 {
+            planes.iter_mut().for_each(Plane::keep_last_row);
+        }
         match &mut self.blocks {
             Blocks::Streamed(scan) => {
                 let put = |component: usize, x: usize, y: usize, block: &_, flat| {
@@ -302,13 +310,16 @@ impl Plane {
         let stride = header.mcus().0 * component.h * own_px;
         let across = (component.h * own_px, most_h * block_px);
         let width = (header.width as usize * block_px).div_ceil(8);
+        let down = (component.v * own_px, most_v * block_px);
         Plane {
             block_px: own_px,
             stride,
             samples: vec![0; stride * component.v * own_px],
+            above: Vec::new(),
+            between: vec![0; if down.0 == down.1 { 0 } else { stride }],
             line: vec![0; if across.0 == across.1 { 0 } else { width }],
             across,
-            down: (component.v * own_px, most_v * block_px),
+            down,
         }
     }
 
@@ -318,32 +329,55 @@ impl Plane {
         transform::samples(block, quantisers, flat, px, out, self.stride);
     }
 
-    /// The component's row for row `y` of the MCUs.
+    /// Before the next row of MCUs takes the place of this one.
+    fn keep_last_row(&mut self) {
+        if !self.between.is_empty() {
+            let last = self.samples.len() - self.stride;
+            self.above.clear();
+            self.above.extend_from_slice(&self.samples[last..]);
+        }
+    }
+
     fn own_row(&self, y: usize) -> &[u8] {
-        let y = y * self.down.0 / self.down.1;
         &self.samples[y * self.stride..][..self.stride]
     }
 
-    /// Brings row `y` to the picture's width, if it has fewer samples: halfway between two where it has half as many.
+    /// Brings the component's samples for row `y` of the MCUs to the picture's size, if it has fewer: a quarter of the
+    /// way to the next where it has half as many, else the nearest.
     fn widen(&mut self, y: usize, width: usize) {
+        if !self.between.is_empty() {
+            let mut between = std::mem::take(&mut self.between);
+            let (own, picture) = self.down;
+            let near = y * own / picture;
+            let far = match (own * 2 == picture, y.is_multiple_of(2)) {
+                (true, true) if near > 0 => self.own_row(near - 1),
+                (true, true) if !self.above.is_empty() => &self.above,
+                // The row below the last one is not decoded yet: its own stands for it.
+                (true, false) if near + 1 < own => self.own_row(near + 1),
+                _ => self.own_row(near),
+            };
+            let pairs = self.own_row(near).iter().zip(far);
+            for (out, (&near, &far)) in between.iter_mut().zip(pairs) {
+                *out = quarter(near, far, y);
+            }
+            self.between = between;
+        }
         let (own, picture) = self.across;
         if own == picture {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
-        let row = self.own_row(y);
+        let row = self.row(y);
         if own * 2 == picture {
             let last = (width - 1) / 2;
             for (x, out) in line.iter_mut().enumerate() {
                 let near = x / 2;
-                let far = if x % 2 == 0 {
+                let far = if x.is_multiple_of(2) {
                     near.saturating_sub(1)
                 } else {
                     (near + 1).min(last)
                 };
-                let sum = 3 * u16::from(row[near]) + u16::from(row[far]);
-                // Rounds up and down in turn, so that there is no drift.
-                *out = ((sum + 1 + (x as u16 & 1)) / 4) as u8;
+                *out = quarter(row[near], row[far], x);
             }
         } else {
             for (x, out) in line.iter_mut().enumerate() {
@@ -353,13 +387,29 @@ impl Plane {
         self.line = line;
     }
 
+    /// Row `y` at the component's own width.
+    fn row(&self, y: usize) -> &[u8] {
+        if self.between.is_empty() {
+            self.own_row(y)
+        } else {
+            &self.between
+        }
+    }
+
     fn line(&self, y: usize, width: usize) -> &[u8] {
         if self.line.is_empty() {
-            &self.own_row(y)[..width]
+            &self.row(y)[..width]
         } else {
             &self.line
         }
     }
+}
+
+/// A quarter of the way from one sample to the next; `at`, even or odd, rounds up and down in turn, so that there is no
+/// drift.
+#[inline]
+fn quarter(near: u8, far: u8, at: usize) -> u8 {
+    ((3 * u16::from(near) + u16::from(far) + 1 + (at as u16 & 1)) / 4) as u8
 }
 
 /// Components to grey or RGB.

@@ -7,8 +7,9 @@
 //!
 //! ```text
 //! format.rs       first bytes  -> Format
-//! jpeg, png, tiff bytes        -> Rows     a row at a time, JPEG scaled down where that is enough
-//! whole.rs        bytes        -> Rows     WebP, BMP and GIF, decoded whole
+//! jpeg, png, tiff, bmp
+//!                 bytes        -> Rows     a row at a time, JPEG scaled down where that is enough
+//! whole.rs        bytes        -> Rows     WebP, GIF and rare BMP, decoded whole
 //! decode.rs       Rows         -> Picture  the wanted part, shrunk (resize.rs) and upright (orientation.rs)
 //! crop.rs         Rgb, Quad    -> Rgb      a line, straightened
 //! ```
@@ -16,6 +17,7 @@
 //! Left to others: which size a model wants, what the pixels mean, and normalisation (the engine's).
 #![forbid(unsafe_code)]
 
+mod bmp;
 mod crop;
 mod decode;
 mod error;

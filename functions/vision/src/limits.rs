@@ -10,21 +10,21 @@ pub struct Limits {
     pub max_side_px: u32,
     /// Largest area in pixels. It bounds the time, as `max_decode_bytes` bounds the memory.
     pub max_pixels: u64,
-    /// Largest sum of a decoder's buffers in bytes, the result not counted.
+    /// Largest sum of a decoder's buffers in bytes, the result included where it grows beside them.
     pub max_decode_bytes: u64,
 }
 
 impl Default for Limits {
     /// - Sides of 30,000 px: an A0 sheet at 600 dpi has 28,100.
     /// - 110 million pixels: cameras of "100 megapixels" make up to 108.
-    /// - 32 MiB of buffers: with models and code (7 MiB), a body of 10 MiB and a page of 2048 x 2048 px (12 MiB) a
-    ///   request stays under 64 MiB. Only what is decoded whole needs so much: WebP, GIF, BMP, interlaced PNG (8 to 11
-    ///   million pixels), and progressive JPEG, which is scaled down further instead of being refused (90 Mpx at 4:2:0).
+    /// - 40 MiB of buffers: with models and code (7 MiB) and a body of 10 MiB a request stays under 64 MiB. Only what is
+    ///   decoded whole needs so much: lossy WebP (9 Mpx), lossless WebP, GIF, interlaced PNG, and progressive
+    ///   JPEG, which is scaled down further instead of being refused (up to 80 Mpx at 4:4:4).
     fn default() -> Limits {
         Limits {
             max_side_px: 30_000,
             max_pixels: 110_000_000,
-            max_decode_bytes: 32 << 20,
+            max_decode_bytes: 40 << 20,
         }
     }
 }

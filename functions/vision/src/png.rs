@@ -25,8 +25,12 @@ pub(crate) fn announced(bytes: &[u8], limits: &Limits) -> Result<Announced, Erro
     })
 }
 
-/// Starts decoding.
-pub(crate) fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Box<dyn Rows + 'a>, Error> {
+/// Starts decoding. `result_bytes`: what grows beside a picture that is decoded whole.
+pub(crate) fn open<'a>(
+    bytes: &'a [u8],
+    limits: &Limits,
+    result_bytes: u64,
+) -> Result<Box<dyn Rows + 'a>, Error> {
     let mut reader = reader(bytes, limits)?;
     let info = reader.info();
     let (width, height) = (info.width, info.height);
@@ -62,6 +66,8 @@ pub(crate) fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Box<dyn Rows 
         decoded_bytes
     };
     limits.check_bytes((width, height), needed_bytes)?;
+    let samples_bytes = pixels * channels as u64;
+    limits.check_bytes((width, height), samples_bytes + result_bytes)?;
     let mut decoded = vec![0; decoded_bytes as usize];
     reader.next_frame(&mut decoded).map_err(explain)?;
     if needed_bytes > decoded_bytes {

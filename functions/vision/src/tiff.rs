@@ -576,15 +576,12 @@ fn accumulate(row: &mut [u8], samples: usize, bits: usize, big_endian: bool) {
         }
         return;
     }
-    let (to, from): (fn(u16) -> [u8; 2], fn([u8; 2]) -> u16) = if big_endian {
-        (u16::to_be_bytes, u16::from_be_bytes)
-    } else {
-        (u16::to_le_bytes, u16::from_le_bytes)
-    };
+    let (high, low) = if big_endian { (0, 1) } else { (1, 0) };
     for i in (2 * samples..row.len().saturating_sub(1)).step_by(2) {
-        let before = from([row[i - 2 * samples], row[i - 2 * samples + 1]]);
-        let value = from([row[i], row[i + 1]]).wrapping_add(before);
-        row[i..i + 2].copy_from_slice(&to(value));
+        let at = |i: usize| u16::from_be_bytes([row[i + high], row[i + low]]);
+        let [upper, lower] = at(i).wrapping_add(at(i - 2 * samples)).to_be_bytes();
+        row[i + high] = upper;
+        row[i + low] = lower;
     }
 }
 

@@ -1,4 +1,4 @@
-//! WebP, BMP and GIF files -> their rows, decoded whole within the memory limit. Of animations, the first frame.
+//! WebP, GIF and rare BMP files -> their rows, decoded whole within the memory limit. Of animations, the first frame.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -27,25 +27,28 @@ pub(crate) fn announced(format: Format, bytes: &[u8], limits: &Limits) -> Result
     })
 }
 
-/// Decodes.
+/// Decodes. `result_bytes`: what grows beside the samples afterwards.
 pub(crate) fn open<'a>(
     format: Format,
     bytes: &'a [u8],
     limits: &Limits,
+    result_bytes: u64,
 ) -> Result<Box<dyn Rows + 'a>, Error> {
     let fail = |e| explain(format, e);
     let mut decoder = decoder(format, bytes)?;
     let (width, height) = decoder.dimensions();
     let colour = decoder.color_type();
     let pixels = u64::from(width) * u64::from(height);
-    // What decoders hold beside the result: lossy WebP three planes at 4:2:0, lossless as much again and what
-    // its transforms need; GIF the frame as RGBA.
+    // What decoders hold beside the samples: lossy WebP three planes at 4:2:0; lossless, or with alpha, another RGBA
+    // picture; GIF the frame as RGBA.
     let beside = match format {
-        Format::WebP => pixels * 4,
-        Format::Gif => pixels * 4,
+        Format::WebP if bytes.get(12..16) == Some(b"VP8 ") => pixels * 3 / 2,
+        Format::WebP | Format::Gif => pixels * 4,
         _ => 0,
     };
-    limits.check_bytes((width, height), decoder.total_bytes() + beside)?;
+    let size = (width, height);
+    limits.check_bytes(size, decoder.total_bytes() + beside)?;
+    limits.check_bytes(size, decoder.total_bytes() + result_bytes)?;
     let mut inner = image::Limits::no_limits();
     inner.max_image_width = Some(limits.max_side_px);
     inner.max_image_height = Some(limits.max_side_px);

@@ -1,6 +1,6 @@
 """Writes the small pictures of tests/files, each in another variant: `python make_files.py`.
 
-Needs Pillow 13 with libtiff and libwebp, and `tiffcp` (libtiff-tools). Their pixels are those of tests/formats.rs.
+Needs Pillow 13 with libtiff and libwebp, and `tiffcp` (libtiff-tools) and `cjpeg` (libjpeg-turbo-progs). Their pixels are those of tests/formats.rs.
 """
 
 import io
@@ -71,6 +71,13 @@ def tiff(name, source, *arguments):
     subprocess.run(["tiffcp", *arguments, FOLDER / source, FOLDER / name], check=True)
 
 
+def cjpeg(name, image, *arguments):
+    ppm = io.BytesIO()
+    image.save(ppm, "PPM")
+    made = subprocess.run(["cjpeg", "-quality", "95", *arguments], input=ppm.getvalue(), capture_output=True, check=True)
+    (FOLDER / name).write_bytes(made.stdout)
+
+
 def main():
     FOLDER.mkdir(exist_ok=True)
     save("grey.jpg", grey, quality=95)
@@ -83,6 +90,17 @@ def main():
     save("rgb.jpg", colour, quality=95, keep_rgb=True)
     save("cmyk.jpg", inks, quality=95)
     save("restarts.jpg", colour, quality=95, subsampling=2, restart_marker_blocks=1)
+
+    cjpeg("colour-411.jpg", colour, "-sample", "4x1")
+    cjpeg("colour-440.jpg", colour, "-sample", "1x2")
+    cjpeg("colour-odd.jpg", colour, "-sample", "2x2,1x2,2x1")
+    cjpeg("colour-third.jpg", colour, "-sample", "3x1,1x1,1x1")
+    scans = FOLDER / "scans.txt"
+    scans.write_text("0;\n1;\n2;\n")
+    cjpeg("colour-scans.jpg", colour, "-sample", "2x2", "-scans", scans)
+    scans.unlink()
+    cjpeg("progressive-restarts.jpg", colour, "-sample", "2x1", "-progressive", "-restart", "1")
+    cjpeg("arithmetic.jpg", colour, "-arithmetic")
 
     save("bilevel.png", bilevel)
     save("grey.png", grey)
