@@ -31,8 +31,8 @@ const LEFT: u32 = 60;
 const TOP: u32 = 60;
 const PITCH: u32 = 120;
 const STRIP_HEIGHT: u32 = 24;
-/// Width of a character: two of the recogniser's steps and a bit, so that no two fall into one.
-const CHARACTER_WIDTH: u32 = 26;
+/// Width of a character: four of the recogniser's steps and a bit, so that no two fall into one where a line is squeezed.
+const CHARACTER_WIDTH: u32 = 44;
 const GAP: u32 = 40;
 /// Shade of the first strip; each further one is a bit lighter, and the paper is white.
 const SHADE: u8 = 200;
