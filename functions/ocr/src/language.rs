@@ -1,14 +1,15 @@
 //! Language codes and the packs that read them.
 //!
-//! In: whatever a client calls a language: ISO 639-1, 639-2, 639-3 or a BCP-47 tag with more behind. Out: the BCP-47
-//! tag that blocks carry, or which packs there are instead.
+//! In: whatever a client calls a language: a pack's name, ISO 639-1, 639-2, 639-3, a BCP-47 tag with more behind, or, as
+//! Tesseract's users do, several of these joined by plus signs. Out: the BCP-47 tag that blocks carry, or which packs
+//! there are instead.
 
 /// A language that a loaded pack reads, or none named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Language {
     /// As the client wrote it; what the answer echoes.
     pub requested: String,
-    /// BCP-47: the shortest code of the language, `und` when none was named.
+    /// BCP-47: the shortest code of the language, `und` when none was named, `mul` when several were.
     pub tag: &'static str,
 }
 
@@ -24,16 +25,33 @@ impl Language {
         }
     }
 
-    /// Looks a code up; `None` when no loaded pack reads it.
+    /// Looks a code up, or several joined by `+`; `None` when no loaded pack reads one of them.
     pub fn find(code: &str) -> Option<Language> {
-        let lower = code.trim().to_ascii_lowercase();
-        let primary = lower.split(['-', '_']).next().unwrap_or("");
-        let tag = LATIN.iter().find(|codes| codes.contains(&primary))?[0];
+        let mut tags = code.split('+').map(tag);
+        let first = tags.next()??;
+        let tag = tags.try_fold(first, |tag, next| {
+            let next = next?;
+            Some(if tag == next { tag } else { "mul" })
+        })?;
         Some(Language {
             requested: code.trim().to_owned(),
             tag,
         })
     }
+}
+
+/// The tag of one language, or nothing where it is not read, or not in the script that its tag names.
+fn tag(code: &str) -> Option<&'static str> {
+    let lower = code.trim().to_ascii_lowercase();
+    let mut parts = lower.split(['-', '_']);
+    let primary = parts.next().unwrap_or("");
+    // RFC 5646: four letters are a script. Only regions, of two letters or three digits, and variants are passed over.
+    let mut scripts =
+        parts.filter(|part| part.len() == 4 && part.bytes().all(|b| b.is_ascii_alphabetic()));
+    if !scripts.all(|script| matches!(script, "latn" | "grek")) {
+        return None;
+    }
+    Some(LATIN.iter().find(|codes| codes.contains(&primary))?[0])
 }
 
 /// Languages written with the characters of the `latin` pack: the BCP-47 tag, then other codes for the same (ISO 639-3,
@@ -128,6 +146,15 @@ mod tests {
             ("el", Some("el")),
             ("ell", Some("el")),
             ("auto", Some("und")),
+            ("latin", Some("und")),
+            ("eng+deu", Some("mul")),
+            ("eng + en-GB", Some("en")),
+            ("eng+hin", None),
+            ("eng+", None),
+            ("az-Latn-AZ", Some("az")),
+            ("az-Cyrl", None),
+            ("el_Grek", Some("el")),
+            ("de-1996", Some("de")),
             ("", None),
             ("-", None),
             ("sa", None),

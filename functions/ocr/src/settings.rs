@@ -13,7 +13,7 @@ use crate::request::MAX_BODY_BYTES;
 pub struct Settings {
     /// Whether the function answers to the names of the engines that it stands in for. Default: yes.
     pub aliases: bool,
-    /// What `X-API-Key` must be on every path but `/health`. Default: none is asked for.
+    /// What `X-API-Key` must be on every path under `/v1/`. Default: none is asked for.
     pub api_key: Option<String>,
     /// Which web pages' scripts may read answers. Default: none but those of the same origin.
     pub cors_origins: Origins,

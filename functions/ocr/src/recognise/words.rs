@@ -205,9 +205,9 @@ mod tests {
     }
 
     /// A line of 48 px with ink, dark on light, in these columns.
-    fn picture(width: usize, ink: &[Range<usize>]) -> Rgb {
+    fn picture(width: usize, ink: &[(usize, usize)]) -> Rgb {
         let mut picture = Rgb::filled(width, 48, [250; 3]);
-        for x in ink.iter().cloned().flatten() {
+        for x in ink.iter().flat_map(|&(from, to)| from..to) {
             for y in 20..30 {
                 picture.data[(y * width + x) * 3..][..3].fill(10);
             }
@@ -231,7 +231,7 @@ mod tests {
         struct Case<'a> {
             name: &'a str,
             glyphs: Vec<Glyph<'a>>,
-            ink: Vec<Range<usize>>,
+            ink: Vec<(usize, usize)>,
             expected: Vec<(String, f32, f32)>,
         }
         let ab = || vec![glyph("a", 1..2), glyph(" ", 3..4), glyph("b", 5..7)];
@@ -239,37 +239,37 @@ mod tests {
             Case {
                 name: "the space's own step is off",
                 glyphs: ab(),
-                ink: vec![5..26, 38..60],
+                ink: vec![(5, 26), (38, 60)],
                 expected: vec![word("a", 5.0, 26.0), word("b", 38.0, 60.0)],
             },
             Case {
                 name: "a letter's inner gap is narrower than the space",
                 glyphs: ab(),
-                ink: vec![5..16, 20..26, 38..60],
+                ink: vec![(5, 16), (20, 26), (38, 60)],
                 expected: vec![word("a", 5.0, 26.0), word("b", 38.0, 60.0)],
             },
             Case {
                 name: "no blank: half-way between the letters' steps, 12 and 48",
                 glyphs: ab(),
-                ink: vec![0..80],
+                ink: vec![(0, 80)],
                 expected: vec![word("a", 0.0, 30.0), word("b", 30.0, 80.0)],
             },
             Case {
                 name: "a speck beside the line",
                 glyphs: vec![glyph("a", 4..5)],
-                ink: vec![0..3, 30..50, 78..80],
+                ink: vec![(0, 3), (30, 50), (78, 80)],
                 expected: vec![word("a", 30.0, 50.0)],
             },
             Case {
                 name: "the steps lie beside the ink",
                 glyphs: vec![glyph("a", 1..2), glyph("b", 9..10)],
-                ink: vec![20..50],
+                ink: vec![(20, 50)],
                 expected: vec![word("ab", 20.0, 50.0)],
             },
             Case {
                 name: "steps in the padding",
                 glyphs: vec![glyph("a", 1..2), glyph(" ", 12..13), glyph("b", 14..15)],
-                ink: vec![5..20],
+                ink: vec![(5, 20)],
                 expected: vec![word("a", 5.0, 20.0), word("b", 80.0, 80.0)],
             },
             Case {
@@ -282,7 +282,7 @@ mod tests {
                     glyph("b", 5..7),
                     glyph(" ", 8..9),
                 ],
-                ink: vec![5..26, 38..60],
+                ink: vec![(5, 26), (38, 60)],
                 expected: vec![word("a", 5.0, 26.0), word("b", 38.0, 60.0)],
             },
             Case {
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn ink_is_found_on_a_dark_ground_and_not_in_noise() {
         // Noise of 20 on a contrast of 240.
-        let mut line = picture(8, &[2..4]);
+        let mut line = picture(8, &[(2, 4)]);
         for (i, v) in line.data.iter_mut().enumerate() {
             *v = (255 - *v).saturating_add((i % 7 * 3) as u8);
         }
@@ -321,7 +321,7 @@ mod tests {
             at(152.0, 72.0),
             at(-8.0, 32.0),
         ];
-        let line = picture(80, &[20..60]);
+        let line = picture(80, &[(20, 60)]);
         let read = words(&[glyph("a", 2..8)], &line, 80, &quad);
         let expected = [
             at(40.0, 10.0),
