@@ -141,7 +141,8 @@ impl Block {
 /// Groups lines into blocks and puts both in reading order. Every line is in one block.
 pub fn layout(lines: Vec<ReadLine>) -> Vec<Block> {
     let (pieces, body) = Piece::all(&lines);
-    let edges = edges::edges(&lines, &pieces, body);
+    let pitch = piece::usual_pitch(&pieces, body);
+    let edges = edges::edges(&lines, &pieces, body, pitch);
     let mut members: Vec<usize> = (0..lines.len()).collect();
     members.retain(|line| {
         !edges
@@ -155,14 +156,6 @@ pub fn layout(lines: Vec<ReadLine>) -> Vec<Block> {
     let zones = columns::zones(&pieces, body, &members, &tables);
 
     let scale = Scale::new(&pieces, body);
-    let columns: Vec<&[usize]> = zones
-        .iter()
-        .filter_map(|zone| match zone {
-            Zone::Column(column) => Some(column.as_slice()),
-            Zone::Table(_) => None,
-        })
-        .collect();
-    let pitch = paragraphs::usual_pitch(&pieces, body, &columns);
     let mut blocks: Vec<(Kind, Vec<Vec<usize>>)> = Vec::new();
     blocks.extend(
         edges
@@ -486,6 +479,13 @@ mod tests {
             Kind::PageNumber,
         ];
         assert_eq!(kinds(&blocks), expected);
+    }
+
+    #[test]
+    fn double_spaced_lines_are_one_paragraph() {
+        let page = (0..14).map(|i| line("Typewritten words", 0.0, 46.0 * i as f32, 400.0, 18.0));
+        let blocks = layout(page.collect());
+        assert_eq!((blocks.len(), blocks[0].kind), (1, Kind::Paragraph));
     }
 
     #[test]

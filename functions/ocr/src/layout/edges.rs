@@ -9,8 +9,10 @@ use super::{Kind, ReadLine};
 
 /// Pages with fewer lines have no edges: a note begins with what it is about.
 const MIN_LINES: usize = 12;
-/// The edge's middle is at least this far from the next line's, in body heights; lines of a paragraph are one apart.
+/// The edge's middle is at least this far from the next line's, in body heights.
 const MIN_DISTANCE: f32 = 1.6;
+/// And at least so many times the usual distance of lines.
+const MIN_DISTANCE_IN_ROWS: f32 = 1.4;
 /// Most letters of a row at the edge, in body heights.
 const MAX_THICKNESS: f32 = 1.2;
 const MAX_CHARACTERS: usize = 90;
@@ -25,13 +27,13 @@ pub(super) struct Edges {
 }
 
 /// Finds the edges of a page.
-pub(super) fn edges(lines: &[ReadLine], pieces: &[Piece], body: f32) -> Edges {
+pub(super) fn edges(lines: &[ReadLine], pieces: &[Piece], body: f32, pitch: f32) -> Edges {
     if lines.len() < MIN_LINES {
         return Edges::default();
     }
     let text = |line: usize| lines[line].text.content.as_str();
-    let top = edge(pieces, body, 1.0);
-    let mut bottom = edge(pieces, body, -1.0);
+    let top = edge(pieces, body, pitch, 1.0);
+    let mut bottom = edge(pieces, body, pitch, -1.0);
     if !bottom.iter().any(|&line| is_page_number(text(line))) {
         bottom.clear();
     }
@@ -60,7 +62,7 @@ pub(super) fn edges(lines: &[ReadLine], pieces: &[Piece], body: f32) -> Edges {
 }
 
 /// The outermost row in a direction, 1 for the top and -1 for the bottom; empty if it is none of an edge.
-fn edge(pieces: &[Piece], body: f32, down: f32) -> Vec<usize> {
+fn edge(pieces: &[Piece], body: f32, pitch: f32, down: f32) -> Vec<usize> {
     let depth = |extent: &Extent| down * extent.middle_y();
     let Some(outermost) = pieces
         .iter()
@@ -74,9 +76,10 @@ fn edge(pieces: &[Piece], body: f32, down: f32) -> Vec<usize> {
         .iter()
         .map(|&i| depth(&pieces[i].extent))
         .fold(f32::MIN, f32::max);
+    let least = (MIN_DISTANCE * body).max(MIN_DISTANCE_IN_ROWS * pitch);
     let apart = rest
         .iter()
-        .all(|&i| depth(&pieces[i].extent) - innermost >= MIN_DISTANCE * body);
+        .all(|&i| depth(&pieces[i].extent) - innermost >= least);
     let small = row
         .iter()
         .all(|&i| pieces[i].thickness <= MAX_THICKNESS * body);

@@ -26,8 +26,8 @@ const SAME_ROW: f32 = 0.5;
 const MAX_GAP_IN_ROW: f32 = 1.5;
 /// A paragraph ends where the next row is further away than this many times the usual distance.
 const MAX_DISTANCE: f32 = 1.3;
-/// Rows further apart than this many body heights tell nothing about the usual distance.
-const MAX_PITCH: f32 = 2.2;
+/// Rows further apart than this many times the page's usual distance tell nothing about their column's.
+const MAX_PITCH: f32 = 1.8;
 /// A paragraph ends where the height of the letters' boxes changes by this ratio. Boxes of equal letters differ by up to
 /// 1.4, as they have ascenders and descenders or not.
 const MAX_HEIGHT_RATIO: f32 = 1.5;
@@ -42,15 +42,6 @@ const JUSTIFIED: f32 = 0.6;
 /// A row that leaves this share of the column empty is a last one.
 const SHORT: f32 = 0.25;
 
-/// The usual distance of rows on the page, in pixels: the median over its columns.
-pub(super) fn usual_pitch(pieces: &[Piece], body: f32, columns: &[&[usize]]) -> f32 {
-    let distances = columns
-        .iter()
-        .flat_map(|column| distances(pieces, body, &rows(pieces, column)))
-        .collect();
-    median(distances).unwrap_or(1.25 * body)
-}
-
 /// Groups a column's lines. `pitch`: of the page, for columns too short to have one.
 pub(super) fn groups(
     lines: &[ReadLine],
@@ -60,7 +51,7 @@ pub(super) fn groups(
     column: &[usize],
 ) -> Vec<Group> {
     let rows = rows(pieces, column);
-    let own = distances(pieces, body, &rows);
+    let own = distances(pieces, pitch, &rows);
     let pitch = if own.len() >= 4 {
         median(own).unwrap_or(pitch)
     } else {
@@ -151,12 +142,12 @@ pub(super) fn rows(pieces: &[Piece], lines: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// From row to row, where they follow each other closely.
-fn distances(pieces: &[Piece], body: f32, rows: &[Vec<usize>]) -> Vec<f32> {
+fn distances(pieces: &[Piece], pitch: f32, rows: &[Vec<usize>]) -> Vec<f32> {
     let middle =
         |row: &[usize]| Extent::around(row.iter().map(|&line| pieces[line].extent)).middle_y();
     rows.windows(2)
         .map(|two| middle(&two[1]) - middle(&two[0]))
-        .filter(|&distance| distance <= MAX_PITCH * body)
+        .filter(|&distance| distance <= MAX_PITCH * pitch)
         .collect()
 }
 

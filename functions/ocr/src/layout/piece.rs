@@ -18,6 +18,11 @@ pub(super) struct Piece {
 
 /// Lines shorter than this many times their thickness say little about the page's skew.
 const MIN_SKEW_LENGTH: f32 = 6.0;
+/// Lines below each other are at least and at most so many body heights apart; a typewriter skips two.
+const MIN_PITCH: f32 = 0.4;
+const MAX_PITCH: f32 = 4.0;
+/// In body heights, where no line stands below another.
+const DEFAULT_PITCH: f32 = 1.25;
 /// Steeper lines are no rows of a skewed page, but another orientation. tan 20 degrees.
 const MAX_SKEW: f32 = 0.364;
 
@@ -71,6 +76,25 @@ impl Piece {
             numeric: digits > 0 && digits >= letters,
         }
     }
+}
+
+/// The usual distance from a line's middle to that of the next one below, in pixels.
+pub(super) fn usual_pitch(pieces: &[Piece], body: f32) -> f32 {
+    let below = |piece: &Piece| {
+        let a = piece.extent;
+        let distances = pieces.iter().filter_map(|other| {
+            let b = other.extent;
+            let distance = b.middle_y() - a.middle_y();
+            let over = a.shared_x(&b) > 0.5 * a.width().min(b.width());
+            (over && (MIN_PITCH * body..=MAX_PITCH * body).contains(&distance)).then_some(distance)
+        });
+        distances.min_by(f32::total_cmp)
+    };
+    let mut distances: Vec<f32> = pieces.iter().filter_map(below).collect();
+    distances.sort_by(f32::total_cmp);
+    // Not the median: on a page of few lines half of the distances can be those between paragraphs.
+    let usual = distances.get(distances.len() * 3 / 10).copied();
+    usual.unwrap_or(DEFAULT_PITCH * body)
 }
 
 /// The slope of the page's long lines: how many pixels they fall per pixel to the right. 0 where too few tell.

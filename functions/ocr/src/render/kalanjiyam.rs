@@ -149,6 +149,7 @@ mod tests {
 
     use super::super::samples::{ASKED, blank, reading};
     use super::*;
+    use crate::layout::Kind;
 
     fn value(reading: &Reading, asked: Asked<'_>) -> Value {
         serde_json::to_value(answer(reading, asked)).expect("an answer is JSON")
@@ -178,6 +179,19 @@ mod tests {
             }],
         });
         assert_eq!(value(&reading(), ASKED), expected);
+    }
+
+    #[test]
+    fn blocks_have_whole_words_and_the_text_is_as_printed() {
+        let mut page = reading();
+        for (row, content) in page.blocks[0].rows.iter_mut().zip(["a mea-", "surement"]) {
+            row[0].text.content = content.to_owned();
+        }
+        page.blocks[0].kind = Kind::Footnote;
+        let answer = value(&page, ASKED);
+        assert_eq!(answer["text"], "a mea-\nsurement");
+        assert_eq!(answer["blocks"][0]["content"], "a measurement");
+        assert_eq!(answer["blocks"][0]["type"], "footnote");
     }
 
     #[test]
