@@ -14,6 +14,8 @@ fn known_scans_are_read() -> Result<()> {
     }
     for (image, truth, limit) in [
         ("phototest.tif", "phototest.gold.txt", 0.01),
+        ("phototest-rotated-180.png", "phototest.gold.txt", 0.0),
+        ("phototest-rotated-R.png", "phototest.gold.txt", 0.0),
         ("eurotext.tif", "eurotext.txt", 0.02),
     ] {
         let truth = std::fs::read_to_string(folder.join(truth)).context(truth)?;

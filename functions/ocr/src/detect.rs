@@ -44,6 +44,8 @@ pub struct Look {
     cells: Vec<Cell>,
     /// Input pixels per page pixel.
     scale: f32,
+    /// Pixels of the input.
+    area_px: usize,
 }
 
 /// A square of the map, and how much of it looks like text.
@@ -121,6 +123,7 @@ fn look(detector: &Network, input: Rgb, placement: &Placement, pose: &Pose) -> R
         cores_px,
         cells,
         scale: placement.scale_x,
+        area_px: width * height,
     })
 }
 

@@ -2,13 +2,14 @@
 
 use ephemera_vision::{Point, Rgb, crop};
 
-use super::{DETECT_MAX_SIDE_PX, Line, Look, Placement, STRIDE_PX, look};
+use super::{Line, Look, Placement, STRIDE_PX, look};
 use crate::page::Page;
 use crate::pose::{Pose, Rotation, length};
 use crate::{Error, Network};
 
-/// The largest area of an input.
-const MAX_AREA_PX: usize = DETECT_MAX_SIDE_PX * DETECT_MAX_SIDE_PX;
+/// No input has more pixels than the glance had: memory that the glance took is then enough for all. But on a narrow page they
+/// may have as many as this.
+const MIN_AREA_PX: usize = 640 * 640;
 /// How much larger each look is than the one before,
 const STEP: f32 = 2.0;
 /// and at least has to be, where the page has no more.
@@ -17,7 +18,7 @@ const MIN_STEP: f32 = 1.2;
 const OVERLAP_PX: usize = 64;
 /// The widest input. A wider page is not looked at any closer.
 const MAX_WIDTH_PX: usize = 4096;
-/// Most looks at one page, which bounds the time: an A4 page at 300 dpi takes five strips, or 17 where all of it is tiny.
+/// Most looks at one page, which bounds the time: an A4 page at 300 dpi takes six strips.
 const MAX_LOOKS: usize = 24;
 /// Of the pixels that may be text, fewer than this part are surely text where lines are too small. On rendered A4 pages at
 /// 960 px it is 0.89 to 0.91 with 10 to 12 pt, 0.81 with 8 pt, 0.72 with 6 pt.
@@ -44,7 +45,7 @@ pub fn closer(
     pose: &Pose,
     glance: Look,
 ) -> Result<Vec<Line>, Error> {
-    let frame = Frame::of(page, pose);
+    let frame = Frame::of(page, pose, glance.area_px);
     // The finest look comes last. The glance's lines stay below: where a heading is too large for a strip, it has it.
     let mut layers = vec![glance.lines.clone()];
     let mut looks = 0;
@@ -60,10 +61,17 @@ pub fn closer(
         }
         let bands = ((bottom - top) / height).ceil().max(1.0) as usize;
         let height = (bottom - top) / bands as f32;
-        for band in 0..bands {
-            let top = top + band as f32 * height;
+        let bands = (0..bands).map(|band| top + band as f32 * height);
+        let with_text: Vec<(f32, bool)> = bands
+            .filter(|&top| seen.faint_px(pose, top, top + height) >= MIN_FAINT_PX)
+            .map(|top| (top, seen.is_too_small(pose, top, top + height)))
+            .collect();
+        let small = with_text.iter().filter(|(_, small)| *small).count();
+        // Lines that run into each other can look like large ones. Where most of a page is too small, that is what they are.
+        let all = 2 * small > with_text.len();
+        for (top, small) in with_text {
             let bottom = top + height;
-            if looks == MAX_LOOKS || !seen.is_too_small(pose, top, bottom) {
+            if looks == MAX_LOOKS || !(small || all) {
                 continue;
             }
             looks += 1;
@@ -95,7 +103,8 @@ pub fn sample(detector: &Network, page: &Page, glance: &Look) -> Result<Option<L
     if scale < glance.scale * MIN_STEP || !glance.is_too_small(&pose, f32::MIN, f32::MAX) {
         return Ok(None);
     }
-    let half = DETECT_MAX_SIDE_PX as f32 / scale / 2.0;
+    let side_px = glance.area_px.max(MIN_AREA_PX).isqrt() / STRIDE_PX * STRIDE_PX;
+    let half = side_px as f32 / scale / 2.0;
     let around = |at: Point| {
         let near = glance
             .cells
@@ -115,14 +124,7 @@ pub fn sample(detector: &Network, page: &Page, glance: &Look) -> Result<Option<L
         x: start(at.x, page.pixels.width),
         y: start(at.y, page.pixels.height),
     };
-    let (input, placement) = lay_part(
-        page,
-        &pose,
-        origin,
-        scale,
-        DETECT_MAX_SIDE_PX,
-        DETECT_MAX_SIDE_PX,
-    );
+    let (input, placement) = lay_part(page, &pose, origin, scale, side_px, side_px);
     look(detector, input, &placement, &pose).map(Some)
 }
 
@@ -190,6 +192,13 @@ impl Look {
             .is_some_and(|(core, _)| *core < MIN_CLEAR_CORE_PX)
     }
 
+    /// Pixels that may be text between two heights of the level frame.
+    fn faint_px(&self, pose: &Pose, top: f32, bottom: f32) -> u32 {
+        let inside = |at: Point| (top..bottom).contains(&pose.to_level(at).y);
+        let cells = self.cells.iter().filter(|cell| inside(cell.at));
+        cells.map(|cell| cell.faint).sum()
+    }
+
     fn keep(&mut self, wanted: impl Fn(&Line) -> bool) {
         let kept: Vec<bool> = self.lines.iter().map(wanted).collect();
         let mut flags = kept.iter();
@@ -214,10 +223,13 @@ struct Frame {
     top: f32,
     right: f32,
     bottom: f32,
+    /// The largest area of an input.
+    area_px: usize,
 }
 
 impl Frame {
-    fn of(page: &Page, pose: &Pose) -> Frame {
+    /// `glance_px`: pixels of the glance.
+    fn of(page: &Page, pose: &Pose, glance_px: usize) -> Frame {
         let (width, height) = (page.pixels.width as f32, page.pixels.height as f32);
         let corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)];
         let corners = corners.map(|(x, y)| pose.to_level(Point { x, y }));
@@ -228,6 +240,7 @@ impl Frame {
             top: least(corners.map(|p| p.y)),
             right: most(corners.map(|p| p.x)),
             bottom: most(corners.map(|p| p.y)),
+            area_px: glance_px.max(MIN_AREA_PX),
         }
     }
 
@@ -239,7 +252,7 @@ impl Frame {
     /// Height of the largest input at a scale, in input pixels; `None` where nothing worthwhile fits.
     fn height_px(&self, scale: f32) -> Option<usize> {
         let width = self.width_px(scale);
-        let height = MAX_AREA_PX / width.max(1) / STRIDE_PX * STRIDE_PX;
+        let height = self.area_px / width.max(1) / STRIDE_PX * STRIDE_PX;
         (width <= MAX_WIDTH_PX && height > 3 * OVERLAP_PX).then_some(height)
     }
 
@@ -446,6 +459,7 @@ mod tests {
                 })
                 .collect(),
             scale: 0.5,
+            area_px: 960 * 960,
         }
     }
 
@@ -490,7 +504,17 @@ mod tests {
         // overlaps of 64 px a strip adds 576 px, so there are four bands of 480 px, and the first two are looked at.
         let page = Page::whole(Rgb::filled(1280, 1920, [255; 3]), 1280, 1920);
         let pose = Pose::new(Rotation::Upright, 1280, 1920);
-        let mut glance = look_with(&[(100.0, 900, 300), (500.0, 900, 300)], &[]);
+        let mut glance = look_with(
+            &[
+                (100.0, 900, 300),
+                (500.0, 900, 300),
+                (1000.0, 900, 900),
+                (1100.0, 900, 900),
+                (1500.0, 900, 900),
+                (1900.0, 900, 900),
+            ],
+            &[],
+        );
         glance.lines = vec![line(100.0, 1700.0, 300.0, 60.0)];
         glance.cores_px = vec![12.0];
         // Each answers with a bar of 200 x 10 px: it grows by 200 * 10 * 1.5 / 420 = 7.14 px to each side.
@@ -558,7 +582,7 @@ mod tests {
             at.y += drop;
         }
         let pose = pose.with_skew_of(&[tilted]);
-        let frame = Frame::of(&page, &pose);
+        let frame = Frame::of(&page, &pose, 960 * 960);
         let (input, placement) = frame.strip(&page, &pose, 400.0, 600.0, 1.0);
         let at = |x: f32, y: f32| pose.to_page(placement.to_level(Point { x, y }));
         let (a, b) = (at(300.0, 100.0), at(400.0, 100.0));
