@@ -11,4 +11,5 @@ mod networks;
 mod rejected;
 mod runners;
 mod samples;
+mod variables;
 mod wasm_units;

@@ -220,7 +220,7 @@ fn ending_with_us(program: &str) -> Command {
     command
 }
 
-fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
+pub(crate) fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(600)))

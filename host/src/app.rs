@@ -37,8 +37,10 @@ impl App {
         let functions = artifacts
             .iter()
             .map(|artifact| {
-                let limits = project.function(&artifact.name)?.limits;
-                let loaded = runtime.load(&artifact.name, &artifact.precompiled, limits)?;
+                let function = project.function(&artifact.name)?;
+                let variables = project.variables_of(function)?;
+                let (path, limits) = (&artifact.precompiled, function.limits);
+                let loaded = runtime.load(&artifact.name, path, limits, variables)?;
                 Ok((artifact.name.clone(), loaded))
             })
             .collect::<Result<_>>()?;

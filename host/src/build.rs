@@ -81,10 +81,10 @@ fn build_one(project: &Project, function: &Function, progress: &Progress) -> Res
     let name = &function.name;
     let models = models::bundle(&project.root.join("models"), &function.models)?;
     progress.note(&format!("{name}: compiling {}", function.package));
-    let features = features(name, &models, progress);
-    let core = cargo::build(&project.root, &function.package, features)?;
-
+    let features = features(function, &models, progress);
+    // Before Cargo: one package compiled with other features for another function has its module at the same place.
     let _lock = lock(function, progress)?;
+    let core = cargo::build(&project.root, &function.package, &features)?;
     let core = std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?;
     let inputs = Inputs::default()
         .with(&RECIPE.to_le_bytes())
@@ -116,16 +116,17 @@ fn build_one(project: &Project, function: &Function, progress: &Progress) -> Res
     finish(function, &component, report, progress)
 }
 
-/// What the function is compiled with, beyond its defaults, to take `models`.
-fn features(function: &str, models: &Bundle, progress: &Progress) -> &'static [&'static str] {
+/// What the function is compiled with, beyond its defaults, to take `models` and to ask for its variables.
+fn features(function: &Function, models: &Bundle, progress: &Progress) -> Vec<&'static str> {
     for part in &models.in_tract {
-        progress.note(&format!("{function}: {part}"));
+        progress.note(&format!("{}: {part}", function.name));
     }
-    if models.in_tract.is_empty() {
-        &[]
-    } else {
-        &["tract"]
-    }
+    let wanted = [
+        (!models.in_tract.is_empty(), "tract"),
+        (!function.variables.is_empty(), "variables"),
+    ];
+    let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted);
+    wanted.map(|(_, feature)| feature).collect()
 }
 
 fn lock(function: &Function, progress: &Progress) -> Result<std::fs::File> {
@@ -292,6 +293,7 @@ mod tests {
                 memory_bytes: 1 << 20,
                 timeout: Duration::from_secs(1),
             },
+            variables: Default::default(),
         }
     }
 

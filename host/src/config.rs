@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::routes::{Pattern, Routes};
+use crate::variables::{self, Templates, Values, Variable};
 
 /// Memory one request may hold when the manifest says nothing, in MiB: what the smallest edge platform we target grants.
 const DEFAULT_MEMORY_MIB: u32 = 128;
@@ -36,6 +37,8 @@ pub struct Project {
     pub routes: Routes,
     /// By name, in alphabetical order.
     pub functions: BTreeMap<String, Function>,
+    /// What the application may be set to.
+    pub variables: BTreeMap<String, Variable>,
 }
 
 /// One `[component.<name>]` with its `[component.<name>.tool.ephemera]`.
@@ -51,6 +54,8 @@ pub struct Function {
     pub models: Vec<String>,
     /// What one request may do.
     pub limits: Limits,
+    /// What it may ask its host for.
+    pub variables: Templates,
 }
 
 /// What one request may take.
@@ -97,6 +102,11 @@ impl Project {
             .map(|(name, component)| Ok((name.clone(), component.check(name, root)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
 
+        for (name, function) in &functions {
+            variables::check(&manifest.variables, &function.variables)
+                .with_context(|| format!("component `{name}`"))?;
+        }
+
         let mut routes = Routes::default();
         for trigger in manifest.trigger.http {
             let Trigger { route, component } = trigger;
@@ -113,7 +123,19 @@ impl Project {
             name: manifest.application.name,
             routes,
             functions,
+            variables: manifest.variables,
         })
+    }
+
+    /// The values of `function`'s variables, the environment's `SPIN_VARIABLE_*` before the manifest's defaults.
+    ///
+    /// # Errors
+    ///
+    /// A required variable that nothing sets.
+    pub fn variables_of(&self, function: &Function) -> Result<Values> {
+        let environment = |key: &str| std::env::var(key).ok();
+        variables::resolve(&self.variables, &function.variables, environment)
+            .with_context(|| format!("component `{}`", function.name))
     }
 
     /// The functions named, or all of them when none is.
@@ -149,6 +171,8 @@ impl Project {
 struct Manifest {
     spin_manifest_version: u32,
     application: Application,
+    #[serde(default)]
+    variables: BTreeMap<String, Variable>,
     trigger: Triggers,
     component: BTreeMap<String, Component>,
 }
@@ -188,6 +212,8 @@ struct Component {
     // For `spin build` alone: it calls us, and we call Cargo.
     #[serde(rename = "build")]
     _build: Option<Build>,
+    #[serde(default)]
+    variables: Templates,
     tool: Tools,
 }
 
@@ -255,6 +281,7 @@ impl Component {
                 memory_bytes: memory_mib as usize * 1024 * 1024,
                 timeout: Duration::from_secs(timeout_s.into()),
             },
+            variables: self.variables,
         })
     }
 }
@@ -276,6 +303,8 @@ mod tests {
 spin_manifest_version = 2
 [application]
 name = "shop"
+[variables]
+key = { required = true, secret = true }
 [[trigger.http]]
 route = "/v1/..."
 component = "ocr"
@@ -283,6 +312,8 @@ component = "ocr"
 source = "target/ocr.wasm"
 [component.ocr.build]
 command = "make"
+[component.ocr.variables]
+api_key = "{{ key }}"
 [component.ocr.tool.other]
 anything = 1
 [component.ocr.tool.ephemera]
@@ -305,6 +336,7 @@ timeout_s = 7
                 memory_bytes: 128 * 1024 * 1024,
                 timeout: Duration::from_secs(7),
             },
+            variables: [("api_key".to_owned(), "{{ key }}".to_owned())].into(),
         };
         assert_eq!(project.functions["ocr"], expected);
     }
@@ -343,9 +375,9 @@ timeout_s = 7
                 error: "no [component.gait]",
             },
             Case {
-                replace: "[component.ocr.build]",
-                by: "[component.ocr.variables]\na = \"b\"\n[component.ocr.build]",
-                error: "unknown field `variables`",
+                replace: "api_key = \"{{ key }}\"",
+                by: "api_key = \"{{ b }}\"",
+                error: "no variable `b`",
             },
             Case {
                 replace: "timeout_s = 7",

@@ -6,6 +6,8 @@
 use anyhow::{Context, Result, ensure};
 use wasmparser::{Parser, Payload};
 
+use crate::variables;
+
 /// The newest version of WASI that Spin 3 links.
 pub const NEWEST: (u32, u32, u32) = (0, 2, 6);
 
@@ -61,6 +63,10 @@ fn check(import: &str) -> Result<()> {
     let (interface, version) = import
         .split_once('@')
         .with_context(|| format!("import `{import}`: expected an interface of WASI 0.2"))?;
+    if (interface, version) == (variables::INTERFACE, variables::VERSION) {
+        // Only a function whose manifest declares variables has this import; Spin and our host link it.
+        return Ok(());
+    }
     ensure!(
         PROXY.contains(&interface),
         "import `{import}`: not in the world `wasi:http/proxy`"
@@ -98,6 +104,8 @@ mod tests {
             ("wasi:io/streams@0.2.0-rc", false),
             ("wasi:io/streams", false),
             ("wasi:filesystem/types@0.2.6", false),
+            ("fermyon:spin/variables@2.0.0", true),
+            ("fermyon:spin/variables@1.0.0", false),
             ("fermyon:spin/llm@2.0.0", false),
         ];
         for (import, passes) in cases {

@@ -35,3 +35,4 @@ pub mod shapes;
 pub mod snapshot;
 mod state;
 mod targets;
+pub mod variables;

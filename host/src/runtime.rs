@@ -32,6 +32,7 @@ use crate::guest_log::GuestLog;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, Sandbox, link};
+use crate::variables::Values;
 
 /// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because what tract leaves behind when it
 /// loads a graph is large and full of holes, and as large as the memory a request gets by default.
@@ -75,6 +76,7 @@ pub struct Runtime {
 pub struct Loaded {
     name: Arc<str>,
     limits: Limits,
+    variables: Arc<Values>,
     pre: ProxyPre<Sandbox>,
     ticker: Arc<Ticker>,
     living: Arc<Living>,
@@ -105,7 +107,13 @@ impl Runtime {
     /// # Errors
     ///
     /// A file that another version or processor compiled, a component that is no HTTP function, an image over `limits`.
-    pub fn load(&self, name: &str, path: &Path, limits: Limits) -> anyhow::Result<Loaded> {
+    pub fn load(
+        &self,
+        name: &str,
+        path: &Path,
+        limits: Limits,
+        variables: Values,
+    ) -> anyhow::Result<Loaded> {
         let component = map(&self.engine, path)
             .with_context(|| format!("loading the precompiled component of `{name}`"))?;
         let pre = self
@@ -116,6 +124,7 @@ impl Runtime {
         Ok(Loaded {
             name: name.into(),
             limits,
+            variables: Arc::new(variables),
             pre,
             ticker: Arc::clone(&self.ticker),
             living: Arc::clone(&self.living),
@@ -219,7 +228,7 @@ impl Loaded {
     fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize) -> Store<Sandbox> {
         let log = GuestLog::new(Arc::clone(&self.name));
         let wasi = wasi.stdout(log.clone()).stderr(log).build();
-        let sandbox = Sandbox::new(wasi, memory_bytes, &self.living);
+        let sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
         yielding(&mut store);

@@ -14,6 +14,8 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::variables::{self, Values};
+
 /// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
 const MAX_HANDLES: usize = 1024;
 
@@ -27,14 +29,22 @@ pub(crate) struct Sandbox {
     table: ResourceTable,
     outbound: NoOutbound,
     pub(crate) memory: Ceiling,
+    /// What the function may ask for.
+    pub(crate) variables: Arc<Values>,
     // Held for its `Drop`: an instance lives as long as its store.
     _alive: Option<Alive>,
 }
 
 impl Sandbox {
     /// For one request: at most `memory_bytes` of linear memory, counted in `living`.
-    pub(crate) fn new(wasi: WasiCtx, memory_bytes: usize, living: &Arc<Living>) -> Self {
+    pub(crate) fn new(
+        wasi: WasiCtx,
+        memory_bytes: usize,
+        variables: &Arc<Values>,
+        living: &Arc<Living>,
+    ) -> Self {
         Self {
+            variables: Arc::clone(variables),
             memory: Ceiling::new(memory_bytes),
             _alive: Some(living.enter()),
             ..Self::unlimited(wasi)
@@ -51,6 +61,7 @@ impl Sandbox {
             table,
             outbound: NoOutbound,
             memory: Ceiling::new(usize::MAX),
+            variables: Arc::default(),
             _alive: None,
         }
     }
@@ -61,9 +72,10 @@ impl Sandbox {
     }
 }
 
-/// Adds to `linker` all that a function may import: the `wasi:http/proxy` world.
+/// Adds to `linker` all that a function may import: the `wasi:http/proxy` world, and Spin's variables.
 pub(crate) fn link(linker: &mut Linker<Sandbox>) -> Result<()> {
-    wasmtime_wasi_http::p2::add_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_to_linker_async(linker)?;
+    variables::link(linker)
 }
 
 impl WasiView for Sandbox {

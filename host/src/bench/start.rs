@@ -16,6 +16,7 @@ use crate::config::Function;
 use crate::models;
 use crate::progress::Progress;
 use crate::runtime::{Loaded, Runtime};
+use crate::variables::Values;
 
 /// Samples before those that count: page cache, first faults of the host's own code.
 const WARM_UP: u32 = 5;
@@ -55,12 +56,22 @@ pub fn start(
         .build()
         .context("starting the executor")?;
 
-    let snapshot = runtime.load(&function.name, &artifact.precompiled, function.limits)?;
+    let snapshot = runtime.load(
+        &function.name,
+        &artifact.precompiled,
+        function.limits,
+        Values::default(),
+    )?;
     let snapshot = samples(WARM_UP, runs, || executor.block_on(ready(&snapshot)))?;
 
     let unloaded = std::fs::read(&artifact.unloaded).context("reading the unloaded component")?;
     let precompiled = precompile(&function.name, &artifact.unloaded, &unloaded, progress)?;
-    let unloaded = runtime.load(&function.name, &precompiled, function.limits)?;
+    let unloaded = runtime.load(
+        &function.name,
+        &precompiled,
+        function.limits,
+        Values::default(),
+    )?;
     let bundle = models::bundle(models, &function.models)?;
     let unloaded = samples(WARM_UP, runs, || {
         let stream = bundle.stream.clone();
