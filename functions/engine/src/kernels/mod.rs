@@ -63,7 +63,7 @@ pub(crate) use wasm::Widened;
 /// Only WebAssembly's exact products want their weights in another form.
 #[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Default)]
-pub(crate) struct Widened;
+pub(crate) struct Widened(());
 
 /// For each panel `p` in `panels`, pixel `r` of the block and channel `c` among the `lanes` of all panels, sets
 /// `sums[p][r][c]` to `sum over taps t and k of x[offsets[t][r] + k] * weight[t][k][c]`, weights as stored. What stands behind
