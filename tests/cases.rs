@@ -26,17 +26,27 @@ fn folders() -> Result<Vec<PathBuf>> {
 
 fn request(folder: &Path) -> Result<PathBuf> {
     let candidates =
-        ["png", "jpg", "tif"].map(|extension| folder.join(format!("request.{extension}")));
+        ["png", "jpg", "tif", "webp"].map(|extension| folder.join(format!("request.{extension}")));
     candidates
         .into_iter()
         .find(|path| path.exists())
         .with_context(|| format!("{}: no request", folder.display()))
 }
 
+/// The request of a case, with what `query.txt` asks.
+fn asked(folder: &Path, accept: &str) -> Result<Asked> {
+    let mut asked = Asked::file(&request(folder)?, accept)?;
+    let query = folder.join("query.txt");
+    if query.exists() {
+        asked.target += &format!("?{}", std::fs::read_to_string(query)?.trim());
+    }
+    Ok(asked)
+}
+
 #[test]
 fn every_runner_gives_the_expected_bytes() -> Result<()> {
     for folder in folders()? {
-        let asked = Asked::file(&request(&folder)?, "application/json")?;
+        let asked = asked(&folder, "application/json")?;
         let expected = folder.join("expected.json");
         if std::env::var_os("UPDATE_CASES").is_some() {
             std::fs::write(&expected, runners::native(&asked)?.body)?;
@@ -67,7 +77,7 @@ fn every_runner_gives_the_expected_bytes() -> Result<()> {
 fn texts_are_what_was_printed() -> Result<()> {
     for folder in folders()? {
         let truth = std::fs::read_to_string(folder.join("text.txt"))?;
-        let answer = runners::host(&Asked::file(&request(&folder)?, "text/plain")?)?;
+        let answer = runners::host(&asked(&folder, "text/plain")?)?;
         assert_eq!(
             (answer.status, answer.content_type.as_str()),
             (200, "text/plain; charset=utf-8")
@@ -79,6 +89,39 @@ fn texts_are_what_was_printed() -> Result<()> {
             "{}: CER {rate:.4}\nexpected:\n{truth}\ngot:\n{text}",
             folder.display()
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_format_is_the_same_from_every_runner() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/two-column-page");
+    for (accept, begins) in [
+        ("text/plain", "A history"),
+        ("text/tab-separated-values", "level\tpage_num\t"),
+        ("text/vnd.hocr+html", "<?xml"),
+        ("application/alto+xml", "<?xml"),
+        ("application/pdf", "%PDF-"),
+    ] {
+        let asked = asked(&folder, accept)?;
+        let expected = runners::native(&asked)?;
+        assert_eq!(expected.status, 200, "{accept}");
+        assert!(
+            expected.content_type.starts_with(accept),
+            "{}",
+            expected.content_type
+        );
+        assert!(expected.body.len() > 1000, "{accept}");
+        let start = String::from_utf8_lossy(&expected.body[..40]).into_owned();
+        assert!(start.starts_with(begins), "{accept}: {start}");
+        for (name, run) in runners::ALL {
+            let answer = run(&asked)?;
+            assert_eq!(
+                answer.content_type, expected.content_type,
+                "{accept} by {name}"
+            );
+            assert!(answer.body == expected.body, "{accept} by {name}");
+        }
     }
     Ok(())
 }

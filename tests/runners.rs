@@ -41,6 +41,7 @@ impl Asked {
             Some("png") => "image/png",
             Some("jpg") => "image/jpeg",
             Some("tif") => "image/tiff",
+            Some("webp") => "image/webp",
             other => anyhow::bail!("a request with extension {other:?}"),
         };
         Ok(Self::post(content_type, accept, body))

@@ -104,6 +104,15 @@ def main() -> None:
     page.paste(page.crop(line).transpose(Image.Transpose.ROTATE_180), line)
     save("upside-down-line", "png", page, UPSIDE_DOWN, optimize=True)
 
+    # Inks instead of light, and a part of a page.
+    page = text_page((800, 160), BILEVEL[:2], serif, 30, 70, margin=30)
+    save("cmyk-page", "jpg", page.convert("CMYK"), BILEVEL[:2], quality=70)
+
+    page = text_page((760, 420), CLEAN, times, 26, 46, margin=32)
+    save("region-of-a-page", "webp", page, CLEAN[1:4], quality=60)
+    # Below the first row to below the fourth.
+    (ROOT / "region-of-a-page" / "query.txt").write_text("region=0,72,760,140\n")
+
     save("empty-page", "png", Image.new("L", (640, 480), 250), [], optimize=True)
 
 
