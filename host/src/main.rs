@@ -88,7 +88,7 @@ struct Run {
     /// Write each answer beside its file instead of printing it.
     #[arg(long)]
     beside: bool,
-    /// Instances at once, as far as there is memory for them; as many as there are processors if not given.
+    /// Instances at once, as far as there are processors and memory for them; as many as possible if not given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     jobs: Option<u32>,
     /// Run what was built before.
@@ -392,7 +392,7 @@ fn run_files(project: Project, artifacts: &[Artifact], options: Run) -> Result<E
         memory::available_bytes()?,
     );
     if let Some(wanted) = options.jobs.filter(|&wanted| wanted > jobs) {
-        eprintln!("{wanted} jobs wanted, there is memory for {jobs}");
+        eprintln!("{wanted} jobs wanted, there are processors and memory for {jobs}");
     }
     let app = Arc::new(App::load(project, artifacts, jobs)?);
     let question = run::Question {

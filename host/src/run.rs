@@ -100,12 +100,12 @@ pub struct Summary {
     pub failed: usize,
 }
 
-/// How many instances to run at once: `wanted`, or one for each processor, but no more than memory is there for, each taking up to
-/// `memory_bytes`.
+/// How many instances to run at once: `wanted`, or one for each processor; no more than there are processors, since each has a deadline,
+/// nor than memory is there for, each taking up to `memory_bytes`.
 pub fn jobs(wanted: Option<u32>, memory_bytes: usize, available_bytes: u64) -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let room = available_bytes as f64 * MEMORY_SHARE / memory_bytes.max(1) as f64;
-    wanted.unwrap_or(cores).min(room as u32).max(1)
+    wanted.unwrap_or(cores).min(cores).min(room as u32).max(1)
 }
 
 /// Sends each file to the function `name`. Answers that are printed go to `out` in the order of the files; what goes wrong with a
@@ -254,13 +254,13 @@ fn content_type(file: &Path) -> &'static str {
     }
 }
 
-/// Language tags need no escaping; anything else is no language tag.
-fn query_value(language: &str) -> Result<&str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+/// Language tags, several joined by `+`, need no other escaping; anything else is no language tag.
+fn query_value(language: &str) -> Result<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte);
     if language.is_empty() || !language.bytes().all(plain) {
         bail!("language `{language}`: expected a tag such as `en`");
     }
-    Ok(language)
+    Ok(language.replace('+', "%2B"))
 }
 
 /// The sentence in an error's body, or its status where there is none.
@@ -287,9 +287,9 @@ mod tests {
             (
                 "page",
                 Format::Alto,
-                Some("pt-BR"),
+                Some("pt-BR+en"),
                 [
-                    "/v1/ocr?format=alto&language=pt-BR",
+                    "/v1/ocr?format=alto&language=pt-BR%2Ben",
                     "application/octet-stream",
                 ],
             ),
@@ -329,11 +329,14 @@ mod tests {
     }
 
     #[test]
-    fn memory_bounds_the_instances() {
+    fn memory_and_processors_bound_the_instances() {
         const MIB: u64 = 1 << 20;
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         for (wanted, available, expected) in [
-            (Some(4), 1000 * MIB, 4),
-            (Some(16), 1000 * MIB, 8),
+            (Some(1), 1 << 40, 1),
+            (Some(1024), 1 << 40, cores),
+            (None, 1 << 40, cores),
+            (Some(16), 250 * MIB, cores.min(2)),
             (Some(3), 10 * MIB, 1),
             (None, 10 * MIB, 1),
         ] {

@@ -25,7 +25,7 @@ pub fn language<'a>(text: &str, requested: &'a str) -> &'a str {
     match requested {
         // Latin letters on a page that is said to be Greek.
         "el" if letters > 0 => latin(text),
-        "und" => latin(text),
+        "und" | "mul" => latin(text),
         _ => requested,
     }
 }

@@ -25,9 +25,14 @@ impl Language {
         }
     }
 
-    /// Looks a code up, or several joined by `+`; `None` when no loaded pack reads one of them.
+    /// Looks a code up, or several joined by `+`, which is a space where a query was not escaped; `None` when no loaded pack reads one of them.
     pub fn find(code: &str) -> Option<Language> {
-        let mut tags = code.split('+').map(tag);
+        // Nothing between two signs is no language.
+        let codes = code.split('+').flat_map(|part| {
+            let nothing = part.trim().is_empty().then_some("");
+            part.split_whitespace().chain(nothing)
+        });
+        let mut tags = codes.map(tag);
         let first = tags.next()??;
         let tag = tags.try_fold(first, |tag, next| {
             let next = next?;
@@ -149,6 +154,7 @@ mod tests {
             ("latin", Some("und")),
             ("eng+deu", Some("mul")),
             ("eng + en-GB", Some("en")),
+            ("eng en-GB", Some("en")),
             ("eng+hin", None),
             ("eng+", None),
             ("az-Latn-AZ", Some("az")),

@@ -18,6 +18,8 @@ pub struct Page {
     pub height: u32,
     /// The part of the upright original that is read, in its pixels.
     pub region: Region,
+    /// Which page of its file it is, from 1.
+    pub number: u32,
 }
 
 /// Integer bounds in the original's pixels: left, top, right, bottom; right and bottom exclusive.
@@ -36,6 +38,7 @@ impl Page {
             width: picture.original_width,
             height: picture.original_height,
             region: picture.region,
+            number: options.page,
         })
     }
 
@@ -46,6 +49,7 @@ impl Page {
             width,
             height,
             region: Region::whole((width, height)),
+            number: 1,
         }
     }
 

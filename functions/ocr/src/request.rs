@@ -261,14 +261,17 @@ fn accepted_format(accept: &str) -> Format {
         let mut parts = range.split(';').map(str::trim);
         let name = parts.next().unwrap_or("").to_ascii_lowercase();
         let weight = parts
-            .filter_map(|parameter| parameter.strip_prefix("q="))
-            .find_map(|weight| weight.parse::<f32>().ok())
+            .filter_map(|parameter| parameter.split_once('='))
+            .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
+            .find_map(|(_, weight)| weight.trim().parse::<f32>().ok())
             .unwrap_or(1.0);
         let format = match name.as_str() {
             "text/plain" | "text/*" => Some(Format::Text),
             "text/tab-separated-values" => Some(Format::Tsv),
             "text/vnd.hocr+html" => Some(Format::Hocr),
-            "application/alto+xml" | "application/xml" | "text/xml" => Some(Format::Alto),
+            "application/alto+xml" => Some(Format::Alto),
+            // Browsers name it beside HTML, and do not mean ALTO.
+            "application/xml" | "text/xml" if !accept.contains("html") => Some(Format::Alto),
             "application/pdf" => Some(Format::Pdf),
             "application/json" | "application/*" | "*/*" => Some(Format::Kalanjiyam),
             _ => None,

@@ -23,6 +23,10 @@ use transform::Quantisers;
 /// Passes over the picture that a file may take. Encoders make ten; each costs time even where it has no data.
 const MAX_SCANS: usize = 100;
 
+/// Blocks that all passes together may go through: each takes time even where it has no data. An encoder's ten passes over
+/// 110 Mpx go through 11 million.
+const MAX_BLOCKS: u64 = 24_000_000;
+
 /// What the components of a picture are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
@@ -180,7 +184,7 @@ impl<'a> JpegRows<'a> {
                 .collect();
         }
         let mut seen = vec![false; header.components.len()];
-        let mut scans = 0;
+        let (mut scans, mut blocks) = (0, 0);
         let mut segments = Segments { bytes, at: 2 };
         loop {
             let (marker, segment) = segments.next()?;
@@ -192,6 +196,12 @@ impl<'a> JpegRows<'a> {
                         return Err(corrupt(&format!("more than {MAX_SCANS} scans")));
                     }
                     let mut scan = Scan::open(header, &self.tables, segment, bytes, segments.at)?;
+                    blocks += scan.blocks(header);
+                    if blocks > MAX_BLOCKS {
+                        return Err(corrupt(&format!(
+                            "scans of {blocks} blocks, limit is {MAX_BLOCKS}"
+                        )));
+                    }
                     for component in scan.components() {
                         if !std::mem::replace(&mut seen[component], true) {
                             self.quantisers[component] =

@@ -290,6 +290,11 @@ impl<'a> TiffRows<'a> {
                 actual.0, actual.1, expected.0, expected.1
             )));
         }
+        if header.progressive {
+            // No scanner writes it (TIFF Technical Note 2 has only sequential JPEG), and many small strips of many passes would
+            // take for ever.
+            return Err(unsupported("progressive jpeg in tiff"));
+        }
         self.limits.check_size(header.width, header.height)?;
         self.limits
             .check_bytes((header.width, header.height), jpeg::held_bytes(&header, 8))?;

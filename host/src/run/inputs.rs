@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 /// Extensions of the picture files that are looked for in folders.
-const EXTENSIONS: [&str; 11] = [
-    "jpg", "jpeg", "jpe", "png", "tif", "tiff", "webp", "bmp", "gif", "pnm", "apng",
+const EXTENSIONS: [&str; 10] = [
+    "jpg", "jpeg", "jpe", "png", "apng", "tif", "tiff", "webp", "bmp", "gif",
 ];
 
 /// Folders are entered this deep; deeper ones are likely a loop of links.

@@ -23,6 +23,8 @@ const MAX_LOOKS: usize = 24;
 /// Of the pixels that may be text, fewer than this part are surely text where lines are too small. On rendered A4 pages at
 /// 960 px it is 0.89 to 0.91 with 10 to 12 pt, 0.81 with 8 pt, 0.72 with 6 pt.
 const MIN_CLEAR_SHARE: f32 = 0.86;
+/// Up to this part it is no text either, but the haze that the detector sees on empty paper.
+const MAX_HAZE_SHARE: f32 = 0.1;
 /// Cores thinner than this (the median by length) are too small: their boxes are no longer exact.
 const MIN_CLEAR_CORE_PX: f32 = 5.0;
 /// Pixels that may be text: fewer are a speck.
@@ -165,6 +167,9 @@ impl Look {
             clear += cell.clear;
         }
         if faint < MIN_FAINT_PX {
+            return false;
+        }
+        if clear as f32 <= MAX_HAZE_SHARE * faint as f32 {
             return false;
         }
         if (clear as f32) < MIN_CLEAR_SHARE * faint as f32 {

@@ -17,6 +17,7 @@ pub(super) fn answer(reading: &Reading, asked: Asked<'_>) -> String {
 fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Result {
     let (width, height) = (reading.page.width, reading.page.height);
     let page = [0, 0, width, height];
+    let number = reading.page.number;
     writeln!(
         out,
         r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -34,7 +35,7 @@ fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Res
 </OCRProcessing>
 </Description>
 <Layout>
-<Page ID="page_1" PHYSICAL_IMG_NR="1" WIDTH="{width}" HEIGHT="{height}">
+<Page ID="page_1" PHYSICAL_IMG_NR="{number}" WIDTH="{width}" HEIGHT="{height}">
 <PrintSpace{}>"#,
         Escaped(&reading.model),
         crate::VERSION,

@@ -38,11 +38,13 @@ fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Res
         writeln!(out, r#"<meta name="ocr-langs" content="{tag}"/>"#)?;
     }
     let (width, height) = (reading.page.width, reading.page.height);
+    // hOCR counts the pages of a file from 0.
+    let number = reading.page.number.saturating_sub(1);
     writeln!(
         out,
         r#"</head>
 <body>
-<div class="ocr_page" id="page_1" title="bbox 0 0 {width} {height}; ppageno 0">"#
+<div class="ocr_page" id="page_1" title="bbox 0 0 {width} {height}; ppageno {number}">"#
     )?;
     // Numbers go through the whole page, so that every id is there once.
     let (mut lines, mut words) = (0, 0);

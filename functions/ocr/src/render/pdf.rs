@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use pdf_writer::types::{CidFontType, FontFlags, SystemInfo, TextRenderingMode, UnicodeCmap};
 use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 
+use ephemera_vision::Region;
+
 use super::Asked;
 use super::markup::known_language;
 use super::walk::{self, BASELINE, LineView, WordView};
@@ -52,9 +54,13 @@ const CID_SYSTEM: SystemInfo<'static> = SystemInfo {
 
 pub(super) fn answer(reading: &Reading, asked: Asked<'_>) -> Vec<u8> {
     let page = &reading.page;
-    let picture = Picture::of_file(asked.image)
-        .filter(|picture| picture.upright_size() == (page.width, page.height))
-        .unwrap_or_else(|| Picture::of_pixels(&page.pixels));
+    let file = Picture::of_file(asked.image)
+        .filter(|picture| picture.upright_size() == (page.width, page.height));
+    // A file shows all of the page, the pixels that were read only their region.
+    let (picture, part) = match file {
+        Some(picture) => (picture, Region::whole((page.width, page.height))),
+        None => (Picture::of_pixels(&page.pixels), page.region),
+    };
 
     let sides = (f64::from(page.width), f64::from(page.height));
     let scale = POINTS_PER_INCH / picture.dpi.unwrap_or(DEFAULT_DPI);
@@ -66,7 +72,7 @@ pub(super) fn answer(reading: &Reading, asked: Asked<'_>) -> Vec<u8> {
     };
 
     let mut letters = Letters::default();
-    let content = sheet.content(reading, &picture, &mut letters);
+    let content = sheet.content(reading, &picture, part, &mut letters);
 
     // Room for all of it at once: growing would copy the image.
     let mut pdf = Pdf::with_capacity(picture.data.len() + content.len() + TEXT_BYTES);
@@ -103,13 +109,22 @@ struct Sheet {
 }
 
 impl Sheet {
-    fn content(&self, reading: &Reading, picture: &Picture<'_>, letters: &mut Letters) -> Vec<u8> {
+    /// `part`: what of the page `picture` shows, in pixels.
+    fn content(
+        &self,
+        reading: &Reading,
+        picture: &Picture<'_>,
+        part: Region,
+        letters: &mut Letters,
+    ) -> Vec<u8> {
         let mut content = Content::new();
-        let (width, height) = (self.width, self.height);
+        let [left, top, width, height] =
+            [part.x, part.y, part.width, part.height].map(|side| f64::from(side) * self.scale);
+        let bottom = self.height - top - height;
         let [a, b, c, d, e, f] = picture.placement();
         let across = [a * width, b * height, c * width, d * height];
         content.save_state();
-        content.transform(matrix(across, [e * width, f * height]));
+        content.transform(matrix(across, [left + e * width, bottom + f * height]));
         content.x_object(IMAGE_NAME);
         content.restore_state();
 

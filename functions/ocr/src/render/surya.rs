@@ -12,7 +12,7 @@ pub(super) struct Answer<'a> {
     /// In reading order.
     text_lines: Vec<TextLine<'a>>,
     image_bbox: Bounds,
-    /// One-based; an image is one page.
+    /// One-based.
     page: u32,
     /// What ran.
     model: &'a str,
@@ -40,7 +40,7 @@ pub(super) fn answer(reading: &Reading) -> Answer<'_> {
     Answer {
         text_lines,
         image_bbox: [0, 0, reading.page.width, reading.page.height],
-        page: 1,
+        page: reading.page.number,
         model: &reading.model,
     }
 }

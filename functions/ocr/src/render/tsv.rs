@@ -10,19 +10,32 @@ const HEADER: &str = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tl
 
 pub(super) fn answer(reading: &Reading) -> String {
     let mut out = String::from(HEADER);
+    let number = reading.page.number as usize;
     let page = [0, 0, reading.page.width, reading.page.height];
-    row(&mut out, 1, [1, 0, 0, 0, 0], page, "-1\t");
+    row(&mut out, 1, [number, 0, 0, 0, 0], page, "-1\t");
     for (block, view) in (1..).zip(walk::blocks(reading)) {
-        row(&mut out, 2, [1, block, 0, 0, 0], view.bounds, "-1\t");
+        row(&mut out, 2, [number, block, 0, 0, 0], view.bounds, "-1\t");
         // A block is one paragraph.
-        row(&mut out, 3, [1, block, 1, 0, 0], view.bounds, "-1\t");
+        row(&mut out, 3, [number, block, 1, 0, 0], view.bounds, "-1\t");
         for (line, view) in (1..).zip(view.lines) {
-            row(&mut out, 4, [1, block, 1, line, 0], view.bounds, "-1\t");
+            row(
+                &mut out,
+                4,
+                [number, block, 1, line, 0],
+                view.bounds,
+                "-1\t",
+            );
             for (word, view) in (1..).zip(view.words) {
                 // A tab inside a word would be a column.
                 let content = view.content.replace(char::is_control, " ");
                 let rest = format!("{:.2}\t{content}", view.confidence * 100.0);
-                row(&mut out, 5, [1, block, 1, line, word], view.bounds, &rest);
+                row(
+                    &mut out,
+                    5,
+                    [number, block, 1, line, word],
+                    view.bounds,
+                    &rest,
+                );
             }
         }
     }

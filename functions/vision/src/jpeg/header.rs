@@ -24,7 +24,7 @@ pub(crate) struct Header<'a> {
     pub(crate) height: u32,
     pub(crate) components: Vec<Component>,
     /// Coefficients come in several passes over the picture.
-    pub(super) progressive: bool,
+    pub(crate) progressive: bool,
     /// All coefficients are held until the last scan: progressive, or one scan for each component.
     pub(super) buffered: bool,
     /// Adobe's marker: its colour transform.

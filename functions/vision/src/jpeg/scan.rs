@@ -194,6 +194,14 @@ impl<'a> Scan<'a> {
         self.parts.iter().map(|part| part.component)
     }
 
+    /// Blocks that it goes through.
+    pub(super) fn blocks(&self, header: &Header<'_>) -> u64 {
+        let (across, down) = header.mcus();
+        let components = self.components().map(|i| &header.components[i]);
+        let in_mcu: usize = components.map(|c| c.h * c.v).sum();
+        across as u64 * down as u64 * in_mcu as u64
+    }
+
     /// Where the next marker stands.
     pub(super) fn end(&self) -> usize {
         self.bits.marker()

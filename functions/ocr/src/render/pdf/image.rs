@@ -276,7 +276,8 @@ fn png(bytes: &[u8]) -> Option<Picture<'_>> {
             b"IHDR" => header = Some(chunk),
             b"PLTE" => palette = chunk,
             b"tRNS" => return None,
-            b"eXIf" => orientation = Orientation::from_exif_chunk(chunk),
+            // Where the decoder looks for it: before the data.
+            b"eXIf" if data.is_empty() => orientation = Orientation::from_exif_chunk(chunk),
             // Pixels per metre.
             b"pHYs" if chunk.get(8) == Some(&1) => {
                 dpi = resolution(u32_at(chunk, 0)?, u32_at(chunk, 4)?, 0.0254);
