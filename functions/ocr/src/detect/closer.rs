@@ -33,6 +33,8 @@ const MIN_FAINT_PX: u32 = 64;
 const EDGE_PX: f32 = 2.0;
 /// A line that is covered by others up to this part was seen twice.
 const MAX_COVERED: f32 = 0.4;
+/// A line of this many times its height may be one of a column: some fourteen letters.
+const MIN_COLUMN_RATIO: f32 = 8.0;
 /// Most lines of a page; bounds the time that a page of noise can take.
 const MAX_LINES: usize = 2000;
 
@@ -323,8 +325,14 @@ impl Cut {
 
 /// Lines of several looks, coarse to fine -> each line once, as the finest look that has all of it saw it.
 fn merge(layers: Vec<Vec<Line>>, pose: &Pose) -> Vec<Line> {
+    let coarsest = layers.first().map_or(&[][..], Vec::as_slice);
+    let coarsest: Vec<Extent> = coarsest.iter().map(|line| Extent::of(pose, line)).collect();
     let mut kept: Vec<(Extent, Line)> = Vec::new();
-    for mut layer in layers.into_iter().rev() {
+    for layer in layers.into_iter().rev() {
+        let mut layer: Vec<Line> = layer
+            .into_iter()
+            .flat_map(|line| split(line, &coarsest, pose))
+            .collect();
         // Of two pieces of one line the larger one is the whole.
         layer.sort_by(|a, b| {
             let area = |line: &Line| Extent::of(pose, line).area();
@@ -340,6 +348,53 @@ fn merge(layers: Vec<Vec<Line>>, pose: &Pose) -> Vec<Line> {
     }
     kept.sort_by(|(a, _), (b, _)| a.top.total_cmp(&b.top).then(a.left.total_cmp(&b.left)));
     kept.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Cuts a line where the glance saw the gap between two columns. From close by a narrow one looks like a space between words, and
+/// lines on both sides of it like one.
+fn split(line: Line, coarse: &[Extent], pose: &Pose) -> Vec<Line> {
+    let [a, b, ..] = pose.level(&line.quad);
+    let whole = Extent::of(pose, &line);
+    let width = whole.right - whole.left;
+    // Lines that run down the page, and those without extent, are left as they are.
+    if (b.x - a.x) < (b.y - a.y).abs() || width <= 0.0 {
+        return vec![line];
+    }
+    let mut parts: Vec<&Extent> = coarse
+        .iter()
+        .filter(|part| {
+            let (across, down) = (part.right - part.left, part.bottom - part.top);
+            across >= MIN_COLUMN_RATIO * 2.0 * down && part.shared(&whole) >= 0.5 * part.area()
+        })
+        .collect();
+    parts.sort_by(|a, b| a.left.total_cmp(&b.left));
+    // Shares of the whole line: where each part begins and ends.
+    let share = |x: f32| ((x - whole.left) / width).clamp(0.0, 1.0);
+    let mut ends = vec![0.0];
+    for pair in parts.windows(2) {
+        let (end, start) = (pair[0].right, pair[1].left);
+        // Boxes reach over their text, at most by their own height; an extent is half as high as its box.
+        if end - start <= 2.0 * (whole.bottom - whole.top) {
+            let middle = (end + start) / 2.0;
+            ends.extend([share(end.min(middle)), share(start.max(middle))]);
+        }
+    }
+    ends.push(1.0);
+    let at = |from: Point, to: Point, share: f32| Point {
+        x: from.x + (to.x - from.x) * share,
+        y: from.y + (to.y - from.y) * share,
+    };
+    let [a, b, c, d] = line.quad;
+    let part = |ends: &[f32]| Line {
+        quad: [
+            at(a, b, ends[0]),
+            at(a, b, ends[1]),
+            at(d, c, ends[1]),
+            at(d, c, ends[0]),
+        ],
+        score: line.score,
+    };
+    ends.chunks_exact(2).map(part).collect()
 }
 
 /// The middle half, across its direction, of the upright rectangle around a line in the level frame. Boxes reach into the
@@ -408,6 +463,22 @@ mod tests {
 
     fn tops(lines: &[Line]) -> Vec<f32> {
         lines.iter().map(|line| line.quad[0].y).collect()
+    }
+
+    #[test]
+    fn columns_that_run_together_from_close_by_are_parted() {
+        let columns = vec![line(0.0, 0.0, 400.0, 30.0), line(404.0, 1.0, 396.0, 30.0)];
+        let words = vec![line(0.0, 0.0, 100.0, 30.0), line(120.0, 1.0, 680.0, 30.0)];
+        let across = vec![line(2.0, 2.0, 796.0, 26.0)];
+        for (coarse, expected) in [
+            (columns, vec![(2.0, 400.0), (404.0, 798.0)]),
+            (words, vec![(2.0, 798.0)]),
+            (vec![], vec![(2.0, 798.0)]),
+        ] {
+            let merged = merge(vec![coarse, across.clone()], &pose());
+            let sides = |line: &Line| (line.quad[0].x.round(), line.quad[2].x.round());
+            assert_eq!(merged.iter().map(sides).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]
