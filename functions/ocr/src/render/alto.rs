@@ -41,12 +41,12 @@ fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Res
         crate::VERSION,
         placed(page),
     )?;
-    let language = known_language(asked.tag);
-    let language = language.map_or(String::new(), |tag| format!(" LANG=\"{tag}\""));
     // Numbers go through the whole page, so that every id is there once.
     let (mut lines, mut words) = (0, 0);
     for (block, view) in (1..).zip(walk::blocks(reading)) {
         let place = placed(view.bounds);
+        let language = known_language(view.language(asked.tag));
+        let language = language.map_or(String::new(), |tag| format!(" LANG=\"{tag}\""));
         writeln!(out, r#"<TextBlock ID="block_{block}"{place}{language}>"#)?;
         for line in &view.lines {
             lines += 1;

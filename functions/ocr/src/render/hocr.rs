@@ -16,9 +16,12 @@ pub(super) fn answer(reading: &Reading, asked: Asked<'_>) -> String {
 
 fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Result {
     let language = known_language(asked.tag);
-    let (attribute, capability) = match language {
-        Some(tag) => (format!(" lang=\"{tag}\" xml:lang=\"{tag}\""), " ocrp_lang"),
-        None => (String::new(), ""),
+    let attribute = language.map_or(String::new(), lang);
+    let blocks = walk::blocks(reading);
+    let told = |block: &walk::BlockView<'_>| known_language(block.language(asked.tag)).is_some();
+    let capability = match language.is_some() || blocks.iter().any(told) {
+        true => " ocrp_lang",
+        false => "",
     };
     writeln!(
         out,
@@ -48,8 +51,9 @@ fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Res
     )?;
     // Numbers go through the whole page, so that every id is there once.
     let (mut lines, mut words) = (0, 0);
-    for (block, view) in (1..).zip(walk::blocks(reading)) {
+    for (block, view) in (1..).zip(blocks) {
         let title = bbox(view.bounds);
+        let attribute = known_language(view.language(asked.tag)).map_or(String::new(), lang);
         writeln!(
             out,
             r#"<div class="ocr_carea" id="block_1_{block}" title="{title}">
@@ -77,6 +81,11 @@ fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Res
         writeln!(out, "</p>\n</div>")?;
     }
     writeln!(out, "</div>\n</body>\n</html>")
+}
+
+/// The attributes that name a language, HTML's and XML's.
+fn lang(tag: &str) -> String {
+    format!(" lang=\"{tag}\" xml:lang=\"{tag}\"")
 }
 
 fn bbox([left, top, right, bottom]: Bounds) -> String {

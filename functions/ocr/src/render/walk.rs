@@ -4,6 +4,7 @@
 //! or in several.
 
 use crate::Reading;
+use crate::identify;
 use crate::layout::{Block, ReadLine};
 use crate::page::{Bounds, Page};
 use crate::recognise::Word;
@@ -69,6 +70,15 @@ impl LineView<'_> {
     }
 }
 
+impl BlockView<'_> {
+    /// The language of its words; `requested` is the page's.
+    pub(super) fn language<'t>(&self, requested: &'t str) -> &'t str {
+        let words = self.lines.iter().flat_map(|line| &line.words);
+        let words: Vec<&str> = words.map(|word| word.content).collect();
+        identify::language(&words.join(" "), requested)
+    }
+}
+
 /// The blocks of a page that have words.
 pub(super) fn blocks(reading: &Reading) -> Vec<BlockView<'_>> {
     let page = &reading.page;
@@ -129,6 +139,22 @@ pub(super) fn size([left, top, right, bottom]: Bounds) -> [u32; 2] {
 mod tests {
     use super::super::samples::{blank, reading};
     use super::*;
+
+    #[test]
+    fn a_block_tells_its_own_language() {
+        let mut reading = reading();
+        let words = &mut reading.blocks[0].rows[0][0].text.words;
+        let content = "the ship and the sea were with the captain".to_owned();
+        words.push(Word {
+            content,
+            ..words[0].clone()
+        });
+        let blocks = blocks(&reading);
+        assert_eq!(
+            ["und", "de"].map(|tag| blocks[0].language(tag)),
+            ["en", "de"]
+        );
+    }
 
     #[test]
     fn rows_are_lines_and_their_pieces_words() {
