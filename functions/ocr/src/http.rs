@@ -166,7 +166,7 @@ impl Ocr {
                 if request.body.len() > limit_bytes {
                     return Err(Error::BodyTooLarge { limit_bytes });
                 }
-                self.answer_in(Request::parse(request, aliases)?, around)
+                self.answer(Request::parse(request, aliases)?, around)
             }
             "/v1/engines" => {
                 expect("GET")?;

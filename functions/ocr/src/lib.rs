@@ -118,16 +118,12 @@ impl Ocr {
         models.map(Network::identity).join(", ")
     }
 
-    /// Reads an image and writes the answer.
+    /// Reads an image and writes the answer, under the operator's settings, with the time of each step in the header
+    /// `Server-Timing`.
     ///
     /// # Errors
     /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
-    pub fn answer(&self, request: Request) -> Result<HttpAnswer, Error> {
-        self.answer_in(request, &Surroundings::default())
-    }
-
-    /// The same, under the operator's settings, with the time of each step in the header `Server-Timing`.
-    fn answer_in(&self, request: Request, around: &Surroundings<'_>) -> Result<HttpAnswer, Error> {
+    fn answer(&self, request: Request, around: &Surroundings<'_>) -> Result<HttpAnswer, Error> {
         let mut watch = Stopwatch::start(around.clock);
         let options = Options {
             limits: around.settings.limits,
@@ -142,7 +138,7 @@ impl Ocr {
             image = Vec::new();
         }
         watch.lap("decode");
-        let reading = self.read_page(page, &mut watch)?;
+        let reading = self.read(page, &mut watch)?;
         let language = &request.language;
         let asked = Asked {
             engine: request.engine,
@@ -157,17 +153,7 @@ impl Ocr {
         Ok(answer)
     }
 
-    /// Reads an image: bytes of a file in, blocks of text out. The bytes are dropped before the models run.
-    ///
-    /// # Errors
-    /// [`Error::Image`], [`Error::Model`], [`Error::Output`].
-    pub fn read(&self, image: Vec<u8>, options: &Options) -> Result<Reading, Error> {
-        let page = Page::open(&image, options)?;
-        drop(image);
-        self.read_page(page, &mut Stopwatch::start(None))
-    }
-
-    fn read_page(&self, page: Page, watch: &mut Stopwatch<'_>) -> Result<Reading, Error> {
+    fn read(&self, page: Page, watch: &mut Stopwatch<'_>) -> Result<Reading, Error> {
         let mut reader = Reader::new(&self.recogniser, &self.characters, &page);
         let mut glance = detect::glance(&self.detector, &page, Rotation::Upright)?;
         let sample = detect::sample(&self.detector, &page, &glance)?;
