@@ -13,7 +13,7 @@ use crate::runners;
 /// Pages, and a file that is none, in folders.
 fn scans() -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
-    let cases = runners::root().join("tests/cases");
+    let cases = runners::root().join("tests/cases/ocr");
     fs::create_dir_all(folder.path().join("inner"))?;
     for (case, to) in [
         ("single-word", "a.png"),
@@ -37,20 +37,18 @@ struct Said {
 
 fn run(folder: &Path, format: Format, destination: Destination) -> Result<Said> {
     let project = ephemera::config::Project::open(&runners::root().join("spin.toml"))?;
-    let artifacts = std::slice::from_ref(&*runners::OCR);
-    let app = Arc::new(App::load(project, artifacts, 2)?);
     let executor = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let requests = project.function("ocr")?.run.clone().context("it has one")?;
     let work = Work {
-        inputs: run::find(&[folder.to_owned()])?,
-        question: Question {
-            format,
-            language: None,
-        },
+        inputs: run::find(&[folder.to_owned()], requests.takes)?,
+        question: Question::new(&requests, Some(format), &[])?,
         destination,
         jobs: 2,
     };
+    let artifacts = std::slice::from_ref(&*runners::OCR);
+    let app = Arc::new(App::load(project, artifacts, 2)?);
     let (mut out, mut problems) = (vec![], vec![]);
     let summary = executor.block_on(run::run(&app, "ocr", work, &mut out, &mut problems))?;
     assert_eq!(app.runtime().live_instances(), 0);
@@ -77,7 +75,7 @@ fn a_bad_file_does_not_stop_the_others() -> Result<()> {
     );
     assert!(lines[1].starts_with("3 read, 1 failed in "), "{lines:?}");
 
-    let word = fs::read_to_string(runners::root().join("tests/cases/single-word/text.txt"))?;
+    let word = fs::read_to_string(runners::root().join("tests/cases/ocr/single-word/text.txt"))?;
     for (file, expected) in [
         ("a.txt", word.trim()),
         ("inner/b.txt", ""),

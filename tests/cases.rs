@@ -12,7 +12,7 @@ use crate::runners::{self, Asked};
 const MAX_CER: f64 = 0.02;
 
 fn folders() -> Result<Vec<PathBuf>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/ocr");
     let entries = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path()));
     let mut folders = entries.collect::<Result<Vec<_>>>()?;
     folders.sort();
@@ -95,7 +95,7 @@ fn texts_are_what_was_printed() -> Result<()> {
 
 #[test]
 fn every_format_is_the_same_from_every_runner() -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/two-column-page");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/ocr/two-column-page");
     for (accept, begins) in [
         ("text/plain", "A history"),
         ("text/tab-separated-values", "level\tpage_num\t"),
@@ -152,7 +152,7 @@ fn character_error_rate_counts_edits() {
 
 #[test]
 fn every_shape_of_answer_has_its_fields() -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/single-word");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/ocr/single-word");
     let mut asked = Asked::file(&request(&folder)?, "*/*")?;
     asked.target += "?engine=surya&language=en";
     let answer: serde_json::Value = serde_json::from_slice(&runners::host(&asked)?.body)?;

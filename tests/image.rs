@@ -75,7 +75,7 @@ fn starting_maps_the_image_and_copies_nothing() -> Result<()> {
 
 #[test]
 fn answers_tell_their_peak_memory_and_leave_no_instance() -> Result<()> {
-    let large = runners::root().join("tests/cases/large-page/request.png");
+    let large = runners::root().join("tests/cases/ocr/large-page/request.png");
     let answer = runners::host(&Asked::file(&large, "text/plain")?)?;
     let peak = answer.peak_bytes.expect("the host reports it");
     let limit = runners::PROJECT.function("ocr")?.limits.memory_bytes as u64;

@@ -55,7 +55,7 @@ fn check(case: &Case, name: &str, run: runners::Runner) -> Result<()> {
         "{}: {detail:?}",
         about()
     );
-    let word = runners::root().join("tests/cases/single-word/request.png");
+    let word = runners::root().join("tests/cases/ocr/single-word/request.png");
     let next = run(&Asked::file(&word, "text/plain")?).with_context(about)?;
     assert_eq!(
         (next.status, next.body.trim_ascii()),
@@ -67,7 +67,7 @@ fn check(case: &Case, name: &str, run: runners::Runner) -> Result<()> {
 }
 
 fn cases() -> Result<Vec<Case>> {
-    let word = std::fs::read(runners::root().join("tests/cases/single-word/request.png"))?;
+    let word = std::fs::read(runners::root().join("tests/cases/ocr/single-word/request.png"))?;
     let query = |query: &str| Asked {
         target: format!("/v1/ocr?{query}"),
         ..Asked::post("image/png", "*/*", word.clone())

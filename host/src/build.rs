@@ -294,6 +294,8 @@ mod tests {
                 timeout: Duration::from_secs(1),
             },
             variables: Default::default(),
+            run: None,
+            example: None,
         }
     }
 

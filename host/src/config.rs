@@ -56,6 +56,30 @@ pub struct Function {
     pub limits: Limits,
     /// What it may ask its host for.
     pub variables: Templates,
+    /// What `ephemera run` does with files, for functions that take some.
+    pub run: Option<FileRequests>,
+    /// A command to try it with, in the manifest's folder; `{url}` stands for where it is served.
+    pub example: Option<String>,
+}
+
+/// How files become requests of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRequests {
+    /// Where each is posted to. A query holds parameters that hold unless the command line says otherwise.
+    pub path: String,
+    /// What becomes a request.
+    pub takes: Takes,
+}
+
+/// What one request of a function is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takes {
+    /// One picture.
+    Pictures,
+    /// One clip: a film, an archive or a folder of frames.
+    Clips,
 }
 
 /// What one request may take.
@@ -241,6 +265,8 @@ struct Tool {
     memory_mib: u32,
     #[serde(default = "default_timeout_s")]
     timeout_s: u32,
+    run: Option<FileRequests>,
+    example: Option<String>,
 }
 
 fn default_memory_mib() -> u32 {
@@ -258,6 +284,8 @@ impl Component {
             models,
             memory_mib,
             timeout_s,
+            run,
+            example,
         } = self.tool.ephemera;
         plain_name("component", &name)?;
         plain_name("package", &package)?;
@@ -272,6 +300,13 @@ impl Component {
             (1..=MAX_TIMEOUT_S).contains(&timeout_s),
             "component `{name}`: timeout_s: expected 1 to {MAX_TIMEOUT_S}, got {timeout_s}"
         );
+        if let Some(run) = &run {
+            ensure!(
+                run.path.starts_with('/'),
+                "component `{name}`: run.path: expected `/...`, got `{}`",
+                run.path
+            );
+        }
         Ok(Function {
             source: root.join(self.source),
             name,
@@ -282,6 +317,8 @@ impl Component {
                 timeout: Duration::from_secs(timeout_s.into()),
             },
             variables: self.variables,
+            run,
+            example,
         })
     }
 }
@@ -320,6 +357,7 @@ anything = 1
 package = "shop-ocr"
 models = ["detector", "reader"]
 timeout_s = 7
+run = { path = "/v1/ocr?format=text", takes = "pictures" }
 "#;
 
     #[test]
@@ -337,6 +375,11 @@ timeout_s = 7
                 timeout: Duration::from_secs(7),
             },
             variables: [("api_key".to_owned(), "{{ key }}".to_owned())].into(),
+            run: Some(FileRequests {
+                path: "/v1/ocr?format=text".into(),
+                takes: Takes::Pictures,
+            }),
+            example: None,
         };
         assert_eq!(project.functions["ocr"], expected);
     }
@@ -393,6 +436,16 @@ timeout_s = 7
                 replace: "timeout_s = 7",
                 by: "memory = 5",
                 error: "unknown field `memory`",
+            },
+            Case {
+                replace: "/v1/ocr?",
+                by: "v1/ocr?",
+                error: "run.path: expected `/...`, got `v1/ocr?format=text`",
+            },
+            Case {
+                replace: "\"pictures\"",
+                by: "\"sounds\"",
+                error: "unknown variant `sounds`",
             },
             Case {
                 replace: "\"detector\"",

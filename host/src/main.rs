@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use ephemera::app::App;
 use ephemera::bench::engine::Runner;
 use ephemera::build::{self, Artifact};
-use ephemera::config::{Function, Project};
+use ephemera::config::{FileRequests, Function, Project};
 use ephemera::progress::Progress;
 use ephemera::run::Format;
 use ephemera::serve::{Options, Server};
@@ -70,18 +70,25 @@ struct Up {
 struct Run {
     /// The component.
     component: String,
-    /// Files, folders with all pictures below them, and patterns such as 'scans/*.png'; one request for each file.
+    /// Files, patterns such as 'scans/*.png', and folders with all that is below them: pictures, or clips and folders of frames. One
+    /// request for each.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// The shape of the answers.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// The shape of the answers, of functions that have several; the manifest says which it is otherwise.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// The same as `--format json`.
     #[arg(long, conflicts_with = "format")]
     json: bool,
     /// The language to read.
     #[arg(long)]
     language: Option<String>,
+    /// The condition that a clip is looked at for.
+    #[arg(long)]
+    condition: Option<String>,
+    /// Any other parameter of the requests; repeatable.
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
     /// Write answers below this folder instead of printing them.
     #[arg(long, value_name = "FOLDER", conflicts_with = "beside")]
     out: Option<PathBuf>,
@@ -314,7 +321,10 @@ fn built(
 }
 
 fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
-    let sample = sample(&project.root);
+    let examples: Vec<String> = artifacts
+        .iter()
+        .filter_map(|artifact| project.functions.get(&artifact.name)?.example.clone())
+        .collect();
     let mut settings = Options {
         listen: options.listen,
         grace: Duration::from_secs(options.grace_s.into()),
@@ -328,7 +338,7 @@ fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let server = Server::start(Arc::new(app), settings).await?;
-        announce(server.address(), sample.as_deref())?;
+        announce(server.address(), &examples)?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -341,51 +351,26 @@ fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
     })
 }
 
-/// Says where the server is, and a command to try it with.
-fn announce(address: SocketAddr, sample: Option<&Path>) -> Result<()> {
+/// Says where the server is, and commands to try it with, as the manifest has them.
+fn announce(address: SocketAddr, examples: &[String]) -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "listening on http://{address}")?;
-    match sample {
-        Some(sample) => writeln!(
-            out,
-            "try: curl -F image=@{} http://{address}/v1/ocr",
-            sample.display()
-        )?,
-        None => writeln!(out, "try: curl http://{address}/health")?,
+    for example in examples {
+        let command = example.replace("{url}", &format!("http://{address}"));
+        writeln!(out, "try: {command}")?;
     }
     Ok(out.flush()?)
 }
 
-/// A page image that lies in the project, relative to where the command was started if that is inside.
-fn sample(root: &Path) -> Option<PathBuf> {
-    let is_image = |path: &PathBuf| {
-        let extension = path.extension().unwrap_or_default();
-        ["png", "jpg", "jpeg", "tif"]
-            .iter()
-            .any(|e| extension == *e)
-    };
-    let files = |folder: PathBuf| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        paths.sort();
-        paths
-    };
-    let cases = files(root.join("tests/cases"));
-    let requests = cases.into_iter().flat_map(|case| {
-        // A case with an error shows nothing.
-        let refused = case.join("error.txt").exists();
-        if refused { Vec::new() } else { files(case) }
-    });
-    let checks = files(root.join("models/ocr-recogniser-latin/check"));
-    let found = requests.chain(checks).find(is_image)?;
-    let here = std::env::current_dir().ok()?;
-    let shorter = found.strip_prefix(here).map(Path::to_owned);
-    Some(shorter.unwrap_or(found))
-}
-
 fn run_files(project: Project, artifacts: &[Artifact], options: Run) -> Result<ExitCode> {
-    let inputs = run::find(&options.files)?;
-    let limits = project.function(&options.component)?.limits;
+    let function = project.function(&options.component)?;
+    let limits = function.limits;
+    let requests = function.run.as_ref().with_context(|| {
+        let name = &function.name;
+        format!("component `{name}` takes no files: its tool.ephemera has no `run`")
+    })?;
+    let inputs = run::find(&options.files, requests.takes)?;
+    let question = question(requests, &options)?;
     let jobs = run::jobs(
         options.jobs,
         limits.memory_bytes,
@@ -395,14 +380,6 @@ fn run_files(project: Project, artifacts: &[Artifact], options: Run) -> Result<E
         eprintln!("{wanted} jobs wanted, there are processors and memory for {jobs}");
     }
     let app = Arc::new(App::load(project, artifacts, jobs)?);
-    let question = run::Question {
-        format: if options.json {
-            Format::Json
-        } else {
-            options.format
-        },
-        language: options.language,
-    };
     let destination = match (options.out, options.beside) {
         (Some(folder), _) => run::Destination::Folder(folder),
         (None, true) => run::Destination::Beside,
@@ -424,4 +401,27 @@ fn run_files(project: Project, artifacts: &[Artifact], options: Run) -> Result<E
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// What the command line asks of each file.
+fn question(requests: &FileRequests, options: &Run) -> Result<run::Question> {
+    let format = match options.json {
+        true => Some(Format::Json),
+        false => options.format,
+    };
+    let mut parameters = options.parameters.clone();
+    for (name, value) in [
+        ("language", &options.language),
+        ("clinical_condition", &options.condition),
+    ] {
+        parameters.extend(value.clone().map(|value| (name.to_owned(), value)));
+    }
+    run::Question::new(requests, format, &parameters)
+}
+
+/// `NAME=VALUE`.
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

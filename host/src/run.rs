@@ -1,82 +1,26 @@
 //! `ephemera run`: files through a function, each in an instance of its own, without a server.
 
 mod inputs;
+mod question;
+mod request;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
+use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
+use hyper::Response;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, Response};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::app::App;
-use crate::body::Pieces;
 pub use inputs::{Destination, Input, find};
-
-/// The path that reads a page. Functions take a raw body of a media type as well as a form.
-const PATH: &str = "/v1/ocr";
-
-/// Larger files are not even opened: no function has memory for them.
-const MAX_FILE_BYTES: u64 = 128 << 20;
+pub use question::{Format, Question};
 
 /// Of the memory that is available, how much instances may be given: what they dirty is not all that a request takes.
 const MEMORY_SHARE: f64 = 0.8;
-
-/// The shape of the answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// The text alone.
-    #[default]
-    Text,
-    /// The whole answer.
-    Json,
-    /// As Surya writes its results.
-    Surya,
-    /// Tab-separated, with Tesseract's columns.
-    Tsv,
-    /// hOCR 1.2.
-    Hocr,
-    /// ALTO 4.
-    Alto,
-    /// The picture with an invisible text over it.
-    Pdf,
-}
-
-impl Format {
-    /// Its name in a request.
-    fn name(self) -> String {
-        let value = self.to_possible_value();
-        value.expect("no format is hidden").get_name().to_owned()
-    }
-
-    /// The extension of files that hold it.
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Text => "txt",
-            Self::Json => "json",
-            Self::Surya => "surya.json",
-            Self::Tsv => "tsv",
-            Self::Hocr => "hocr",
-            Self::Alto => "alto.xml",
-            Self::Pdf => "pdf",
-        }
-    }
-}
-
-/// What to ask of each file.
-#[derive(Debug, Clone, Default)]
-pub struct Question {
-    /// The shape of the answers.
-    pub format: Format,
-    /// The language to read, as the function names them.
-    pub language: Option<String>,
-}
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -130,13 +74,13 @@ pub async fn run(
     app.function(name)?;
     let bar = bar(inputs.len());
     let began = Instant::now();
-    let targets = inputs::outputs(&inputs, &destination, question.format.extension());
+    let targets = inputs::outputs(&inputs, &destination, question.extension());
     let tasks = inputs.into_iter().zip(targets).map(|(input, target)| {
         let (app, name, question) = (Arc::clone(app), name.to_owned(), question.clone());
         async move {
-            let file = input.file.clone();
+            let path = input.path.clone();
             let work = async move {
-                let answer = ask(&app, &name, &input.file, &question).await?;
+                let answer = ask(&app, &name, &input, &question).await?;
                 match &target {
                     Some(target) => write(target, &answer).map(|()| None),
                     None => Ok(Some(answer)),
@@ -144,22 +88,22 @@ pub async fn run(
             };
             // A task of its own: instances run on all processors.
             let done = tokio::spawn(work).await;
-            (file, done.context("it broke off").flatten())
+            (path, done.context("it broke off").flatten())
         }
     });
     let mut done = futures_util::stream::iter(tasks).buffered(jobs.max(1) as usize);
     let mut summary = Summary { read: 0, failed: 0 };
-    while let Some((file, outcome)) = done.next().await {
+    while let Some((path, outcome)) = done.next().await {
         match outcome {
             Ok(answer) => {
                 summary.read += 1;
                 if let Some(answer) = answer {
-                    bar.suspend(|| print(&answer, question.format, out))?;
+                    bar.suspend(|| print(&answer, out))?;
                 }
             }
             Err(error) => {
                 summary.failed += 1;
-                bar.suspend(|| writeln!(problems, "{}: {error:#}", file.display()))?;
+                bar.suspend(|| writeln!(problems, "{}: {error:#}", path.display()))?;
             }
         }
         bar.inc(1);
@@ -192,9 +136,10 @@ fn bar(files: usize) -> ProgressBar {
     bar
 }
 
-fn print(answer: &[u8], format: Format, out: &mut impl Write) -> std::io::Result<()> {
+/// Texts end with their line, so that the next begins on one of its own.
+fn print(answer: &[u8], out: &mut impl Write) -> std::io::Result<()> {
     out.write_all(answer)?;
-    if format != Format::Pdf && !answer.ends_with(b"\n") {
+    if std::str::from_utf8(answer).is_ok() && !answer.ends_with(b"\n") {
         out.write_all(b"\n")?;
     }
     Ok(())
@@ -216,51 +161,11 @@ fn write(target: &Path, answer: &[u8]) -> Result<()> {
     std::fs::rename(&part, target).with_context(writing)
 }
 
-async fn ask(app: &App, name: &str, file: &Path, question: &Question) -> Result<Bytes> {
-    let bytes = std::fs::metadata(file).context("cannot be read")?.len();
-    ensure!(
-        bytes <= MAX_FILE_BYTES,
-        "it has {bytes} bytes, limit is {MAX_FILE_BYTES}"
-    );
-    let body = std::fs::read(file).context("cannot be read")?;
-    let request = request(file, Bytes::from(body), question)?;
+async fn ask(app: &App, name: &str, input: &Input, question: &Question) -> Result<Bytes> {
+    let request = request::request(input, &question.target)?;
     let response = app.function(name)?.handle(request).await?;
     ensure!(response.status().is_success(), "{}", refusal(&response));
     Ok(response.into_body())
-}
-
-fn request(file: &Path, body: Bytes, question: &Question) -> Result<Request<Pieces>> {
-    let mut target = format!("{PATH}?format={}", question.format.name());
-    if let Some(language) = &question.language {
-        target += &format!("&language={}", query_value(language)?);
-    }
-    Request::builder()
-        .method(Method::POST)
-        .uri(target)
-        .header(HOST, "localhost")
-        .header(CONTENT_TYPE, content_type(file))
-        .body(Pieces::from(body))
-        .context("making the request")
-}
-
-/// By the file's extension; what it really is, the function sees from its content.
-fn content_type(file: &Path) -> &'static str {
-    let extension = file.extension().unwrap_or_default().to_string_lossy();
-    match extension.to_ascii_lowercase().as_str() {
-        "jpg" | "jpeg" => "image/jpeg",
-        "png" => "image/png",
-        "tif" | "tiff" => "image/tiff",
-        _ => "application/octet-stream",
-    }
-}
-
-/// Language tags, several joined by `+`, need no other escaping; anything else is no language tag.
-fn query_value(language: &str) -> Result<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte);
-    if language.is_empty() || !language.bytes().all(plain) {
-        bail!("language `{language}`: expected a tag such as `en`");
-    }
-    Ok(language.replace('+', "%2B"))
 }
 
 /// The sentence in an error's body, or its status where there is none.
@@ -274,50 +179,6 @@ fn refusal(response: &Response<Bytes>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_becomes_a_request() {
-        for (file, format, language, expected) in [
-            (
-                "a/Page.JPG",
-                Format::Text,
-                None,
-                ["/v1/ocr?format=text", "image/jpeg"],
-            ),
-            (
-                "page",
-                Format::Alto,
-                Some("pt-BR+en"),
-                [
-                    "/v1/ocr?format=alto&language=pt-BR%2Ben",
-                    "application/octet-stream",
-                ],
-            ),
-        ] {
-            let language = language.map(str::to_owned);
-            let question = Question { format, language };
-            let body = Bytes::from_static(b"x");
-            let request = request(Path::new(file), body, &question).expect("it is valid");
-            let content_type = request.headers().get(CONTENT_TYPE).expect("it is set");
-            let content_type = content_type.to_str().expect("it is text");
-            assert_eq!([&request.uri().to_string(), content_type], expected);
-        }
-    }
-
-    #[test]
-    fn a_language_cannot_add_parameters() {
-        for language in ["", "en&engine=x", "a b", "é"] {
-            let question = Question {
-                format: Format::Text,
-                language: Some(language.into()),
-            };
-            let body = Bytes::new();
-            assert!(
-                request(Path::new("p.png"), body, &question).is_err(),
-                "{language}"
-            );
-        }
-    }
 
     #[test]
     fn a_refusal_is_its_sentence() {

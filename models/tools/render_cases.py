@@ -1,4 +1,4 @@
-"""Writes the sample pages of the project's tests. Out: `tests/cases/<name>/request.*` and `text.txt`, the truth.
+"""Writes the sample pages of the project's tests. Out: `tests/cases/ocr/<name>/request.*` and `text.txt`, the truth.
 
 Deterministic: no random choice but noise from a fixed seed. Run from anywhere: `python models/tools/render_cases.py`;
 needs the Debian packages fonts-dejavu-core,
@@ -14,7 +14,7 @@ import render_pages
 from fonts import CASES, faces
 from render_pages import Spec
 
-ROOT = Path(__file__).resolve().parents[2] / "tests" / "cases"
+ROOT = Path(__file__).resolve().parents[2] / "tests" / "cases" / "ocr"
 
 CLEAN = [
     "A letter from the harbour",

@@ -1,23 +1,30 @@
-//! Paths, folders and patterns -> the files they mean, and where each one's answer goes.
+//! Paths, folders and patterns -> what each request is about, and where each one's answer goes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::config::Takes;
+
 /// Extensions of the picture files that are looked for in folders.
-const EXTENSIONS: [&str; 10] = [
+const PICTURES: [&str; 10] = [
     "jpg", "jpeg", "jpe", "png", "apng", "tif", "tiff", "webp", "bmp", "gif",
 ];
+
+/// Extensions of the clips that are looked for in folders. What can be a picture as well (GIF, WebP, PNG) is a frame there.
+const CLIPS: [&str; 8] = ["mp4", "m4v", "mov", "mjpeg", "mjpg", "zip", "tar", "apng"];
 
 /// Folders are entered this deep; deeper ones are likely a loop of links.
 const MAX_DEPTH: usize = 64;
 
-/// A file to be read.
+/// What one request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// Where it is.
-    pub file: PathBuf,
+    /// A file, or a folder whose pictures are the frames of a clip.
+    pub path: PathBuf,
+    /// The frames, in their order, if it is a folder.
+    pub frames: Vec<PathBuf>,
     /// Where it stands below the folder that was named, or its name.
     pub below: PathBuf,
 }
@@ -33,44 +40,51 @@ pub enum Destination {
     Folder(PathBuf),
 }
 
-/// The files that `named` mean, in that order and without repetition: files as they are, folders with all pictures below them, and
-/// patterns such as `scans/*.png`.
+/// What `named` mean, in that order and without repetition: files as they are, patterns such as `scans/*.png`, and folders with all that
+/// is below them, which is each picture, or each clip and each folder of frames.
 ///
 /// # Errors
 ///
 /// A path or pattern that means nothing, a folder that cannot be listed.
-pub fn find(named: &[PathBuf]) -> Result<Vec<Input>> {
+pub fn find(named: &[PathBuf], takes: Takes) -> Result<Vec<Input>> {
     let mut inputs = vec![];
     for path in named {
         let before = inputs.len();
         if path.exists() {
-            add(path, &mut inputs)?;
+            add(path, takes, &mut inputs)?;
         } else {
             let pattern = path.to_str().context("a pattern must be UTF-8")?;
             let matches = glob::glob(pattern);
             for found in matches.with_context(|| format!("{pattern}: no file, and no pattern"))? {
-                add(&found?, &mut inputs)?;
+                add(&found?, takes, &mut inputs)?;
             }
         }
         ensure!(inputs.len() > before, "{}: no such file", path.display());
     }
     let mut seen = std::collections::BTreeSet::new();
-    inputs.retain(|input| seen.insert(input.file.clone()));
+    inputs.retain(|input| seen.insert(input.path.clone()));
     Ok(inputs)
 }
 
-fn add(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
+fn add(path: &Path, takes: Takes, inputs: &mut Vec<Input>) -> Result<()> {
     if path.is_dir() {
-        return list(path, path, MAX_DEPTH, inputs);
+        return list(path, path, takes, MAX_DEPTH, inputs);
     }
     inputs.push(Input {
-        file: path.to_owned(),
+        path: path.to_owned(),
+        frames: vec![],
         below: path.file_name().unwrap_or_default().into(),
     });
     Ok(())
 }
 
-fn list(folder: &Path, root: &Path, depth: usize, inputs: &mut Vec<Input>) -> Result<()> {
+fn list(
+    folder: &Path,
+    root: &Path,
+    takes: Takes,
+    depth: usize,
+    inputs: &mut Vec<Input>,
+) -> Result<()> {
     let reading = || format!("listing {}", folder.display());
     ensure!(
         depth > 0,
@@ -82,21 +96,80 @@ fn list(folder: &Path, root: &Path, depth: usize, inputs: &mut Vec<Input>) -> Re
         .map(|entry| Ok(entry?.path()))
         .collect::<std::io::Result<Vec<_>>>()
         .with_context(reading)?;
-    paths.sort();
+    paths.sort_by(|a, b| {
+        let name = |path: &Path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        natural(&name(a), &name(b)).then_with(|| a.cmp(b))
+    });
+    let mut frames = vec![];
     for path in paths {
-        if path.is_dir() {
-            list(&path, root, depth - 1, inputs)?;
-        } else if is_picture(&path) {
+        let input = |path: PathBuf| {
             let below = path.strip_prefix(root).unwrap_or(&path).to_owned();
-            inputs.push(Input { file: path, below });
+            Input {
+                path,
+                frames: vec![],
+                below,
+            }
+        };
+        if path.is_dir() {
+            list(&path, root, takes, depth - 1, inputs)?;
+        } else if takes == Takes::Clips && has_extension(&path, &CLIPS) {
+            inputs.push(input(path));
+        } else if has_extension(&path, &PICTURES) {
+            match takes {
+                Takes::Pictures => inputs.push(input(path)),
+                Takes::Clips => frames.push(path),
+            }
         }
+    }
+    if !frames.is_empty() {
+        let below = folder.strip_prefix(root).unwrap_or(folder);
+        // The folder that was named goes by its own name.
+        let below = match below.as_os_str().is_empty() {
+            true => Path::new(folder.file_name().unwrap_or("frames".as_ref())),
+            false => below,
+        };
+        inputs.push(Input {
+            path: folder.to_owned(),
+            frames,
+            below: below.to_owned(),
+        });
     }
     Ok(())
 }
 
-fn is_picture(path: &Path) -> bool {
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
-    EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
+    extensions.contains(&extension.to_ascii_lowercase().as_str())
+}
+
+/// Names with their numbers by value: `frame2` before `frame10`.
+fn natural(a: &str, b: &str) -> std::cmp::Ordering {
+    natural_parts(a).cmp(natural_parts(b))
+}
+
+/// Runs of digits, by value, before and between runs of other characters.
+fn natural_parts(name: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let digit = rest.chars().next()?.is_ascii_digit();
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() != digit)
+            .unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        let part = if digit {
+            part.trim_start_matches('0')
+        } else {
+            part
+        };
+        // A longer number is larger; all other text counts as longer than any number.
+        Some((if digit { part.len() } else { usize::MAX }, part))
+    })
 }
 
 /// Where each input's answer goes; `None` is standard output. Where two inputs differ only in their extension, the answers keep it:
@@ -108,7 +181,7 @@ pub(super) fn outputs(
 ) -> Vec<Option<PathBuf>> {
     let place = |input: &Input| match destination {
         Destination::Output => None,
-        Destination::Beside => Some(input.file.clone()),
+        Destination::Beside => Some(input.path.clone()),
         Destination::Folder(folder) => Some(folder.join(&input.below)),
     };
     let places: Vec<Option<PathBuf>> = inputs.iter().map(place).collect();
@@ -170,20 +243,66 @@ mod tests {
             (&["[x].png"], &["[x].png"]),
         ] {
             let named: Vec<_> = named.iter().map(|name| root.path().join(name)).collect();
-            let found = find(&named).expect("all are there");
-            let found: Vec<_> = found.into_iter().map(|input| input.file).collect();
+            let found = find(&named, Takes::Pictures).expect("all are there");
+            let found: Vec<_> = found.into_iter().map(|input| input.path).collect();
             let expected: Vec<_> = expected.iter().map(|name| root.path().join(name)).collect();
             assert_eq!(found, expected, "{named:?}");
         }
         for named in ["none.png", "*.bmp", "b/notes", "a***"] {
-            assert!(find(&[root.path().join(named)]).is_err(), "{named}");
+            let named = [root.path().join(named)];
+            assert!(find(&named, Takes::Pictures).is_err(), "{named:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_frames_is_one_clip() {
+        let root = tree(&[
+            "walks/a.mp4",
+            "walks/b/frame10.jpg",
+            "walks/b/frame9.jpg",
+            "walks/c/1.png",
+            "walks/notes.txt",
+        ]);
+        let clips = |named: &str| {
+            let found = find(&[root.path().join(named)], Takes::Clips).expect("they are there");
+            let shorter = |path: &Path| path.strip_prefix(root.path()).expect("inside").to_owned();
+            let told = found.into_iter().map(|input| {
+                let frames = input.frames.iter().map(|frame| shorter(frame)).collect();
+                (shorter(&input.path), frames, input.below)
+            });
+            told.collect::<Vec<(PathBuf, Vec<PathBuf>, PathBuf)>>()
+        };
+        let b = |below: &str| {
+            let frames = vec!["walks/b/frame9.jpg".into(), "walks/b/frame10.jpg".into()];
+            (PathBuf::from("walks/b"), frames, PathBuf::from(below))
+        };
+        assert_eq!(clips("walks/b"), [b("b")]);
+        let a = (PathBuf::from("walks/a.mp4"), vec![], PathBuf::from("a.mp4"));
+        let c = (
+            PathBuf::from("walks/c"),
+            vec!["walks/c/1.png".into()],
+            PathBuf::from("c"),
+        );
+        assert_eq!(clips("walks"), [a, b("b"), c]);
+    }
+
+    #[test]
+    fn numbers_in_names_count_by_value() {
+        let sorted = ["1", "2a", "2b", "10", "010", "a1", "a02", "a10", "b"];
+        for pair in sorted.windows(2) {
+            let expected = match pair {
+                ["10", "010"] => std::cmp::Ordering::Equal,
+                _ => std::cmp::Ordering::Less,
+            };
+            assert_eq!(natural(pair[0], pair[1]), expected, "{pair:?}");
         }
     }
 
     #[test]
     fn no_two_answers_go_to_one_file() {
         let input = |file: &str, below: &str| Input {
-            file: file.into(),
+            path: file.into(),
+            frames: vec![],
             below: below.into(),
         };
         let inputs = [
