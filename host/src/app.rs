@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
 use crate::body::Pieces;
 use crate::build::Artifact;
@@ -64,6 +64,26 @@ impl App {
     /// Where instances are counted.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// Asks each function whether it is set up (`GET /ready`), so that one that is not fails now and not at its first request. Functions
+    /// without that path are taken as they are.
+    ///
+    /// # Errors
+    ///
+    /// A function that says it is not ready, with its reason, or that breaks off.
+    pub async fn check_ready(&self) -> Result<()> {
+        for (name, function) in &self.functions {
+            let request = Request::get("/ready").body(Pieces::from(Bytes::new()))?;
+            let answer = function.handle(request).await;
+            let answer = answer.with_context(|| format!("asking `{name}` whether it is ready"))?;
+            let said = String::from_utf8_lossy(answer.body());
+            ensure!(
+                answer.status() != StatusCode::SERVICE_UNAVAILABLE,
+                "`{name}` is not ready: {said}"
+            );
+        }
+        Ok(())
     }
 
     /// The function that answers `path`.

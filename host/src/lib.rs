@@ -27,6 +27,7 @@ pub mod models;
 mod module;
 pub mod procfs;
 pub mod progress;
+mod request_id;
 pub mod routes;
 pub mod run;
 pub mod runtime;

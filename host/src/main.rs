@@ -337,6 +337,7 @@ fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
         // Listened for before the address is printed: who reads it may stop us at once.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        app.check_ready().await?;
         let server = Server::start(Arc::new(app), settings).await?;
         announce(server.address(), &examples)?;
         tokio::select! {

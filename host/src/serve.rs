@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::app::{App, explain};
 use crate::body::{BodyLimits, Pieces};
 use crate::failure::Failure;
+use crate::request_id;
 
 /// How a server is bounded.
 #[derive(Debug, Clone)]
@@ -195,11 +196,13 @@ struct Service {
 }
 
 impl Service {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let response = match self.admit(request).await {
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let id = request_id::of_request(request.headers_mut());
+        let mut response = match self.admit(request).await {
             Ok((request, _slot)) => self.app.handle(request).await,
             Err(failure) => explain(&failure),
         };
+        request_id::on_answer(response.headers_mut(), id);
         response.map(Full::new)
     }
 
