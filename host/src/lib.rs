@@ -31,6 +31,7 @@ mod request_id;
 pub mod routes;
 pub mod run;
 pub mod runtime;
+pub mod sample;
 pub mod serve;
 pub mod shapes;
 pub mod snapshot;

@@ -15,9 +15,10 @@ use ephemera::build::{self, Artifact};
 use ephemera::config::{FileRequests, Function, Project};
 use ephemera::progress::Progress;
 use ephemera::run::Format;
+use ephemera::sample::Decoder;
 use ephemera::serve::{Options, Server};
 use ephemera::shapes::Shape;
-use ephemera::{bench, inspect, memory, run};
+use ephemera::{bench, inspect, memory, run, sample};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Vision models as serverless WebAssembly functions.
@@ -42,6 +43,8 @@ enum Command {
     Up(Up),
     /// Send files through a component, without a server.
     Run(Run),
+    /// Take frames spread evenly over a clip, for functions that take frames.
+    Sample(Sample),
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
@@ -101,6 +104,27 @@ struct Run {
     /// Run what was built before.
     #[arg(long)]
     no_build: bool,
+}
+
+#[derive(Args)]
+struct Sample {
+    /// The clip.
+    clip: PathBuf,
+    /// How many frames.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    frames: u16,
+    /// The folder that they are written to.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Width and height of the frames in pixels: what the gait network looks at.
+    #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    size: u16,
+    /// Leave the frames as large as they are.
+    #[arg(long, conflicts_with = "size")]
+    full: bool,
+    /// Who decodes.
+    #[arg(long, value_enum, default_value_t)]
+    decoder: Decoder,
 }
 
 #[derive(Subcommand)]
@@ -215,6 +239,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             };
             return run_files(project, &artifacts, options);
         }
+        Command::Sample(options) => sample_clip(&options)?,
         Command::Bench(Bench::Start {
             json,
             runs,
@@ -402,6 +427,28 @@ fn run_files(project: Project, artifacts: &[Artifact], options: Run) -> Result<E
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+fn sample_clip(options: &Sample) -> Result<()> {
+    let sampling = sample::Sampling {
+        frames: options.frames.into(),
+        side_px: (!options.full).then_some(options.size.into()),
+        decoder: options.decoder,
+    };
+    let sampled = sample::sample(&options.clip, &options.out, &sampling)?;
+    let by = match sampled.decoder {
+        Decoder::Ffmpeg => "ffmpeg",
+        Decoder::Auto | Decoder::Own => "the built-in decoder",
+    };
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "{} of {} frames by {by}: {:?}",
+        sampled.files.len(),
+        sampled.total,
+        sampled.indices
+    )?;
+    Ok(())
 }
 
 /// What the command line asks of each file.

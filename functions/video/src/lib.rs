@@ -10,9 +10,10 @@
 //! picture.rs      bytes       -> Rgb       one picture file, by ephemera-vision
 //! mjpeg.rs        bytes       -> ranges    where each JPEG of a stream lies
 //! zip.rs, tar.rs  bytes       -> Entry     pictures of an archive, in the natural order of their names (names.rs)
+//! spread.rs       counts      -> indices   frames spread evenly over a clip
 //! ```
 //!
-//! Left to others: which frames are wanted, their size and what they mean.
+//! Left to others: the frames' size and what they mean.
 #![forbid(unsafe_code)]
 
 mod clip;
@@ -22,6 +23,7 @@ mod limits;
 mod mjpeg;
 mod names;
 mod picture;
+mod spread;
 mod tar;
 mod zip;
 
@@ -30,3 +32,5 @@ pub use ephemera_vision::Rgb;
 pub use error::Error;
 pub use kind::Kind;
 pub use limits::Limits;
+pub use names::compare as natural_order;
+pub use spread::spread;

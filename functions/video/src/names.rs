@@ -23,7 +23,7 @@ pub(crate) fn is_frame(name: &str) -> bool {
 }
 
 /// Natural order: runs of digits compare by their value, so `frame2` comes before `frame10`; the rest byte by byte.
-pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+pub fn compare(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     loop {
         let (Some(&x), Some(&y)) = (left.first(), right.first()) else {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use ephemera_video::natural_order;
 
 use crate::config::Takes;
 
@@ -103,7 +104,7 @@ fn list(
                 .to_string_lossy()
                 .into_owned()
         };
-        natural(&name(a), &name(b)).then_with(|| a.cmp(b))
+        natural_order(&name(a), &name(b)).then_with(|| a.cmp(b))
     });
     let mut frames = vec![];
     for path in paths {
@@ -145,31 +146,6 @@ fn list(
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     extensions.contains(&extension.to_ascii_lowercase().as_str())
-}
-
-/// Names with their numbers by value: `frame2` before `frame10`.
-fn natural(a: &str, b: &str) -> std::cmp::Ordering {
-    natural_parts(a).cmp(natural_parts(b))
-}
-
-/// Runs of digits, by value, before and between runs of other characters.
-fn natural_parts(name: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut rest = name;
-    std::iter::from_fn(move || {
-        let digit = rest.chars().next()?.is_ascii_digit();
-        let end = rest
-            .find(|c: char| c.is_ascii_digit() != digit)
-            .unwrap_or(rest.len());
-        let (part, after) = rest.split_at(end);
-        rest = after;
-        let part = if digit {
-            part.trim_start_matches('0')
-        } else {
-            part
-        };
-        // A longer number is larger; all other text counts as longer than any number.
-        Some((if digit { part.len() } else { usize::MAX }, part))
-    })
 }
 
 /// Where each input's answer goes; `None` is standard output. Where two inputs differ only in their extension, the answers keep it:
@@ -284,18 +260,6 @@ mod tests {
             PathBuf::from("c"),
         );
         assert_eq!(clips("walks"), [a, b("b"), c]);
-    }
-
-    #[test]
-    fn numbers_in_names_count_by_value() {
-        let sorted = ["1", "2a", "2b", "10", "010", "a1", "a02", "a10", "b"];
-        for pair in sorted.windows(2) {
-            let expected = match pair {
-                ["10", "010"] => std::cmp::Ordering::Equal,
-                _ => std::cmp::Ordering::Less,
-            };
-            assert_eq!(natural(pair[0], pair[1]), expected, "{pair:?}");
-        }
     }
 
     #[test]
