@@ -9,12 +9,15 @@
 //! clip.rs         files       -> Clip      how many frames there are; then those that are wanted, in order
 //! picture.rs      bytes       -> Rgb       one picture file, by ephemera-vision
 //! mjpeg.rs        bytes       -> ranges    where each JPEG of a stream lies
+//! animation.rs    bytes       -> Rgb       GIF, WebP, PNG: frames drawn over each other (canvas.rs)
 //! zip.rs, tar.rs  bytes       -> Entry     pictures of an archive, in the natural order of their names (names.rs)
 //! ```
 //!
 //! Left to others: which frames are wanted, their size and what they mean.
 #![forbid(unsafe_code)]
 
+mod animation;
+mod canvas;
 mod clip;
 mod error;
 mod kind;
