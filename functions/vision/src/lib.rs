@@ -12,11 +12,13 @@
 //! whole.rs        bytes        -> Rows     WebP, GIF and rare BMP, decoded whole
 //! decode.rs       Rows         -> Picture  the wanted part, shrunk (resize.rs) and upright (orientation.rs)
 //! crop.rs         Rgb, Quad    -> Rgb      a line, straightened
+//! bilinear.rs     Rgb          -> Rgb      another size, as OpenCV makes it
 //! ```
 //!
 //! Left to others: which size a model wants, what the pixels mean, and normalisation (the engine's).
 #![forbid(unsafe_code)]
 
+mod bilinear;
 mod bmp;
 mod crop;
 mod decode;
@@ -32,6 +34,7 @@ mod rows;
 mod tiff;
 mod whole;
 
+pub use bilinear::resize_bilinear;
 pub use crop::{Point, Quad, crop};
 pub use decode::{Picture, decode};
 pub use error::Error;

@@ -1,0 +1,18 @@
+//! A picture file -> its pixels, upright and at full size.
+
+use ephemera_vision::{Options, Rgb, decode};
+
+use crate::{Error, Limits};
+
+/// Decodes frame `index` of a clip.
+pub(crate) fn open(bytes: &[u8], index: usize, limits: &Limits) -> Result<Rgb, Error> {
+    let options = Options {
+        limits: limits.of_pictures(),
+        page: 1,
+        region: None,
+        max_side: limits.max_side_px as usize,
+    };
+    decode(bytes, &options)
+        .map(|picture| picture.rgb)
+        .map_err(|source| Error::Picture { index, source })
+}
