@@ -1,8 +1,8 @@
 //! Model folders -> the stream that a function reads while it is being snapshotted.
 //!
-//! Each `models/<name>/` holds `model.toml` and `model.onnx`; the ONNX file's SHA-256 must be the one the table states. The graphs are
-//! lowered here, so that neither ONNX nor what imports it has to be in a function. Out comes one uncompressed tar stream, in the order
-//! asked for: `<name>/model.toml`, then `<name>/program` and `<name>/weights`, or, for a graph of which something runs in tract,
+//! Each `models/<name>/` holds `model.toml`, `model.onnx` and the files of the tables that `model.toml` names; each file's SHA-256 must be
+//! the one stated there. The graphs are lowered here, so that neither ONNX nor what imports it has to be in a function. Out comes one
+//! uncompressed tar stream, in the order asked for: `<name>/model.toml`, the files of its tables, then `<name>/program` and `<name>/weights`, or, for a graph of which something runs in tract,
 //! `<name>/model.onnx`. Nothing in its headers differs between machines.
 
 use std::path::Path;
@@ -26,8 +26,10 @@ pub struct Bundle {
 pub struct Folder {
     /// The bytes of `model.toml`.
     pub table: Vec<u8>,
-    /// What they say.
+    /// What they say, and the values of the tables that they name.
     pub manifest: Manifest,
+    /// The files of those tables, in the manifest's order: their names and bytes.
+    pub files: Vec<(String, Vec<u8>)>,
     /// The bytes of `model.onnx`.
     pub onnx: Vec<u8>,
 }
@@ -50,7 +52,8 @@ pub fn bundle(folder: &Path, names: &[String]) -> Result<Bundle> {
 ///
 /// # Errors
 ///
-/// A missing file, a table that is no manifest, a name that is not the folder's, an ONNX file that is not what its table says.
+/// A missing file, a table that is no manifest, a name that is not the folder's, an ONNX file or a table's file that is not what `model.toml`
+/// says.
 pub fn read(folder: &Path) -> Result<Folder> {
     let file = |file: &str| {
         let path = folder.join(file);
@@ -58,7 +61,7 @@ pub fn read(folder: &Path) -> Result<Folder> {
     };
     let table = file("model.toml")?;
     let text = std::str::from_utf8(&table).context("model.toml is not UTF-8")?;
-    let manifest = Manifest::parse(text).context("in model.toml")?;
+    let mut manifest = Manifest::parse(text).context("in model.toml")?;
     let name = folder.file_name().unwrap_or_default();
     ensure!(
         name == manifest.name.as_str(),
@@ -67,17 +70,29 @@ pub fn read(folder: &Path) -> Result<Folder> {
     );
 
     let onnx = file("model.onnx")?;
-    let actual = sha256(&onnx).to_string();
-    ensure!(
-        manifest.sha256 == actual,
-        "model.onnx: expected SHA-256 {} from model.toml, got {actual}",
-        manifest.sha256
-    );
+    check_digest("model.onnx", &onnx, &manifest.sha256)?;
+    let mut files = Vec::new();
+    for table in &mut manifest.tables {
+        let bytes = file(&table.file)?;
+        check_digest(&table.file, &bytes, &table.sha256)?;
+        table.fill(&bytes)?;
+        files.push((table.file.clone(), bytes));
+    }
     Ok(Folder {
         table,
         manifest,
+        files,
         onnx,
     })
+}
+
+fn check_digest(name: &str, bytes: &[u8], expected: &str) -> Result<()> {
+    let actual = sha256(bytes).to_string();
+    ensure!(
+        expected == actual,
+        "{name}: expected SHA-256 {expected} from model.toml, got {actual}"
+    );
+    Ok(())
 }
 
 /// What of `graph` runs in tract, in f32, and why: a sentence for each part, none for a graph that has a form of ours throughout.
@@ -98,6 +113,7 @@ pub fn in_tract(graph: &Graph) -> Vec<String> {
 struct Model {
     name: String,
     table: Vec<u8>,
+    files: Vec<(String, Vec<u8>)>,
     form: Form,
 }
 
@@ -121,6 +137,7 @@ fn lower(folder: Folder) -> Result<Model> {
     Ok(Model {
         name: folder.manifest.name,
         table: folder.table,
+        files: folder.files,
         form,
     })
 }
@@ -128,10 +145,19 @@ fn lower(folder: Folder) -> Result<Model> {
 fn pack(models: &[Model]) -> Result<Bundle> {
     let mut stream = tar::Builder::new(Vec::new());
     let mut all_in_tract = Vec::new();
-    for Model { name, table, form } in models {
+    for model in models {
+        let Model {
+            name,
+            table,
+            files,
+            form,
+        } = model;
         let mut add =
             |file: &str, data: &[u8]| append(&mut stream, &format!("{name}/{file}"), data);
         add("model.toml", table)?;
+        for (file, bytes) in files {
+            add(file, bytes)?;
+        }
         match form {
             Form::Lowered(parts) => {
                 let weights: Vec<u8> = parts.weights.iter().map(|w| w.cast_unsigned()).collect();
@@ -193,6 +219,7 @@ mod tests {
         let model = |name: &str, form| Model {
             name: name.to_owned(),
             table: b"table".to_vec(),
+            files: vec![("t.f32".to_owned(), b"rows".to_vec())],
             form,
         };
         let lowered = Form::Lowered(Parts {
@@ -217,11 +244,13 @@ mod tests {
             entry.read_to_end(&mut data).expect("data");
             seen.push((path, data));
         }
-        let expected: [(&str, &[u8]); 5] = [
+        let expected: [(&str, &[u8]); 7] = [
             ("b/model.toml", b"table"),
+            ("b/t.f32", b"rows"),
             ("b/program", b"steps"),
             ("b/weights", b"\xff\x01"),
             ("a/model.toml", b"table"),
+            ("a/t.f32", b"rows"),
             ("a/model.onnx", b"onnx"),
         ];
         let expected = expected.map(|(path, data)| (path.to_owned(), data.to_vec()));
@@ -245,6 +274,36 @@ mod tests {
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert!(bundle(folder.path(), &["absent".into()]).is_err());
+    }
+
+    #[test]
+    fn a_table_is_filled_from_the_file_that_its_digest_names() {
+        // Four zero bytes, one number; the digest is sha256sum's.
+        const ZEROS: &str = "df3f619804a92fdb4057192dc43dd748ea778adc52bc498ce80524c014b81119";
+        let text = |sha256: &str, columns: usize| {
+            let tables = format!(
+                "[[tables]]\nname = \"t\"\nfile = \"t.f32\"\nsha256 = \"{sha256}\"\nrows = [\"a\"]\ncolumns = {columns}\n"
+            );
+            table("m", ABC) + &tables
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("m");
+        model(folder.path(), "m", &text(ZEROS, 1), b"abc");
+        assert!(read(&path).is_err(), "the file is missing");
+        std::fs::write(path.join("t.f32"), [0; 4]).expect("a writable folder");
+        let model = read(&path).expect("a whole folder");
+        assert_eq!(model.files, [("t.f32".to_owned(), vec![0; 4])]);
+        let found = model.manifest.table("t").and_then(|table| table.row("a"));
+        assert_eq!(found, Some(&[0.0][..]));
+
+        for (text, expected) in [
+            (text(ABC, 1), "t.f32: expected SHA-256"),
+            (text(ZEROS, 2), "expected 8 bytes"),
+        ] {
+            std::fs::write(path.join("model.toml"), text).expect("a writable folder");
+            let error = format!("{:#}", read(&path).expect_err(expected));
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

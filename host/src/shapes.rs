@@ -87,11 +87,12 @@ pub fn usual(manifest: &Manifest) -> Result<Vec<Shape>> {
     Ok(shapes)
 }
 
-/// Zeros in these shapes: pixels `[N, H, W, 3] u8` where the model takes an image, f32 elsewhere.
+/// Zeros in these shapes: pixels `[N, H, W, 3] u8` where the model takes an image, `[N, T, H, W, 3] u8` where it takes a clip, f32
+/// elsewhere.
 ///
 /// # Errors
 ///
-/// A name that the manifest does not have, an image that has not four axes.
+/// A name that the manifest does not have, an image that has not four or five axes.
 pub fn zeros<'s>(manifest: &Manifest, shapes: &'s [Shape]) -> Result<Vec<(&'s str, Tensor)>> {
     let zero = |shape: &'s Shape| {
         let Shape { name, extents } = shape;
@@ -105,7 +106,8 @@ pub fn zeros<'s>(manifest: &Manifest, shapes: &'s [Shape]) -> Result<Vec<(&'s st
         let tensor = match (input.mean.is_empty(), extents.as_slice()) {
             (true, _) => Tensor::f32(extents, vec![0.0; count])?,
             (false, &[n, c, h, w]) => Tensor::u8(&[n, h, w, c], vec![0; count])?,
-            (false, _) => bail!("`{shape}`: expected an image, [N, C, H, W]"),
+            (false, &[n, c, t, h, w]) => Tensor::u8(&[n, t, h, w, c], vec![0; count])?,
+            (false, _) => bail!("`{shape}`: expected [N, C, H, W] or [N, C, T, H, W]"),
         };
         Ok((name.as_str(), tensor))
     };
@@ -160,12 +162,13 @@ pub(crate) mod tests {
     #[test]
     fn zeros_have_the_form_that_the_model_takes() {
         let manifest = manifest();
-        let shapes: Vec<Shape> = ["x=1x3x32x8", "t=1x2"]
+        let shapes: Vec<Shape> = ["x=1x3x32x8", "t=1x2", "x=1x3x4x32x8"]
             .map(|text| text.parse().expect("a shape"))
             .to_vec();
         let zeros = zeros(&manifest, &shapes).expect("both inputs are there");
         assert_eq!(zeros[0].1.shape, [1, 32, 8, 3]);
         assert_eq!(zeros[1].1.as_f32(), Some(&[0.0, 0.0][..]));
+        assert_eq!(zeros[2].1.shape, [1, 4, 32, 8, 3]);
         for text in ["y=1", "x=1x3"] {
             let shape = [text.parse().expect("a shape")];
             assert!(super::zeros(&manifest, &shape).is_err(), "{text}");

@@ -143,8 +143,8 @@ fn inputs<'a>(manifest: &Manifest, arguments: &'a Arguments) -> Result<Vec<(&'a 
         let image = spec.is_some_and(|input| !input.mean.is_empty());
         let count = shape.iter().product();
         let tensor = match *shape {
-            [n, c, h, w] if image => Tensor::u8(
-                &[n, h, w, c],
+            [n, c, ref pixels @ ..] if image => Tensor::u8(
+                &[&[n], pixels, &[c]].concat(),
                 (0..count).map(|_| (random() & 255) as u8).collect(),
             )?,
             _ => Tensor::f32(

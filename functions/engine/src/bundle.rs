@@ -1,5 +1,5 @@
-//! The stream that a snapshot is made from: an uncompressed tar with, for each model, `<name>/model.toml`, then
-//! `<name>/program` and `<name>/weights`, or, for a model that runs in tract, `<name>/model.onnx`.
+//! The stream that a snapshot is made from: an uncompressed tar with, for each model, `<name>/model.toml`, the files of its
+//! tables in their order, then `<name>/program` and `<name>/weights`, or, for a model that runs in tract, `<name>/model.onnx`.
 //!
 //! What is live while loading becomes part of every request's memory, so weights go straight to where they stay.
 
@@ -22,7 +22,14 @@ pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
         expect("model.toml", &file)?;
         let text = String::from_utf8(read_all(text)?)
             .map_err(|_| Error::Bundle("model.toml is not UTF-8".to_owned()))?;
-        let manifest = Manifest::parse(&text)?;
+        let mut manifest = Manifest::parse(&text)?;
+        drop(text);
+        for table in &mut manifest.tables {
+            let missing = || Error::Bundle(format!("table {} is missing", table.name));
+            let (file, entry) = next(&mut entries)?.ok_or_else(missing)?;
+            expect(&table.file, &file)?;
+            table.fill(&read_all(entry)?)?;
+        }
         let missing = || Error::Bundle(format!("{}: the graph is missing", manifest.name));
         let (file, first) = next(&mut entries)?.ok_or_else(missing)?;
         let graph = if file == "model.onnx" {

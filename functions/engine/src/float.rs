@@ -114,9 +114,9 @@ pub(crate) fn run(
         .unwrap_or_else(|_| Err(anyhow::Error::msg("tract panicked while it ran")))
 }
 
-/// Pixels `[N, H, W, 3]` as the graph's `[N, 3, H, W]`, normalised.
+/// Pixels `[N, H, W, 3]` or `[N, T, H, W, 3]` as the graph's `[N, 3, H, W]` or `[N, 3, T, H, W]`, normalised.
 fn normalised(spec: &InputSpec, shape: &[usize], pixels: &[u8]) -> Vec<f32> {
-    let plane = shape[2] * shape[3];
+    let plane: usize = shape[2..].iter().product();
     let channels = spec.mean.len();
     let mut values = vec![0.0; pixels.len()];
     for (index, value) in values.iter_mut().enumerate() {

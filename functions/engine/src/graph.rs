@@ -287,10 +287,15 @@ pub(crate) fn graph_shape(input: &InputSpec, tensor: &Tensor) -> Result<Vec<usiz
     tensor.check()?;
     let shape = match (&tensor.data, is_image(input), tensor.shape.as_slice()) {
         (Data::U8(_), true, &[n, h, w, c]) => vec![n, c, h, w],
+        (Data::U8(_), true, &[n, t, h, w, c]) => vec![n, c, t, h, w],
         (Data::F32(_), false, shape) => shape.to_vec(),
         (_, true, shape) => {
+            let expected = match input.shape.len() {
+                5 => "[1, T, H, W, 3] u8",
+                _ => "[1, H, W, 3] u8",
+            };
             return Err(Error::Input(format!(
-                "{}: expected [1, H, W, 3] u8, got {shape:?}",
+                "{}: expected {expected}, got {shape:?}",
                 input.name
             )));
         }

@@ -33,6 +33,7 @@ mod kernels;
 mod lower;
 mod manifest;
 mod program;
+mod table;
 mod tensor;
 
 pub use error::Error;
@@ -40,6 +41,7 @@ pub use graph::{Graph, Parts};
 pub use kernels::Isa;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
 pub use program::{FloatStep, StepReport};
+pub use table::Table;
 pub use tensor::{Data, Tensor};
 
 /// A model that is ready to run.
@@ -49,8 +51,8 @@ pub use tensor::{Data, Tensor};
 pub trait Model: Send + Sync {
     /// Runs the graph once.
     ///
-    /// `inputs`: each by its name in the manifest. An image input is `[1, H, W, 3] u8`, RGB, top row first; any other
-    /// input is f32 in the graph's own shape.
+    /// `inputs`: each by its name in the manifest. An image input is `[1, H, W, 3] u8`, RGB, top row first, a clip
+    /// `[1, T, H, W, 3] u8`, oldest frame first; any other input is f32 in the graph's own shape.
     /// Returns every output by name, in the manifest's order, f32.
     ///
     /// # Errors

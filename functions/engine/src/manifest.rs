@@ -4,7 +4,8 @@
 
 use serde::Deserialize;
 
-use crate::Error;
+use crate::table::names;
+use crate::{Error, Table};
 
 /// The parsed `model.toml` of one model.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +31,12 @@ pub struct Manifest {
     /// Text recognisers: class `i + 1` is `characters[i]`; class 0 is the CTC blank.
     #[serde(default)]
     pub characters: Vec<String>,
+    /// Classifiers: `classes[i]` is what value `i` of the output's last axis stands for.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Numbers that belong to the model; their values come with the folder or the bundle.
+    #[serde(default)]
+    pub tables: Vec<Table>,
 }
 
 /// One input of the graph.
@@ -42,7 +49,8 @@ pub struct InputSpec {
     /// Order of the channels that the graph was trained with.
     #[serde(default)]
     pub channels: ChannelOrder,
-    /// Mean per graph channel on a 0..=1 scale.
+    /// Mean per graph channel on a 0..=1 scale. Where there is one, the input is an image `[N, C, H, W]` or a clip
+    /// `[N, C, T, H, W]`, and is given as pixels, channels last.
     #[serde(default)]
     pub mean: Vec<f32>,
     /// Standard deviation per graph channel on a 0..=1 scale.
@@ -88,7 +96,18 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let manifest: Self =
             toml::from_str(text).map_err(|e| Error::Manifest(e.message().to_owned()))?;
-        for input in &manifest.inputs {
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The table `name`.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for input in &self.inputs {
             if input.mean.len() != input.std.len() {
                 return Err(Error::Manifest(format!(
                     "input {}: {} means but {} standard deviations",
@@ -99,13 +118,14 @@ impl Manifest {
             }
             let channels = (!input.mean.is_empty()).then_some(Dim::Fixed(input.mean.len()));
             if channels.is_some()
-                && (input.shape.len() != 4 || input.shape.get(1) != channels.as_ref())
+                && (!(4..=5).contains(&input.shape.len())
+                    || input.shape.get(1) != channels.as_ref())
             {
                 return Err(Error::Manifest(format!(
-                    "input {}: expected [N, {}, H, W], got {:?}",
+                    "input {}: expected [N, {count}, H, W] or [N, {count}, T, H, W], got {:?}",
                     input.name,
-                    input.mean.len(),
-                    input.shape
+                    input.shape,
+                    count = input.mean.len()
                 )));
             }
             if let Some(std) = input
@@ -119,12 +139,30 @@ impl Manifest {
                 )));
             }
         }
-        if manifest.inputs.is_empty() || manifest.outputs.is_empty() {
+        if self.inputs.is_empty() || self.outputs.is_empty() {
             return Err(Error::Manifest(
                 "expected at least one input and one output".to_owned(),
             ));
         }
-        Ok(manifest)
+        self.check_classes()?;
+        let tables = || self.tables.iter();
+        names("tables", tables().map(|table| &table.name)).map_err(Error::Manifest)?;
+        names("tables' files", tables().map(|table| &table.file)).map_err(Error::Manifest)?;
+        tables().try_for_each(Table::check)
+    }
+
+    /// There is a class for each value of an output.
+    fn check_classes(&self) -> Result<(), Error> {
+        names("classes", &self.classes).map_err(Error::Manifest)?;
+        let count = Dim::Fixed(self.classes.len());
+        let fits = |output: &OutputSpec| output.shape.last() == Some(&count);
+        if self.classes.is_empty() || self.outputs.iter().any(fits) {
+            return Ok(());
+        }
+        Err(Error::Manifest(format!(
+            "{} classes, but no output of as many values",
+            self.classes.len()
+        )))
     }
 }
 
@@ -189,6 +227,45 @@ mod tests {
             [(1, None), (3, None), (32, Some("h")), (1, Some("w"))]
         );
         assert!(manifest.characters.is_empty());
+        assert!(manifest.classes.is_empty() && manifest.tables.is_empty());
+    }
+
+    #[test]
+    fn parses_clips_classes_and_tables() {
+        let clip = TEXT
+            .replacen("[1, 3, \"32*h\", \"w\"]", "[1, 3, 16, 24, 24]", 1)
+            .replacen("[1, 7]", "[1, 2]", 1);
+        let table = "[[tables]]\nname = \"t\"\nfile = \"t.f32\"\nsha256 = \"0\"\nrows = [\"a\", \"b\"]\ncolumns = 3\n";
+        let text = format!("{clip}\nclasses = [\"a\", \"b\"]\n{table}");
+        let manifest = Manifest::parse(&text).expect("a whole manifest");
+        assert_eq!(manifest.inputs[0].shape.len(), 5);
+        assert_eq!(manifest.classes, ["a", "b"]);
+        let found = manifest.table("t").expect("the table");
+        assert_eq!((found.columns, found.values.len()), (3, 0));
+        assert!(manifest.table("u").is_none());
+        for (from, to, expected) in [
+            ("classes = [\"a\", \"b\"]", "classes = [\"a\"]", "1 classes"),
+            (
+                "classes = [\"a\", \"b\"]",
+                "classes = [\"a\", \"a\"]",
+                "twice",
+            ),
+            (
+                table,
+                &[table, table].concat(),
+                "\"t\" is twice among the tables",
+            ),
+            ("columns = 3", "columns = 0", "0 columns"),
+            ("columns = 3\n", "", "missing field `columns`"),
+            (
+                "[1, 3, 16, 24, 24]",
+                "[1, 3, 24]",
+                "[N, 3, H, W] or [N, 3, T, H, W]",
+            ),
+        ] {
+            let error = Manifest::parse(&text.replacen(from, to, 1)).expect_err(to);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The first steps of a model whose input is an image.
+//! The first steps of a model whose input is an image or a clip.
 
 use tract_onnx::tract_core::internal::*;
 
@@ -38,7 +38,9 @@ impl Lowering<'_> {
         let image = Op::Image(Box::new(order));
         let bytes = self.step_for(outlet, image, &[pixels], Element::I8, true)?;
         let tables = normalised.map(|(_, values)| values).to_vec();
-        let decode = Op::DecodeAlong(Along { axis: 3, tables });
+        // Channels are stored last.
+        let axis = self.model.outlet_fact(outlet)?.rank() - 1;
+        let decode = Op::DecodeAlong(Along { axis, tables });
         self.step_for(outlet, decode, &[bytes.value], Element::F32, true)
     }
 }

@@ -309,7 +309,7 @@ impl<'m> Lowering<'m> {
         let image = !self.manifest.inputs[index].mean.is_empty();
         let value = if image {
             ensure!(
-                self.fact(node)?.rank() == 4,
+                (4..=5).contains(&self.fact(node)?.rank()),
                 "an image of rank {}",
                 self.fact(node)?.rank()
             );

@@ -54,7 +54,7 @@ pub(crate) enum Op {
     },
     /// i8 to i8.
     Map(Lookup<i8>),
-    /// u8 pixels `[N, H, W, 3]` to i8: channels reordered, each through its own table.
+    /// u8 pixels `[N, H, W, 3]` or `[N, T, H, W, 3]` to i8: channels reordered, each through its own table.
     Image(Box<[(usize, Lookup<i8>); 3]>),
     /// i8 to f32.
     Decode(Lookup<f32>),

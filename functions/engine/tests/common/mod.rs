@@ -208,6 +208,8 @@ impl Sketch {
             inputs: self.inputs.clone(),
             outputs: outputs.iter().map(output).collect(),
             characters: vec![],
+            classes: vec![],
+            tables: vec![],
         }
     }
 }
