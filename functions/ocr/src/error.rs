@@ -1,5 +1,6 @@
 //! What failed, and whose fault it is.
 
+use ephemera_http::{Failure, FormError, NotReady};
 use ephemera_vision::Error as ImageError;
 
 use crate::settings::SettingError;
@@ -36,23 +37,12 @@ pub enum Error {
         /// What is accepted.
         limit_bytes: usize,
     },
-    /// Broken framing: 400.
-    #[error("multipart body: {0}")]
-    Multipart(String),
+    /// A form or a query that is broken, or has a field twice: 400.
+    #[error(transparent)]
+    Form(#[from] FormError),
     /// A form without its file: 400.
     #[error("field {0:?} is missing")]
     MissingField(&'static str),
-    /// Which of two values is meant cannot be known: 400.
-    #[error("field {0:?} is given more than once")]
-    DuplicateField(&'static str),
-    /// A value that no engine, language or format name is as long as: 400.
-    #[error("field {name:?} is longer than {limit_bytes} bytes or not UTF-8")]
-    BadField {
-        /// The field.
-        name: &'static str,
-        /// What is accepted.
-        limit_bytes: usize,
-    },
     /// An engine that is not offered: 422.
     #[error("engine {actual:?} is not available, expected one of: {available}")]
     Engine {
@@ -132,11 +122,11 @@ impl Error {
             Error::Method { .. } => 405,
             Error::ApiKey => 401,
             Error::ContentType { .. } => 415,
-            Error::Empty
-            | Error::Multipart(_)
-            | Error::MissingField(_)
-            | Error::DuplicateField(_)
-            | Error::BadField { .. } => 400,
+            Error::Empty | Error::MissingField(_) => 400,
+            Error::Form(form) => match form {
+                FormError::Framing(_) | FormError::Duplicate(_) | FormError::BadText { .. } => 400,
+                FormError::TooManyFiles { .. } => 413,
+            },
             Error::BodyTooLarge { .. } => 413,
             Error::Engine { .. }
             | Error::Language { .. }
@@ -156,20 +146,29 @@ impl Error {
             Error::Settings(_) | Error::Model(_) | Error::Output(_) => 500,
         }
     }
+}
 
-    /// The chain of causes, for the operator's log: only for what is our fault.
-    pub fn cause(&self) -> Option<String> {
-        if self.status() < 500 {
-            return None;
+impl Failure for Error {
+    fn status(&self) -> u16 {
+        Error::status(self)
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Error::Method { allowed } => vec![("allow", (*allowed).to_owned())],
+            // RFC 9110 asks for a challenge; no registered scheme has its key in `X-API-Key`.
+            Error::ApiKey => vec![("www-authenticate", "ApiKey realm=\"ocr\"".to_owned())],
+            _ => Vec::new(),
         }
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
+    }
+}
+
+impl From<NotReady> for Error {
+    fn from(why: NotReady) -> Error {
+        match why {
+            NotReady::NotLoaded => Error::NotLoaded,
+            NotReady::Settings(error) => Error::Settings(error),
         }
-        Some(text)
     }
 }
 
@@ -189,16 +188,17 @@ mod tests {
             (Error::ContentType { actual: text() }, 415),
             (Error::Empty, 400),
             (Error::BodyTooLarge { limit_bytes: 1 }, 413),
-            (Error::Multipart(text()), 400),
+            (Error::Form(FormError::Framing(text())), 400),
             (Error::MissingField("image"), 400),
-            (Error::DuplicateField("image"), 400),
+            (Error::Form(FormError::Duplicate("image")), 400),
             (
-                Error::BadField {
+                Error::Form(FormError::BadText {
                     name: "engine",
                     limit_bytes: 1,
-                },
+                }),
                 400,
             ),
+            (Error::Form(FormError::TooManyFiles { limit: 1 }), 413),
             (
                 Error::Engine {
                     actual: text(),
@@ -283,7 +283,7 @@ mod tests {
         ];
         for (error, expected) in cases {
             assert_eq!(error.status(), expected, "{error}");
-            assert_eq!(error.cause().is_some(), expected >= 500, "{error}");
+            assert_eq!(error.causes().is_some(), expected >= 500, "{error}");
         }
     }
 
@@ -296,7 +296,7 @@ mod tests {
         });
         assert_eq!(error.to_string(), "reading the page failed");
         assert_eq!(
-            error.cause().as_deref(),
+            error.causes().as_deref(),
             Some("reading the page failed: secret: expected a, got b")
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! http.rs        method, path     -> route          one function for every runner
-//! request.rs     body bytes       -> Request        framing, limits, names        (form.rs, language.rs)
+//! request.rs     body bytes       -> Request        framing, limits, names        (language.rs)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
 //! orientation.rs Page, Line       -> Quad, Text     whichever way it runs
@@ -12,7 +12,7 @@
 //! identify.rs    text             -> its language
 //! settings.rs    names, values    -> Settings       what the operator wants
 //! render.rs      blocks           -> bytes          one file per format           (render/)
-//! component.rs   the Spin shell around it all      (settings.rs, cors.rs, timing.rs)
+//! component.rs   the shell around it all            (the crate ephemera-http)
 //! ```
 //!
 //! Everything but `component.rs` runs natively and as Wasm, with the same bits: it knows neither Spin nor WASI, reads no
@@ -21,10 +21,8 @@
 
 #[cfg(target_family = "wasm")]
 mod component;
-mod cors;
 pub mod detect;
 mod error;
-mod form;
 mod http;
 pub mod identify;
 pub mod language;
@@ -39,16 +37,15 @@ pub mod request;
 pub mod settings;
 #[cfg(test)]
 mod testing;
-mod timing;
 
 use ephemera_engine::{Graph, Manifest, Model, Tensor};
+use ephemera_http::Stopwatch;
 use ephemera_vision::{Options, Rgb};
 
+pub use ephemera_http::{Clock, HttpAnswer, HttpRequest, MAX_BODY_BYTES};
 pub use error::{Error, UnexpectedOutput};
-pub use http::{HttpAnswer, HttpRequest, Surroundings};
-pub use request::{MAX_BODY_BYTES, Request};
+pub use request::Request;
 pub use settings::Settings;
-pub use timing::Clock;
 
 use layout::{Block, ReadLine};
 use orientation::Reader;
@@ -56,7 +53,9 @@ use page::Page;
 use pose::{Pose, Rotation};
 use render::Asked;
 use request::Format;
-use timing::Stopwatch;
+
+/// What a runner knows and a request does not say.
+pub type Surroundings<'a> = ephemera_http::Surroundings<'a, Settings>;
 
 /// What answers call this program beside its name.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -110,12 +109,6 @@ impl Ocr {
             recogniser: Network::new(&recogniser, Box::new(recogniser_graph))?,
             characters: recogniser.characters,
         })
-    }
-
-    /// The models, each as `name@version+hash`, the hash in 12 hex digits: what the header `x-ephemera-models` says.
-    pub fn models(&self) -> String {
-        let models = [&self.detector, &self.recogniser];
-        models.map(Network::identity).join(", ")
     }
 
     /// Reads an image and writes the answer, under the operator's settings, with the time of each step in the header

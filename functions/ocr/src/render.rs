@@ -11,8 +11,8 @@ mod tsv;
 mod walk;
 
 use crate::Reading;
-use crate::http::HttpAnswer;
 use crate::request::{Engine, Format};
+use ephemera_http::HttpAnswer;
 
 /// What the caller named, echoed in the answer.
 #[derive(Debug, Clone, Copy)]

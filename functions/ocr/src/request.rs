@@ -2,16 +2,20 @@
 //!
 //! In: the parts of an HTTP request. Out: the image's bytes, still unopened, and what the caller wants done with them.
 
+use ephemera_http::{Fields, Form, HttpRequest, MAX_BODY_BYTES, shortened};
 use ephemera_vision::Region;
 
 use crate::Error;
-use crate::form::{self, Fields};
-use crate::http::HttpRequest;
 use crate::language::{Language, PACKS};
 
-/// Largest body where settings do not say another. The platform's limit; the host refuses larger ones before an instance
-/// starts.
-pub const MAX_BODY_BYTES: usize = 10 << 20;
+/// What a form may have beside fields that are passed over; a query has only the texts.
+const FIELDS: Fields = Fields {
+    files: &["image"],
+    max_files: 1,
+    texts: &["engine", "language", "format", "page", "region", "words"],
+    // No engine, language or format has a longer name.
+    max_text_bytes: 64,
+};
 
 /// A request for text.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,26 +141,21 @@ impl Request {
             });
         }
         let body = std::mem::take(&mut request.body);
-        let content_type = request.header("content-type").unwrap_or("");
-        let essence = content_type
-            .split(';')
-            .next()
-            .unwrap_or("")
-            .trim()
-            .to_ascii_lowercase();
+        let media = request.media_type();
         let accept = request.header("accept").unwrap_or("");
-        let mut fields = Fields::from_query(request.query())?;
+        let mut fields = Form::from_query(&FIELDS, request.query())?;
         let accepted = accepted_format(accept);
-        let image = match essence.as_str() {
+        let image = match media.as_str() {
             "multipart/form-data" => {
-                let (image, form) = form::read(content_type, body)?;
+                let mut form = Form::from_multipart(&FIELDS, request.content_type(), body)?;
+                let image = form.files.pop().ok_or(Error::MissingField("image"))?;
                 fields = form.or(fields);
                 image
             }
             raw if raw.starts_with("image/") || raw == "application/octet-stream" => body,
             _ => {
                 return Err(Error::ContentType {
-                    actual: shortened(&essence),
+                    actual: shortened(&media),
                 });
             }
         };
@@ -165,12 +164,12 @@ impl Request {
         }
         Ok(Request {
             image,
-            engine: engine(fields.engine, aliases)?,
-            language: language(fields.language)?,
-            format: format(fields.format, accepted)?,
-            page: page(fields.page)?,
-            region: region(fields.region)?,
-            words: words(fields.words)?,
+            engine: engine(fields.text("engine"), aliases)?,
+            language: language(fields.text("language"))?,
+            format: format(fields.text("format"), accepted)?,
+            page: page(fields.text("page"))?,
+            region: region(fields.text("region"))?,
+            words: words(fields.text("words"))?,
         })
     }
 }
@@ -282,11 +281,6 @@ fn accepted_format(accept: &str) -> Format {
     });
     let best = ranges.reduce(|best, next| if next.1 > best.1 { next } else { best });
     best.map_or(Format::Kalanjiyam, |(format, _)| format)
-}
-
-/// What a caller wrote, short enough to send back.
-fn shortened(value: &str) -> String {
-    value.chars().take(40).collect()
 }
 
 #[cfg(test)]

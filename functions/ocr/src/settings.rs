@@ -1,12 +1,14 @@
 //! What an operator sets, as names and texts -> [`Settings`].
 //!
-//! Where the texts come from is the platform's business: `component.rs` reads Spin's variables. A wrong text stops every
-//! request, so that a service is never open by a slip of the pen.
+//! Where the texts come from is the platform's business. A wrong text stops every request, so that a service is never open
+//! by a slip of the pen.
 
+use ephemera_http::MAX_BODY_BYTES;
+use ephemera_http::settings::Setting;
+pub use ephemera_http::settings::{FunctionSettings, Origins, SettingError};
 use ephemera_vision::Limits;
 
 use crate::page::MAX_PAGE_SIDE_PX;
-use crate::request::MAX_BODY_BYTES;
 
 /// What an operator sets.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,21 +27,12 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// The origins that cross-origin requests are answered for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origins {
-    /// These, each as a browser names it: scheme, host and port, nothing after.
-    Listed(Vec<String>),
-    /// All.
-    Any,
-}
-
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             aliases: true,
             api_key: None,
-            cors_origins: Origins::Listed(Vec::new()),
+            cors_origins: Origins::default(),
             max_body_bytes: MAX_BODY_BYTES,
             max_page_side_px: MAX_PAGE_SIDE_PX,
             limits: Limits::default(),
@@ -60,19 +53,6 @@ impl std::fmt::Debug for Settings {
             .finish()
     }
 }
-
-/// A setting that means nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("setting {name}: expected {expected}")]
-pub struct SettingError {
-    /// Which.
-    pub name: String,
-    /// What it may be. What it is stays untold: it may be secret.
-    pub expected: String,
-}
-
-/// Longest key; it travels in a header.
-const MAX_KEY_BYTES: usize = 256;
 
 impl Settings {
     /// All names, as a platform's manifest declares them.
@@ -101,36 +81,14 @@ impl Settings {
     ) -> Result<Settings, SettingError> {
         let mut settings = Settings::default();
         for (name, text) in pairs {
-            let wrong = |expected: &str| SettingError {
-                name: name.to_owned(),
-                expected: expected.to_owned(),
-            };
-            let number = |least: u64, most: u64| {
-                let number = text.trim().parse().ok();
-                let number = number.filter(|number| (least..=most).contains(number));
-                number.ok_or_else(|| wrong(&format!("a whole number from {least} to {most}")))
-            };
-            let text = text.trim();
-            if text.is_empty() && Settings::NAMES.contains(&name) {
+            let Some(setting) = Setting::given(name, text, &Settings::NAMES)? else {
                 continue;
-            }
+            };
+            let number = |least, most| setting.number(least, most);
             match name {
-                "aliases" => {
-                    settings.aliases = text.parse().map_err(|_| wrong("true or false"))?;
-                }
-                "api_key" => {
-                    let usable = text.len() <= MAX_KEY_BYTES
-                        && text.bytes().all(|byte| byte.is_ascii_graphic());
-                    if !usable {
-                        return Err(wrong("at most 256 visible ASCII characters"));
-                    }
-                    settings.api_key = Some(text.to_owned());
-                }
-                "cors_origins" => {
-                    let origins = origins(text);
-                    settings.cors_origins = origins
-                        .ok_or_else(|| wrong("*, or origins such as https://example.org"))?;
-                }
+                "aliases" => settings.aliases = setting.truth()?,
+                "api_key" => settings.api_key = Some(setting.key()?),
+                "cors_origins" => settings.cors_origins = setting.origins()?,
                 "max_body_bytes" => {
                     settings.max_body_bytes = number(1, MAX_BODY_BYTES as u64)? as usize;
                 }
@@ -140,29 +98,29 @@ impl Settings {
                 "max_image_side_px" => settings.limits.max_side_px = number(1, 100_000)? as u32,
                 "max_image_pixels" => settings.limits.max_pixels = number(1, 1_000_000_000)?,
                 "max_decode_bytes" => settings.limits.max_decode_bytes = number(1, 100 << 20)?,
-                _ => return Err(wrong("no setting of this name")),
+                _ => return Err(setting.wrong("no setting of this name")),
             }
         }
         Ok(settings)
     }
 }
 
-fn origins(text: &str) -> Option<Origins> {
-    if text == "*" {
-        return Some(Origins::Any);
+impl FunctionSettings for Settings {
+    const NAMES: &'static [&'static str] = &Settings::NAMES;
+
+    fn from_pairs<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Settings, SettingError> {
+        Settings::from_pairs(pairs)
     }
-    let listed = text
-        .split([',', ' '])
-        .filter(|origin| !origin.is_empty())
-        .map(|origin| {
-            let origin = origin.strip_suffix('/').unwrap_or(origin);
-            let host = origin
-                .strip_prefix("https://")
-                .or_else(|| origin.strip_prefix("http://"))?;
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte);
-            (!host.is_empty() && host.bytes().all(plain)).then(|| origin.to_ascii_lowercase())
-        });
-    Some(Origins::Listed(listed.collect::<Option<_>>()?))
+
+    fn cors_origins(&self) -> &Origins {
+        &self.cors_origins
+    }
+
+    fn max_body_bytes(&self) -> usize {
+        self.max_body_bytes
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ephemera_vision::{Format, Rgb};
 
+use crate::animation::Animation;
 use crate::{Error, Kind, Limits, mjpeg, picture, tar, zip};
 
 /// A clip: what was sent, looked through as far as it takes to know how many frames there are. Nothing is decoded yet.
@@ -25,6 +26,10 @@ enum Source {
     Zip {
         bytes: Vec<u8>,
         entries: Vec<zip::Entry>,
+    },
+    Animation {
+        bytes: Vec<u8>,
+        animation: Animation,
     },
 }
 
@@ -71,6 +76,7 @@ impl Clip {
             Source::Pictures(files) => files.len(),
             Source::Parts { parts, .. } => parts.len(),
             Source::Zip { entries, .. } => entries.len(),
+            Source::Animation { animation, .. } => animation.frames(),
         }
     }
 
@@ -106,6 +112,9 @@ impl Clip {
                     each(frame)?;
                 }
             }
+            Source::Animation { bytes, animation } => {
+                animation.sample(bytes, indices, limits, each)?;
+            }
         }
         Ok(())
     }
@@ -127,7 +136,11 @@ impl Source {
                 entries: zip::frames(&bytes, limits)?,
                 bytes,
             },
-            Kind::Gif | Kind::WebP | Kind::Apng | Kind::Mp4 => {
+            Kind::Gif | Kind::WebP | Kind::Apng => Source::Animation {
+                animation: Animation::open(kind, &bytes, limits)?,
+                bytes,
+            },
+            Kind::Mp4 => {
                 return Err(Error::unsupported(kind, "not read yet"));
             }
         })

@@ -6,7 +6,7 @@ use std::fmt;
 
 use ephemera_vision::Format;
 
-use crate::mjpeg;
+use crate::{animation, mjpeg};
 
 /// What a clip came as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ impl Kind {
         match Format::sniff(bytes) {
             Some(Format::Gif) => return Some(Kind::Gif),
             Some(Format::Jpeg) if mjpeg::is_stream(bytes) => return Some(Kind::Mjpeg),
+            Some(Format::WebP) if animation::is_webp(bytes) => return Some(Kind::WebP),
+            Some(Format::Png) if animation::is_apng(bytes) => return Some(Kind::Apng),
             Some(_) => return Some(Kind::Pictures),
             None => {}
         }

@@ -9,6 +9,7 @@
 //! clip.rs         files       -> Clip      how many frames there are; then those that are wanted, in order
 //! picture.rs      bytes       -> Rgb       one picture file, by ephemera-vision
 //! mjpeg.rs        bytes       -> ranges    where each JPEG of a stream lies
+//! animation.rs    bytes       -> Rgb       GIF, WebP, PNG: frames drawn over each other (canvas.rs)
 //! zip.rs, tar.rs  bytes       -> Entry     pictures of an archive, in the natural order of their names (names.rs)
 //! spread.rs       counts      -> indices   frames spread evenly over a clip
 //! ```
@@ -16,6 +17,8 @@
 //! Left to others: the frames' size and what they mean.
 #![forbid(unsafe_code)]
 
+mod animation;
+mod canvas;
 mod clip;
 mod error;
 mod kind;

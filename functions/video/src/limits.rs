@@ -50,7 +50,46 @@ impl Limits {
         Ok(())
     }
 
-    /// The same for a single picture.
+    /// Checks a frame's announced sides.
+    pub(crate) fn check_size(&self, (width, height): (u32, u32)) -> Result<(), Error> {
+        let pixels = u64::from(width) * u64::from(height);
+        if width.max(height) > self.max_side_px || pixels > self.max_frame_pixels {
+            return Err(Error::TooLarge {
+                width,
+                height,
+                max_side_px: self.max_side_px,
+                max_pixels: self.max_frame_pixels,
+            });
+        }
+        if pixels == 0 {
+            return Err(Error::Empty("its frames have no pixels"));
+        }
+        Ok(())
+    }
+
+    /// Checks what a decoder's buffers would take.
+    pub(crate) fn check_bytes(&self, needed_bytes: u64) -> Result<(), Error> {
+        if needed_bytes > self.max_decode_bytes {
+            return Err(Error::TooHeavy {
+                needed_bytes,
+                limit_bytes: self.max_decode_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks how many pixels are decoded for one call.
+    pub(crate) fn check_work(&self, needed_pixels: u64) -> Result<(), Error> {
+        if needed_pixels > self.max_decoded_pixels {
+            return Err(Error::TooLong {
+                needed_pixels,
+                limit_pixels: self.max_decoded_pixels,
+            });
+        }
+        Ok(())
+    }
+
+    /// The bounds on a single picture.
     pub(crate) fn of_pictures(&self) -> ephemera_vision::Limits {
         ephemera_vision::Limits {
             max_side_px: self.max_side_px,

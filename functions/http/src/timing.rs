@@ -6,7 +6,7 @@ use std::time::Duration;
 pub type Clock<'a> = dyn Fn() -> Duration + 'a;
 
 /// Takes the time of one step after the other.
-pub(crate) struct Stopwatch<'a> {
+pub struct Stopwatch<'a> {
     clock: Option<&'a Clock<'a>>,
     last: Duration,
     laps: Vec<(&'static str, Duration)>,
@@ -14,7 +14,7 @@ pub(crate) struct Stopwatch<'a> {
 
 impl<'a> Stopwatch<'a> {
     /// Starts. Without a clock nothing is taken.
-    pub(crate) fn start(clock: Option<&'a Clock<'a>>) -> Stopwatch<'a> {
+    pub fn start(clock: Option<&'a Clock<'a>>) -> Stopwatch<'a> {
         Stopwatch {
             clock,
             last: clock.map_or(Duration::ZERO, |clock| clock()),
@@ -23,7 +23,7 @@ impl<'a> Stopwatch<'a> {
     }
 
     /// Ends the step of this name and begins the next one.
-    pub(crate) fn lap(&mut self, step: &'static str) {
+    pub fn lap(&mut self, step: &'static str) {
         if let Some(clock) = self.clock {
             let now = clock();
             self.laps.push((step, now.saturating_sub(self.last)));
@@ -31,8 +31,13 @@ impl<'a> Stopwatch<'a> {
         }
     }
 
+    /// What was taken, in order.
+    pub fn laps(&self) -> &[(&'static str, Duration)] {
+        &self.laps
+    }
+
     /// The header `Server-Timing` (W3C), durations in milliseconds; `None` without a clock.
-    pub(crate) fn header(&self) -> Option<(&'static str, String)> {
+    pub fn header(&self) -> Option<(&'static str, String)> {
         self.clock?;
         let steps = self.laps.iter().map(|(step, took)| {
             let tenths = took.as_micros().div_ceil(100);

@@ -1,6 +1,6 @@
 //! Whether scripts of a web page from elsewhere may read an answer (the Fetch standard's CORS protocol).
 
-use crate::http::{HttpAnswer, HttpRequest};
+use crate::message::{HttpAnswer, HttpRequest};
 use crate::settings::Origins;
 
 /// Methods of all routes.
