@@ -3,7 +3,7 @@
 //! ffmpeg decodes what our own decoder does not; both number frames as they are shown. The frames are resized as the gait function
 //! resizes them, so that it sees the same numbers whether it gets the clip or the frames.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -64,13 +64,14 @@ fn clip() -> (Tensor, Tensor) {
     )
 }
 
+/// One of the ways in which a graph is loaded.
+type Load = fn(&Manifest, &[u8]) -> Result<Graph, Error>;
+
 #[test]
 fn pixels_are_normalised_as_reals_are() {
     let (pixels, reals) = clip();
     for (manifest, onnx) in [quantised(), real()] {
-        let loads: [fn(&Manifest, &[u8]) -> Result<Graph, Error>; 2] =
-            [Graph::load, Graph::load_float];
-        for load in loads {
+        for load in [Graph::load as Load, Graph::load_float] {
             let run = |manifest: &Manifest, clip: &Tensor| {
                 let graph = load(manifest, &onnx).expect("a graph");
                 graph.run(&[("clip", clip.clone())]).expect("a run")
