@@ -22,8 +22,8 @@ class Camera:
     horizon: float          # pixel row
     mirrored: bool
 
-    def project(self, points: np.ndarray, centre_x: float, pan: float) -> np.ndarray:
-        """`[..., 3]` metres -> `[..., 2]` pixels. `centre_x`: what of x lies in front of the camera; `pan`: pixels to the left."""
+    def project(self, points: np.ndarray, centre_x, pan) -> np.ndarray:
+        """`[T, 3]` metres -> `[T, 2]` pixels. `centre_x [T]`: what of x lies in front of the camera; `pan [T]`: pixels to the left."""
         x, y, z = points[..., 0] - centre_x, points[..., 1], points[..., 2]
         c, s = np.cos(self.azimuth), np.sin(self.azimuth)
         # The walker's left hand is far from the camera while he walks to the right.

@@ -23,22 +23,49 @@ UNSEEN = ((12, 18), (35, 42))
 # split -> first part of every seed, angles.
 SPLITS = {"train": (1, SEEN), "validation": (2, SEEN), "test": (3, SEEN), "test-views": (4, UNSEEN)}
 
-# Shapes of films, as the width of a square after it became a square picture: 16:9, 4:3, square, 3:4, 9:16.
-SQUEEZE = ((9 / 16, 0.4), (3 / 4, 0.25), (1.0, 0.2), (4 / 3, 0.1), (16 / 9, 0.05))
+# Shapes of films, as the width of a square after the film became a square picture: 16:9, 4:3, square.
+SQUEEZE = ((9 / 16, 0.4), (3 / 4, 0.3), (1.0, 0.3))
 
 
 @dataclass(frozen=True)
 class Clip:
-    """`frames [16, S, S, 3] u8` RGB, oldest first. `joints`: name -> `[16, 2]` pixels; `aids`: hands (0, 1) that hold one."""
+    """`frames [16, S, S, 3] u8` RGB, oldest first."""
 
     frames: np.ndarray
     label: int
-    joints: dict = field(repr=False)
-    aids: tuple = ()
+    take: "Take" = field(repr=False)
 
 
-def clip(split: str, index: int, size: int = 224) -> Clip:
-    """Clip `index` of a split; its class is `index` modulo nine."""
+@dataclass(frozen=True)
+class Take:
+    """Everything about a clip but its pixels. `spots`: name -> `[16, 2]` pixels of joints and of aids' tips."""
+
+    rng: np.random.Generator = field(repr=False)
+    label: int
+    gait: gaits.Gait
+    body: kinematics.Body
+    look: figure.Look
+    camera: scene.Camera
+    at: dict = field(repr=False)
+    centres: np.ndarray = field(repr=False)
+    pans: np.ndarray = field(repr=False)
+    shake: np.ndarray = field(repr=False)
+    height_px: float
+    spots: dict = field(repr=False)
+    aids: tuple
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """`[16, 3]` metres, one point a frame, -> `[16, 2]` pixels."""
+        flat = self.camera.project(points, self.centres, self.pans)
+        return np.einsum("tij,tj->ti", self.shake[:, :2, :2], flat) + self.shake[:, :2, 2]
+
+    def floor(self, name: str, ahead: float) -> np.ndarray:
+        """Pixels of the floor below a joint, `ahead` body heights further on; `[16, 2]`."""
+        return self.project(self.at[name] * [1, 1, 0] + [ahead * self.body.height_m, 0, 0])
+
+
+def take(split: str, index: int, size: int = 224) -> Take:
+    """Who walks how before which camera in clip `index` of a split; the class is `index` modulo nine."""
     seed, bands = SPLITS[split]
     rng = np.random.default_rng([seed, index])
     label = index % len(CLASSES)
@@ -48,43 +75,42 @@ def clip(split: str, index: int, size: int = 224) -> Clip:
     times = np.linspace(0, rng.uniform(2.2, 3.6), FRAMES)
     at = kinematics.joints(gait, body, rng, times)
     camera, centres, pans, height_px = _film(rng, bands, body, at, size)
+    aids = () if gait.aid is None else (gait.aid_side,) if gait.aid == "cane" else (0, 1)
+    made = Take(rng, label, gait, body, look, camera, at, centres, pans, _shake(rng, size), height_px, {}, aids)
+    made.spots.update({name: made.project(where) for name, where in at.items()})
+    made.spots["ahead"] = (made.project(at["pelvis"] + [1.0, 0, 0]) - made.spots["pelvis"]) * body.height_m
+    made.spots.update({f"tip{side}": made.floor(f"hand{side}", figure.TIP_AHEAD[gait.aid]) for side in aids})
+    return made
+
+
+def clip(split: str, index: int, size: int = 224) -> Clip:
+    """Clip `index` of a split."""
+    t = take(split, index, size)
+    return Clip(_draw(t, size), t.label, t)
+
+
+def _draw(t: Take, size: int) -> np.ndarray:
+    rng, gait, camera = t.rng, t.gait, t.camera
     background = scene.draw_background(rng, camera)
     sensor = scene.draw_sensor(rng, size)
-    shake = _shake(rng, size)
     shadow = rng.uniform(0.5, 0.85) if rng.random() < 0.7 else 0.0
-
-    frames, found = np.empty((FRAMES, size, size, 3), np.uint8), {}
-    for t in range(FRAMES):
-        pan = pans[t] * (-1 if camera.mirrored else 1)
-        left = (background.shape[1] - size) / 2 + pan
-        move = shake[t] @ np.array([[1, 0, -left], [0, 1, 0], [0, 0, 1.0]])
+    below = t.project(t.at["pelvis"] * [1, 1, 0])
+    feet = {(name, ahead): t.floor(name, ahead) for name in ("hand0", "hand1") for ahead in (*figure.TIP_AHEAD.values(), figure.BACK_AHEAD)} if gait.aid else {}
+    frames = np.empty((FRAMES, size, size, 3), np.uint8)
+    for i in range(FRAMES):
+        left = (background.shape[1] - size) / 2 + t.pans[i] * (-1 if camera.mirrored else 1)
+        move = t.shake[i] @ np.array([[1, 0, -left], [0, 1, 0], [0, 0, 1.0]])
         picture = cv2.warpAffine(background, move[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-
-        def project(points, t=t):
-            flat = camera.project(points, centres[t], pans[t])
-            return flat @ shake[t][:2, :2].T + shake[t][:2, 2]
-
-        spots = {name: project(where[t]) for name, where in at.items()}
-        far_ahead = project(at["pelvis"][t] + [1.0, 0, 0]) - spots["pelvis"]
-        spots["ahead"] = far_ahead * body.height_m
-        # The left side is the far one for a walker to the right, and stays so in the mirror.
-        near = 1
-
-        def floor(name, metres, t=t):
-            return project(at[name][t] * [1, 1, 0] + [metres * body.height_m, 0, 0])
-
-        if gait.aid:
-            spots |= {f"tip{side}": floor(f"hand{side}", figure.TIP_AHEAD[gait.aid]) for side in (0, 1)}
-
+        spots = {name: where[i] for name, where in t.spots.items()}
         if shadow:
-            _cast(picture, spots, project(at["pelvis"][t] * [1, 1, 0]), height_px, camera, shadow)
-        scale = height_px * camera.distance_m / max(1.0, camera.distance_m + (at["pelvis"][t, 0] - centres[t]) * np.sin(camera.azimuth))
-        figure.person(picture, spots, scale * _breadth(camera), look, body.girth, gait.aid, gait.aid_side, near, floor)
-        frames[t] = sensor(picture, rng)
-        for name, spot in spots.items():
-            found.setdefault(name, []).append(spot)
-    return Clip(frames, label, {n: np.array(v, np.float32) for n, v in found.items()},
-                () if gait.aid is None else (gait.aid_side,) if gait.aid == "cane" else (0, 1))
+            _cast(picture, spots, below[i], t.height_px, camera, shadow)
+        away = camera.distance_m + (t.at["pelvis"][i, 0] - t.centres[i]) * np.sin(camera.azimuth)
+        # Limbs are drawn round, as thick as the mean of a squeezed picture's two scales. The right side is the near one for a
+        # walker to the right, and stays so in the mirror.
+        scale = t.height_px * camera.distance_m / max(1.0, away) * np.sqrt(camera.squeeze)
+        figure.person(picture, spots, scale, t.look, t.body.girth, gait.aid, gait.aid_side, 1, lambda name, ahead, i=i: feet[name, ahead][i])
+        frames[i] = sensor(picture, rng)
+    return frames
 
 
 def _film(rng, bands, body, at, size: int):
@@ -93,7 +119,7 @@ def _film(rng, bands, body, at, size: int):
     azimuth = np.radians(rng.uniform(low, high)) * rng.choice([-1, 1])
     squeeze = float(rng.choice([s for s, _ in SQUEEZE], p=[p for _, p in SQUEEZE]))
     distance, height_m = rng.uniform(4, 8), rng.uniform(0.8, 1.6)
-    tall = rng.uniform(0.55, 0.82) * size
+    tall = rng.uniform(0.6, 0.82) * size
     focal = tall * distance / body.height_m
     # Feet somewhere above the lower edge, head below the upper one.
     feet = size * rng.uniform(0.5 + tall / size / 2, min(0.97, 0.62 + tall / size / 2))
@@ -117,7 +143,7 @@ def _film(rng, bands, body, at, size: int):
     return camera, np.full(FRAMES, middle), pans, tall
 
 
-def _shake(rng, size: int) -> list:
+def _shake(rng, size: int) -> np.ndarray:
     """Per frame, the 3 x 3 map of a hand that is not quite still, about a roll that stays."""
     steady = rng.random() < 0.5
     roll = np.radians(rng.normal(0, 2.0))
@@ -128,12 +154,7 @@ def _shake(rng, size: int) -> list:
         c, s = np.cos(angle), np.sin(angle)
         m = size / 2
         made.append(np.array([[c, -s, m - c * m + s * m + drift[t, 0]], [s, c, m - s * m - c * m + drift[t, 1]], [0, 0, 1.0]]))
-    return made
-
-
-def _breadth(camera) -> float:
-    """Limbs are drawn round: as thick as the mean of a squeezed picture's two scales."""
-    return float(np.sqrt(camera.squeeze)) * 1.0
+    return np.array(made)
 
 
 def _cast(picture, spots, below, height_px: float, camera, factor: float) -> None:
