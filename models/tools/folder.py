@@ -36,16 +36,16 @@ def write(folder: Path, graph: Graph, facts: dict, inputs: list, outputs: list, 
     (folder / "model.toml").write_text(manifest(facts, inputs, outputs, characters))
 
 
-def manifest(facts: dict, inputs: list, outputs: list, characters=()) -> str:
-    """The text of `model.toml`. `facts`: all the keys that are not tables."""
+def manifest(facts: dict, inputs: list, outputs: list, characters=(), tables=()) -> str:
+    """The text of `model.toml`. `facts`: all the keys that are not tables; `tables`: constants beside the graph."""
     lines = [f"{key} = {_value(value)}" for key, value in facts.items()]
     if characters:
         # One long line would be unreadable in a diff; forty characters a row.
         rows = [characters[i:i + 40] for i in range(0, len(characters), 40)]
         lines.append("# Class i + 1; class 0 is the CTC blank.")
         lines.append("characters = [\n" + "".join(f"  {', '.join(map(_value, row))},\n" for row in rows) + "]")
-    for kind, tables in (("inputs", inputs), ("outputs", outputs)):
-        for table in tables:
+    for kind, listed in (("inputs", inputs), ("outputs", outputs), ("tables", tables)):
+        for table in listed:
             lines.append(f"\n[[{kind}]]")
             lines += [f"{key} = {_value(value)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"

@@ -25,8 +25,8 @@ def weighted(graph: Graph) -> list:
 
 
 def output_axis(node) -> int:
-    """Axis of the output channel in a node's weight: Conv `[N, K/g, h, w]`, ConvTranspose `[K, N, h, w]`, MatMul `[K, N]`."""
-    return 0 if node.op_type == "Conv" else 1
+    """Axis of the output channel in a node's weight: Conv `[N, K/g, h, w]`, Gemm `[N, K]`, ConvTranspose `[K, N, h, w]`, MatMul `[K, N]`."""
+    return 0 if node.op_type in ("Conv", "Gemm") else 1
 
 
 def to_rows(node, weight: np.ndarray) -> np.ndarray:
