@@ -47,7 +47,7 @@ fn run(folder: &Path, format: Format, destination: Destination) -> Result<Said> 
         destination,
         jobs: 2,
     };
-    let artifacts = std::slice::from_ref(&*runners::OCR);
+    let artifacts = std::slice::from_ref(runners::artifact("ocr"));
     let app = Arc::new(App::load(project, artifacts, 2)?);
     let (mut out, mut problems) = (vec![], vec![]);
     let summary = executor.block_on(run::run(&app, "ocr", work, &mut out, &mut problems))?;

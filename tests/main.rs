@@ -5,6 +5,7 @@
 mod batch;
 mod bits;
 mod cases;
+mod gait;
 mod image;
 mod models;
 mod networks;

@@ -12,7 +12,9 @@ use ephemera::build::{self, Artifact};
 use ephemera::config::Project;
 use ephemera::progress::Progress;
 use ephemera::serve::{Options, Server};
-use ephemera_ocr::{HttpRequest, Ocr};
+use ephemera_gait::Gait;
+use ephemera_http::{Function, HttpRequest};
+use ephemera_ocr::Ocr;
 
 /// A request as a client makes it.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub(crate) struct Answered {
     pub(crate) body: Vec<u8>,
     /// `x-ephemera-peak-memory`, where there is a sandbox to measure.
     pub(crate) peak_bytes: Option<u64>,
+    /// `x-request-id`.
+    pub(crate) request_id: Option<String>,
 }
 
 impl Asked {
@@ -45,6 +49,12 @@ impl Asked {
             other => anyhow::bail!("a request with extension {other:?}"),
         };
         Ok(Self::post(content_type, accept, body))
+    }
+
+    /// The function that spin.toml has at its path.
+    fn function(&self) -> Result<&'static str> {
+        let path = self.target.split('?').next().unwrap_or_default();
+        PROJECT.routes.find(path).context("a route")
     }
 
     /// `body`, as `content_type`, to `/v1/ocr`.
@@ -62,39 +72,46 @@ impl Asked {
     }
 }
 
-/// The function's code in this process.
+/// The functions' code in this process.
 pub(crate) fn native(asked: &Asked) -> Result<Answered> {
-    static OCR: LazyLock<Ocr> = LazyLock::new(|| {
-        let models = &PROJECT.function("ocr").expect("spin.toml has it").models;
-        let bundle = ephemera::models::bundle(&PROJECT.root.join("models"), models)
-            .expect("the models are committed");
-        let models =
-            ephemera_engine::bundle::load(bundle.stream.as_slice()).expect("the models load");
-        Ocr::new(models).expect("both models are there")
-    });
+    static OCR: LazyLock<Ocr> = LazyLock::new(|| load("ocr"));
+    static GAIT: LazyLock<Gait> = LazyLock::new(|| load("gait"));
     let headers: Vec<_> = asked
         .headers
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
         .collect();
-    let answer = OCR.handle(HttpRequest {
+    let request = HttpRequest {
         method: asked.method,
         target: &asked.target,
         headers: &headers,
         body: asked.body.clone(),
-    });
-    let content_type = answer
-        .headers
-        .iter()
-        .find(|(name, _)| *name == "content-type");
+    };
+    let answer = match asked.function()? {
+        "ocr" => OCR.handle(request),
+        "gait" => GAIT.handle(request),
+        other => anyhow::bail!("function `{other}`"),
+    };
+    let header = |name: &str| {
+        let found = answer.headers.iter().find(|(other, _)| *other == name);
+        found.map(|(_, value)| value.clone())
+    };
     Ok(Answered {
         status: answer.status,
-        content_type: content_type
-            .map(|(_, value)| value.clone())
-            .unwrap_or_default(),
-        body: answer.body,
+        content_type: header("content-type").unwrap_or_default(),
         peak_bytes: None,
+        request_id: header("x-request-id"),
+        body: answer.body,
     })
+}
+
+/// A function, loaded from the bundle that its snapshot is made of.
+fn load<F: Function>(name: &str) -> F {
+    let models = &PROJECT.function(name).expect("spin.toml has it").models;
+    let bundle = ephemera::models::bundle(&PROJECT.root.join("models"), models)
+        .expect("the models are committed");
+    let loaded = F::load(bundle.stream.as_slice());
+    loaded.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The component in our host, over a real connection.
@@ -104,7 +121,11 @@ pub(crate) fn host(asked: &Asked) -> Result<Answered> {
 
 /// The component under `wasmtime serve`.
 pub(crate) fn wasmtime(asked: &Asked) -> Result<Answered> {
-    over_http(&WASMTIME.address, asked)
+    let running = match asked.function()? {
+        "ocr" => &OCR_WASMTIME,
+        _ => &GAIT_WASMTIME,
+    };
+    over_http(&running.address, asked)
 }
 
 /// A way to get an answer.
@@ -129,14 +150,22 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) static PROJECT: LazyLock<Project> =
     LazyLock::new(|| Project::open(&root().join("spin.toml")).expect("spin.toml is valid"));
 
-/// The built OCR function.
-pub(crate) static OCR: LazyLock<Artifact> = LazyLock::new(|| {
-    let built = build::build(&PROJECT, &["ocr".to_owned()], &Progress::stderr());
-    built
-        .unwrap_or_else(|error| panic!("{error:#}"))
-        .pop()
-        .expect("one function was asked for")
+/// The built functions.
+static ARTIFACTS: LazyLock<Vec<Artifact>> = LazyLock::new(|| {
+    let built = build::build(&PROJECT, &[], &Progress::stderr());
+    built.unwrap_or_else(|error| panic!("{error:#}"))
 });
+
+/// All of them.
+pub(crate) fn artifacts() -> &'static [Artifact] {
+    &ARTIFACTS
+}
+
+/// The one of this name.
+pub(crate) fn artifact(name: &str) -> &'static Artifact {
+    let found = ARTIFACTS.iter().find(|artifact| artifact.name == name);
+    found.unwrap_or_else(|| panic!("spin.toml has no `{name}`"))
+}
 
 /// Our host, serving until the process ends.
 pub(crate) struct Host {
@@ -156,7 +185,7 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
         ..Options::default()
     };
     let project = Project::open(&root().join("spin.toml")).expect("spin.toml is valid");
-    let app = App::load(project, std::slice::from_ref(&*OCR), 2).expect("the function loads");
+    let app = App::load(project, artifacts(), 2).expect("the functions load");
     let app = Arc::new(app);
     let server = executor
         .block_on(Server::start(Arc::clone(&app), options))
@@ -174,23 +203,28 @@ struct Wasmtime {
     address: String,
 }
 
-static WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| {
-    let (send, address) = mpsc::channel();
-    // The kernel ends the child with the thread that started it, and a test's thread ends with the test.
-    std::thread::spawn(move || {
-        if let Err(error) = serve_with_wasmtime(&send) {
-            eprintln!("wasmtime serve: {error:#}");
-        }
-    });
-    let address = address.recv().expect("wasmtime serve listens");
-    Wasmtime { address }
-});
+static OCR_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("ocr"));
+static GAIT_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("gait"));
+
+impl Wasmtime {
+    fn start(function: &'static str) -> Self {
+        let (send, address) = mpsc::channel();
+        // The kernel ends the child with the thread that started it, and a test's thread ends with the test.
+        std::thread::spawn(move || {
+            if let Err(error) = serve_with_wasmtime(function, &send) {
+                eprintln!("wasmtime serve: {error:#}");
+            }
+        });
+        let address = address.recv().expect("wasmtime serve listens");
+        Self { address }
+    }
+}
 
 /// Starts it, sends its address, and stays with it.
-fn serve_with_wasmtime(address: &mpsc::Sender<String>) -> Result<()> {
+fn serve_with_wasmtime(function: &str, address: &mpsc::Sender<String>) -> Result<()> {
     let mut child = ending_with_us(env!("CARGO_BIN_EXE_wasmtime"))
         .args(["serve", "--addr", "127.0.0.1:0"])
-        .arg(&OCR.component)
+        .arg(&artifact(function).component)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -242,10 +276,9 @@ pub(crate) fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
         let value = response.headers().get(name)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    let (content_type, peak) = (
-        header("content-type").unwrap_or_default(),
-        header("x-ephemera-peak-memory"),
-    );
+    let content_type = header("content-type").unwrap_or_default();
+    let peak = header("x-ephemera-peak-memory");
+    let request_id = header("x-request-id");
     let status = response.status().as_u16();
     let body = response.into_body().read_to_vec()?;
     let peak_bytes = peak.map(|peak| peak.parse()).transpose()?;
@@ -258,5 +291,6 @@ pub(crate) fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
         content_type,
         body,
         peak_bytes,
+        request_id,
     })
 }

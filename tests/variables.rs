@@ -42,7 +42,7 @@ fn a_key_and_origins_come_from_the_manifest() -> Result<()> {
         imports.iter().any(|import| import == variables),
         "{imports:?}"
     );
-    let ours = &runners::OCR.report.imports;
+    let ours = &runners::artifact("ocr").report.imports;
     assert!(!ours.iter().any(|import| import == variables), "{ours:?}");
 
     let executor = tokio::runtime::Builder::new_multi_thread()
