@@ -5,7 +5,8 @@ use std::ops::Range;
 use ephemera_vision::{Format, Rgb};
 
 use crate::animation::Animation;
-use crate::{Error, Kind, Limits, mjpeg, picture, tar, zip};
+use crate::mp4::Movie;
+use crate::{Error, Kind, Limits, avc, mjpeg, picture, tar, zip};
 
 /// A clip: what was sent, looked through as far as it takes to know how many frames there are. Nothing is decoded yet.
 pub struct Clip {
@@ -30,6 +31,10 @@ enum Source {
     Animation {
         bytes: Vec<u8>,
         animation: Animation,
+    },
+    Movie {
+        bytes: Vec<u8>,
+        movie: Movie,
     },
 }
 
@@ -77,6 +82,7 @@ impl Clip {
             Source::Parts { parts, .. } => parts.len(),
             Source::Zip { entries, .. } => entries.len(),
             Source::Animation { animation, .. } => animation.frames(),
+            Source::Movie { movie, .. } => movie.order.len(),
         }
     }
 
@@ -115,6 +121,7 @@ impl Clip {
             Source::Animation { bytes, animation } => {
                 animation.sample(bytes, indices, limits, each)?;
             }
+            Source::Movie { bytes, movie } => avc::sample(movie, bytes, indices, limits, each)?,
         }
         Ok(())
     }
@@ -140,9 +147,10 @@ impl Source {
                 animation: Animation::open(kind, &bytes, limits)?,
                 bytes,
             },
-            Kind::Mp4 => {
-                return Err(Error::unsupported(kind, "not read yet"));
-            }
+            Kind::Mp4 => Source::Movie {
+                movie: Movie::open(&bytes, limits)?,
+                bytes,
+            },
         })
     }
 }

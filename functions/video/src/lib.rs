@@ -10,6 +10,8 @@
 //! picture.rs      bytes       -> Rgb       one picture file, by ephemera-vision
 //! mjpeg.rs        bytes       -> ranges    where each JPEG of a stream lies
 //! animation.rs    bytes       -> Rgb       GIF, WebP, PNG: frames drawn over each other (canvas.rs)
+//! mp4.rs          bytes       -> Movie     where the samples of a video track lie, and their order
+//! avc.rs          samples     -> Rgb       H.264: what has to be decoded, and that
 //! zip.rs, tar.rs  bytes       -> Entry     pictures of an archive, in the natural order of their names (names.rs)
 //! spread.rs       counts      -> indices   frames spread evenly over a clip
 //! ```
@@ -18,12 +20,14 @@
 #![forbid(unsafe_code)]
 
 mod animation;
+mod avc;
 mod canvas;
 mod clip;
 mod error;
 mod kind;
 mod limits;
 mod mjpeg;
+mod mp4;
 mod names;
 mod picture;
 mod spread;
