@@ -104,9 +104,20 @@ def concat(axis, a, b) -> Callable:
     return lambda g: g.op("Concat", g.input(*a, name="a"), g.input(*b, name="b"), axis=axis)
 
 
+def pooled(*convolution, between=(), conv_attributes=None, **attributes) -> Callable:
+    """A convolution as `conv` makes it, the operators `between` with their attributes, and a max pool."""
+    def build(g):
+        x = conv(*convolution[:-1], size=convolution[-1], **(conv_attributes or {}))(g)
+        for kind, more in between:
+            x = g.op(kind, x, **more)
+        return g.op("MaxPool", x, **attributes)
+    return build
+
+
 IMAGE, GATE = (1, 5, 7, 6), (1, 5, 1, 1)
 DENSE = conv(5, 8, 5, 3, 3, pads=[1, 1, 1, 1])
 DEPTHWISE = conv(13, 13, 1, 3, 3, pads=[1, 1, 1, 1], group=13)
+RELU = ("Relu", {})
 PAIR = {"strides": [2, 2], "kernel_shape": [2, 2]}
 LINEAR = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
 
@@ -174,6 +185,28 @@ PATTERNS = {
 
     "max-pool-2x2": Pattern(after("MaxPool", **PAIR)),
     "max-pool-3x3": Pattern(after("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])),
+    # Several blocks, the last window of a line cut off, two panels.
+    "conv-max-pool": Pattern(
+        pooled(5, 20, 5, 3, 3, (9, 61), between=[RELU], conv_attributes={"pads": [1] * 4}, **PAIR)),
+    "conv-max-pool-per-channel": Pattern(
+        pooled(3, 16, 3, 3, 3, (12, 26), between=[RELU], conv_attributes={"pads": [1] * 4}, **PAIR),
+        unsigned=True, per_channel=True),
+    "conv-max-pool-padded": Pattern(
+        pooled(3, 8, 3, 3, 3, (8, 9), kernel_shape=[3, 3], strides=[3, 3], pads=[1, 2, 1, 1])),
+    "conv-max-pool-ceil": Pattern(
+        pooled(3, 8, 3, 3, 3, (9, 12), kernel_shape=[3, 3], strides=[3, 3], ceil_mode=1)),
+    "conv-max-pool-lines-apart": Pattern(pooled(3, 8, 3, 2, 3, (12, 13), kernel_shape=[2, 2], strides=[3, 2])),
+    "conv-max-pool-groups": Pattern(
+        pooled(6, 10, 3, 3, 3, (7, 8), conv_attributes={"group": 2, "strides": [2, 1]}, **PAIR)),
+    "conv-max-pool-dilated": Pattern(pooled(3, 6, 3, 3, 3, (9, 12), conv_attributes={"dilations": [2, 2]}, **PAIR)),
+    "conv-max-pool-1d": Pattern(pooled(5, 8, 5, 3, (43,), kernel_shape=[2], strides=[2])),
+    "conv-max-pool-3d": Pattern(
+        pooled(3, 6, 3, 2, 3, 3, (6, 7, 8), between=[RELU], kernel_shape=[2, 2, 2], strides=[2, 2, 2])),
+    # Its table falls before it rises: a higher sum may be a lower byte.
+    "conv-max-pool-table": Pattern(
+        pooled(5, 8, 5, 3, 3, (8, 15), between=[("LeakyRelu", {"alpha": -0.4})], **PAIR), spread=4),
+    "conv-max-pool-overlapping": Pattern(
+        pooled(3, 8, 3, 3, 3, (9, 12), between=[RELU], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)),
     "average-pool-2x2": Pattern(after("AveragePool", **PAIR)),
     "average-pool-3x3": Pattern(after("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)),
     "average-pool-3x3-pads-count": Pattern(

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Sketch, Value};
-use ephemera_engine::{Error, Graph, Manifest, Model, Table, Tensor, bundle};
+use ephemera_engine::{Graph, Manifest, Model, Table, Tensor, bundle};
 
 const SHAPE: [usize; 5] = [1, 3, 4, 6, 5];
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -64,16 +64,17 @@ fn clip() -> (Tensor, Tensor) {
     )
 }
 
-/// One of the ways in which a graph is loaded.
-type Load = fn(&Manifest, &[u8]) -> Result<Graph, Error>;
-
 #[test]
 fn pixels_are_normalised_as_reals_are() {
     let (pixels, reals) = clip();
     for (manifest, onnx) in [quantised(), real()] {
-        for load in [Graph::load as Load, Graph::load_float] {
+        for in_tract in [false, true] {
             let run = |manifest: &Manifest, clip: &Tensor| {
-                let graph = load(manifest, &onnx).expect("a graph");
+                let graph = match in_tract {
+                    false => Graph::load(manifest, &onnx),
+                    true => Graph::load_float(manifest, &onnx),
+                };
+                let graph = graph.expect("a graph");
                 graph.run(&[("clip", clip.clone())]).expect("a run")
             };
             let expected = run(&manifest, &reals);

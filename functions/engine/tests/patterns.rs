@@ -182,7 +182,7 @@ const IN_F32: [(&str, &[&str]); 13] = [
 ];
 
 /// What the steps of a pattern begin with, apart from those at its border and those that only move elements.
-const FORMS: [(&str, &[&str]); 59] = [
+const FORMS: [(&str, &[&str]); 67] = [
     ("add", &["add i8"]),
     ("add-broadcast", &["add i8, broadcast"]),
     // A function of each byte is in the table that makes the output, or in the step before.
@@ -219,7 +219,27 @@ const FORMS: [(&str, &[&str]); 59] = [
     ("concat-channels", &["concat of 2 i8"]),
     ("concat-height", &["concat of 2 i8"]),
     ("conv-1d", &["conv 3"]),
-    ("conv-3d-relu-max-pool", &["conv 3x3x3", "max pool i8"]),
+    (
+        "conv-3d-relu-max-pool",
+        &["conv 3x3x3 i8 x i8 + max pool 1x2x2"],
+    ),
+    ("conv-max-pool", &["conv 3x3 i8 x i8 + max pool 2x2"]),
+    ("conv-max-pool-1d", &["conv 3 i8 x i8 + max pool 2"]),
+    ("conv-max-pool-3d", &["conv 2x3x3 i8 x i8 + max pool 2x2x2"]),
+    (
+        "conv-max-pool-groups",
+        &["conv in 2 groups 3x3 i8 x i8 + max pool 2x2"],
+    ),
+    (
+        "conv-max-pool-overlapping",
+        &["conv 3x3", "max pool i8, windows overlap"],
+    ),
+    ("conv-max-pool-padded", &["conv 3x3 i8 x i8 + max pool 3x3"]),
+    (
+        "conv-max-pool-table",
+        &["conv 3x3 i8 x i8 + max pool 2x2 inside + table"],
+    ),
+    ("max-pool-2x2", &["conv 1x1 i8 x i8 + max pool 2x2"]),
     ("conv-3x3-per-channel", &["conv 3x3"]),
     ("conv-batch-normalization", &["conv 3x3"]),
     ("conv-depthwise-3x3", &["depthwise conv 3x3"]),
@@ -255,7 +275,7 @@ const FORMS: [(&str, &[&str]); 59] = [
     ("swish", &["conv 1x1"]),
     (
         "torch-fake-quant-conv-relu",
-        &["conv 3x3", "max pool i8", "conv 1x1"],
+        &["conv 3x3 i8 x i8 + max pool 2x2", "conv 1x1"],
     ),
     ("torch-linear", &["conv 1"]),
     ("block-channel-shuffle", &["conv 1x1", "depthwise conv 3x3"]),

@@ -1,12 +1,15 @@
 //! Steps that one pass later turn out to be parts of others.
 
-use crate::program::{Element, Op, Outside, Padding, Pick, Program, Step, ValueId};
+use crate::program::{
+    Element, Epilogue, Op, Outside, Padding, Pick, Pool, PoolKind, Pooled, Program, Step, ValueId,
+};
 
 /// Merges what can be merged.
 pub(super) fn fuse(program: &mut Program) {
     fuse_pads(program);
     fuse_moves(program);
     fuse_tables(program);
+    fuse_pools(program);
     remove_unread(program);
 }
 
@@ -53,6 +56,51 @@ fn fuse_tables(program: &mut Program) {
         before[maker].output = rest[0].output;
         makers[rest[0].output] = Some(maker);
         rest[0].inputs.clear();
+    }
+    program.steps.retain(|step| !step.inputs.is_empty());
+}
+
+/// Puts each max pool that alone reads a convolution's bytes into that convolution.
+fn fuse_pools(program: &mut Program) {
+    let readers = readers(program);
+    let makers = makers(program);
+    for index in 0..program.steps.len() {
+        let (before, rest) = program.steps.split_at_mut(index);
+        let Op::Pool(pool) = &rest[0].op else {
+            continue;
+        };
+        let Pool {
+            kind: PoolKind::Max,
+            window: Some(window),
+        } = &**pool
+        else {
+            continue;
+        };
+        let input = rest[0].inputs[0];
+        let Some(maker) = makers[input].filter(|_| readers[input] == 1) else {
+            continue;
+        };
+        let Op::Conv(conv) = &mut before[maker].op else {
+            continue;
+        };
+        // A product of matrices may have other axes than its window.
+        let axes = window.kernel.len();
+        let same_axes =
+            conv.window.kernel.len() == axes && program.values[input].shape.len() == axes + 2;
+        let bytes = matches!(conv.epilogue, Epilogue::Byte(_));
+        if Pooled::takes(window)
+            && same_axes
+            && bytes
+            && conv.spread.is_none()
+            && conv.pool.is_none()
+        {
+            conv.pool = Some(Pooled {
+                window: window.clone(),
+                of: input,
+            });
+            before[maker].output = rest[0].output;
+            rest[0].inputs.clear();
+        }
     }
     program.steps.retain(|step| !step.inputs.is_empty());
 }
@@ -177,4 +225,87 @@ fn remove_unread(program: &mut Program) {
     }
     kept.reverse();
     program.steps = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::kernels::Isa;
+    use crate::program::Given;
+    use crate::{Manifest, import, lower};
+
+    /// The pools of convolutions as steps of their own; how many there were.
+    fn take_apart(program: &mut Program) -> usize {
+        let mut count = 0;
+        for index in (0..program.steps.len()).rev() {
+            let step = &mut program.steps[index];
+            let Op::Conv(conv) = &mut step.op else {
+                continue;
+            };
+            let Some(Pooled { window, of }) = conv.pool.take() else {
+                continue;
+            };
+            let pool = Step {
+                name: String::new(),
+                op: Op::Pool(Box::new(Pool {
+                    kind: PoolKind::Max,
+                    window: Some(window),
+                })),
+                inputs: vec![of],
+                output: std::mem::replace(&mut step.output, of),
+            };
+            program.steps.insert(index + 1, pool);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn pools_inside_convolutions_have_the_bits_of_pools_behind_them() {
+        let patterns = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/patterns");
+        let mut inside = vec![];
+        for folder in std::fs::read_dir(patterns).expect("patterns/ is part of the sources") {
+            let folder = folder.expect("a folder").path();
+            let name = folder.display();
+            if !name.to_string().contains("max-pool") {
+                continue;
+            }
+            let read = |file: &str| std::fs::read(folder.join(file)).expect("a file");
+            let text = String::from_utf8(read("model.toml")).expect("a text");
+            let manifest = Manifest::parse(&text).expect("a manifest");
+            let onnx = import::decode(&read("model.onnx")).expect("a model");
+            let model = import::typed_model(&manifest, &onnx).expect("a model");
+            let mut program = lower::program(&model, &manifest).expect("a program");
+            let bytes = read("input.x.f32");
+            let input: Vec<f32> = bytes
+                .as_chunks()
+                .0
+                .iter()
+                .copied()
+                .map(f32::from_le_bytes)
+                .collect();
+            let run = |program: &Program, isa| {
+                let given = [Given::F32(&input)];
+                program.run(isa, &[], &given, &mut |_| ()).expect("a run")
+            };
+            let sets = Isa::available();
+            let fused: Vec<_> = sets.iter().map(|&isa| run(&program, isa)).collect();
+            let arena = program.arena_bytes(&[]).expect("a plan");
+            let count = take_apart(&mut program);
+            for (&isa, fused) in sets.iter().zip(fused) {
+                assert_eq!(fused, run(&program, isa), "{name} on {}", isa.name());
+            }
+            assert!(arena <= program.arena_bytes(&[]).expect("a plan"), "{name}");
+            if count > 0 {
+                inside.push(name.to_string());
+            }
+        }
+        assert!(
+            inside.len() >= 13,
+            "only {} were fused: {inside:?}",
+            inside.len()
+        );
+    }
 }

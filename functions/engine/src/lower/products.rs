@@ -85,6 +85,7 @@ impl Lowering<'_> {
             zero_point: i8::try_from(input.affine.zero_point)?,
             channels: Channels::default(),
             epilogue: Epilogue::NONE,
+            pool: None,
         };
         Ok(Product {
             input: input.place.value,

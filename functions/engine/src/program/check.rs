@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::{
     Along, Broadcast, Channels, Conv, Depthwise, Element, Epilogue, Extent, Linear, Lookup, Op,
-    Padding, Pick, Pool, PoolKind, Program, Requant, Step, Value, ValueId, Window,
+    Padding, Pick, Pool, PoolKind, Pooled, Program, Requant, Step, Value, ValueId, Window,
 };
 use crate::InputSpec;
 use crate::kernels::{PANEL, STEP};
@@ -313,8 +313,32 @@ impl Checked<'_> {
             ensure!((-128..=128).contains(&packed.added()), "weights {packed:?}");
             self.weights(packed.start, packed.panels, packed.panel_len())?;
         }
+        if let Some(pool) = &conv.pool {
+            self.pooled(pool, conv)?;
+        }
         let panels = conv.groups.iter().map(|packed| packed.panels).sum();
         conv.channels.check(&conv.epilogue, panels)
+    }
+
+    /// A pool inside a convolution.
+    fn pooled(&self, pool: &Pooled, conv: &Conv) -> anyhow::Result<()> {
+        pool.window.check()?;
+        let rank = pool.window.kernel.len() + 2;
+        let full = self.program.values.get(pool.of);
+        let full = full.with_context(|| format!("no value {}", pool.of))?;
+        ensure!(
+            Pooled::takes(&pool.window)
+                && conv.spread.is_none()
+                && conv.window.kernel.len() == pool.window.kernel.len()
+                && self.output().element == Element::I8
+                && full.shape.len() == rank
+                && full.shape.last() == self.output().shape.last(),
+            "{:?} pooled by {:?} to {:?}",
+            full.shape,
+            pool.window,
+            self.output().shape
+        );
+        Ok(())
     }
 
     fn depthwise(&self, conv: &Depthwise) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arena::SliceMut;
 use super::geometry::{Geometry, Window};
+use super::pooled::{Pooled, Pooling};
 use super::requant::Requant;
 use super::step::Scratch;
 use super::strip;
@@ -26,6 +27,8 @@ pub(crate) struct Conv {
     pub(crate) zero_point: i8,
     pub(crate) channels: Channels,
     pub(crate) epilogue: Epilogue,
+    /// The max pool that follows; the operator's output then is the pool's.
+    pub(crate) pool: Option<Pooled>,
 }
 
 /// What is added to and multiplied with the sums of each channel.
@@ -129,6 +132,8 @@ pub(super) struct Run<'a> {
     pub(super) pad_at: usize,
     pub(super) out: SliceMut<'a>,
     pub(super) out_shape: &'a [usize],
+    /// The shape before pooling, where the operator pools.
+    pub(super) full_shape: &'a [usize],
     pub(super) scratch: &'a mut Scratch,
 }
 
@@ -142,13 +147,21 @@ impl Conv {
             pad_at,
             mut out,
             out_shape,
+            full_shape,
             scratch,
         } = run;
+        let mut pooling = match &self.pool {
+            None => None,
+            Some(pool) => Some(Pooling::new(&pool.window, full_shape, out_shape)?),
+        };
         let pixels_shape = match &self.spread {
             None => out_shape,
             Some(_) => shape,
         };
-        let geometry = Geometry::new(&self.window, shape, pixels_shape)?;
+        let geometry = match &pooling {
+            None => Geometry::new(&self.window, shape, pixels_shape)?,
+            Some(_) => Geometry::spatial(&self.window, shape, full_shape)?,
+        };
         let group_count = self.groups.len();
         let k = geometry.channels / group_count.max(1);
         ensure!(
@@ -161,20 +174,34 @@ impl Conv {
         let Scratch {
             offsets,
             sums,
+            highest,
             results,
             strips,
+            runs,
             widened,
             ..
         } = scratch;
+        let maxima = self.maxima();
+        let (outputs, per_block) = match &pooling {
+            None => (geometry.pixels, BLOCK),
+            Some(pooling) => (pooling.pixels(), pooling.per_block()),
+        };
         let in_strips = self.window.has_strips();
         let bounded = self.channels.is_bounded(geometry.taps * k);
         offsets.resize(geometry.taps * BLOCK, 0);
-        for first in (0..geometry.pixels).step_by(BLOCK) {
-            let count = BLOCK.min(geometry.pixels - first);
-            if !in_strips {
-                geometry.offsets(first, count, pad_at, offsets);
+        for first in (0..outputs).step_by(per_block) {
+            let wanted = per_block.min(outputs - first);
+            let mut count = wanted;
+            runs.clear();
+            match &mut pooling {
+                Some(pooling) => count = pooling.block(first, wanted, runs),
+                None if in_strips => runs.extend(geometry.runs(first, wanted)),
+                None => geometry.offsets(first, wanted, pad_at, offsets),
             }
-            targets.block(first, count);
+            if pooling.is_some() && !in_strips {
+                geometry.offsets_under(runs.iter().copied(), count, pad_at, offsets);
+            }
+            targets.block(first, wanted);
             let mut first_panel = 0;
             for (group, packed) in self.groups.iter().enumerate() {
                 let block = if in_strips {
@@ -183,7 +210,7 @@ impl Conv {
                         count: k,
                         padding: self.zero_point,
                     };
-                    strips.lay(&geometry, x, channels, first, count);
+                    strips.lay(&geometry, x, channels, runs, count);
                     let (rows, row) = self.window.rows(k);
                     if rows < geometry.lines() {
                         strips.gather(geometry.lines(), row / geometry.lines(), count);
@@ -207,21 +234,57 @@ impl Conv {
                     for (part, sums) in sums.iter().enumerate() {
                         let panel_index = first_panel + index + part;
                         let channel = (index + part) * PANEL;
+                        let (sums, row_sums) = match (&pooling, maxima) {
+                            (Some(pooling), Maxima::Sums) => {
+                                pooling.sums(isa, sums, &row_sums, highest);
+                                (&**highest, &[0; BLOCK])
+                            }
+                            _ => (sums, &row_sums),
+                        };
                         let store = Store {
-                            scaling: self.channels.scaling(panel_index, sums, &row_sums, bounded),
+                            scaling: self.channels.scaling(panel_index, sums, row_sums, bounded),
                             panel_index,
                             first_lane: group * group_channels + channel,
                             lanes: PANEL.min(group_channels - channel),
                             targets: &targets,
                         };
-                        store.run(isa, &self.epilogue, results, &mut out);
+                        match (&pooling, maxima) {
+                            (Some(pooling), Maxima::Bytes) => {
+                                store.run_pooled(isa, &self.epilogue, pooling, results, &mut out);
+                            }
+                            _ => store.run(isa, &self.epilogue, results, &mut out),
+                        }
                     }
                 }
                 first_panel += packed.panels;
             }
         }
+        if let (Some(pooling), SliceMut::I8(out)) = (&pooling, out) {
+            pooling.fill_outside(self.out_channels, out);
+        }
         Ok(())
     }
+
+    /// What a max pool takes the maxima of. Sums, of which a quarter or so then is requantised, are as good as bytes where a higher sum never
+    /// gives a lower byte.
+    fn maxima(&self) -> Maxima {
+        let rises = |scale: &f32| (0.0..=f32::MAX).contains(scale);
+        match &self.epilogue {
+            Epilogue::Byte(requant)
+                if requant.table.is_none() && self.channels.scale.iter().all(rises) =>
+            {
+                Maxima::Sums
+            }
+            _ => Maxima::Bytes,
+        }
+    }
+}
+
+/// What the maxima of a pool are taken of.
+#[derive(Debug, Clone, Copy)]
+enum Maxima {
+    Sums,
+    Bytes,
 }
 
 impl Depthwise {
@@ -235,6 +298,7 @@ impl Depthwise {
             mut out,
             out_shape,
             scratch,
+            ..
         } = run;
         let geometry = Geometry::new(&self.window, shape, out_shape)?;
         let channels = geometry.channels;
@@ -300,6 +364,8 @@ struct Store<'a> {
 #[derive(Debug)]
 pub(super) struct Results {
     bytes: [[i8; PANEL]; BLOCK],
+    /// Of them the maxima of each window of a pool.
+    maxima: [[i8; PANEL]; BLOCK],
     reals: [[f32; PANEL]; BLOCK],
 }
 
@@ -307,6 +373,7 @@ impl Default for Results {
     fn default() -> Self {
         Self {
             bytes: [[0; PANEL]; BLOCK],
+            maxima: [[0; PANEL]; BLOCK],
             reals: [[0.0; PANEL]; BLOCK],
         }
     }
@@ -354,6 +421,31 @@ impl Store<'_> {
                 "the lowering gives a value the element type of its operator's epilogue"
             ),
         }
+    }
+
+    /// The maxima over a pool's windows of the bytes of all of a block's pixels.
+    fn run_pooled(
+        &self,
+        isa: Isa,
+        epilogue: &Epilogue,
+        pooling: &Pooling,
+        results: &mut Results,
+        out: &mut SliceMut,
+    ) {
+        let (Epilogue::Byte(requant), SliceMut::I8(out)) = (epilogue, out) else {
+            unreachable!("only convolutions to bytes pool")
+        };
+        let Results { bytes, maxima, .. } = results;
+        let rows = Rows {
+            bytes: bytes.as_flattened_mut(),
+            stride: PANEL,
+            count: BLOCK,
+        };
+        kernels::requantise(isa, self.scaling, requant.rounding(), rows);
+        requant.look_up(isa, bytes.as_flattened_mut());
+        let maxima = &mut maxima[..self.targets.count];
+        pooling.bytes(isa, bytes, maxima);
+        self.put(maxima, out);
     }
 
     fn put<T: Copy>(&self, rows: &[[T; PANEL]], out: &mut [T]) {

@@ -104,10 +104,10 @@ pub(super) struct Run {
     pub(super) column: usize,
     pub(super) count: usize,
     /// Where its first pixel is.
-    image: usize,
-    z: usize,
-    y: usize,
-    x: usize,
+    pub(super) image: usize,
+    pub(super) z: usize,
+    pub(super) y: usize,
+    pub(super) x: usize,
 }
 
 impl Geometry {
@@ -117,7 +117,7 @@ impl Geometry {
         shape: &[usize],
         out_shape: &[usize],
     ) -> anyhow::Result<Self> {
-        let (Some(&batch), Some((&channels, outer))) = (shape.first(), shape.split_last()) else {
+        let Some((&channels, outer)) = shape.split_last() else {
             bail!("no axes in {shape:?}")
         };
         let out_outer = out_shape.split_last().map(|(_, outer)| outer);
@@ -138,6 +138,18 @@ impl Geometry {
                 pointwise: true,
             });
         }
+        Self::spatial(window, shape, out_shape)
+    }
+
+    /// As [`new`](Self::new), with the axes as they are even if each output pixel is made of one input pixel.
+    pub(super) fn spatial(
+        window: &Window,
+        shape: &[usize],
+        out_shape: &[usize],
+    ) -> anyhow::Result<Self> {
+        let (Some(&batch), Some(&channels)) = (shape.first(), shape.last()) else {
+            bail!("no axes in {shape:?}")
+        };
         let axes = window.kernel.len();
         ensure!(
             (1..=3).contains(&axes) && shape.len() == axes + 2,
@@ -194,7 +206,18 @@ impl Geometry {
             }
             return;
         }
-        for run in self.runs(first, count) {
+        self.offsets_under(self.runs(first, count), count, pad_at, offsets);
+    }
+
+    /// The same for the output pixels of `runs`, of which there are `count`.
+    pub(super) fn offsets_under(
+        &self,
+        runs: impl IntoIterator<Item = Run>,
+        count: usize,
+        pad_at: usize,
+        offsets: &mut [u32],
+    ) {
+        for run in runs {
             for line in 0..self.lines() {
                 let row = self.row_under(&run, line);
                 for kx in 0..self.kernel[2] {
@@ -262,6 +285,31 @@ impl Geometry {
         let low = ((-start).max(0) as usize).min(count);
         let high = (self.input[2] as isize - start).max(0) as usize;
         low..high.min(count).max(low)
+    }
+
+    /// The input's index along `axis` that is nearest to `at`, which may be outside.
+    pub(super) fn nearest(&self, axis: usize, at: isize) -> usize {
+        at.clamp(0, self.input[axis] as isize - 1) as usize
+    }
+
+    /// The input's index along the first two axes that is nearest to a line of a run's windows. For windows without spacing.
+    pub(super) fn nearest_line(&self, run: &Run, line: usize) -> [usize; 2] {
+        let taps = [line / self.kernel[1], line % self.kernel[1]];
+        let indices = [run.z, run.y];
+        std::array::from_fn(|axis| {
+            let at = indices[axis] * self.stride[axis] + taps[axis] * self.dilation[axis];
+            self.nearest(axis, at as isize - self.before[axis])
+        })
+    }
+
+    /// Whether the first or last window along some axis has nothing but padding. For windows without spacing.
+    pub(super) fn has_windows_outside(&self) -> bool {
+        (0..3).any(|axis| {
+            let reach = ((self.kernel[axis] - 1) * self.dilation[axis]) as isize;
+            let last = self.output[axis].max(1) - 1;
+            let last = (last * self.stride[axis]) as isize - self.before[axis];
+            reach < self.before[axis] || last >= self.input[axis] as isize
+        })
     }
 
     /// Positions from one window to the next along the last axis.

@@ -33,6 +33,13 @@ pub(crate) enum PoolKind {
 }
 
 impl Pool {
+    /// Whether neighbouring windows have pixels in common: then a convolution in front would compute some of them twice, or keep them.
+    pub(super) fn overlaps(&self) -> bool {
+        let window = self.window.iter();
+        let mut axes = window.flat_map(|window| window.kernel.iter().zip(&window.stride));
+        axes.any(|(size, by)| size > by)
+    }
+
     /// What a row of padding holds.
     pub(super) fn padding(&self) -> i8 {
         match &self.kind {

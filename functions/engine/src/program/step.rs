@@ -35,7 +35,8 @@ pub(crate) struct Step {
 /// What a step does. Shapes are as stored: channels last.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Op {
-    /// i8 to i8: a convolution, or with a window of one a product with a constant matrix. f32 with a float epilogue.
+    /// i8 to i8: a convolution, or with a window of one a product with a constant matrix, and the max pool behind it. f32 with a float
+    /// epilogue.
     Conv(Box<Conv>),
     /// i8 to i8: one filter for each channel.
     Depthwise(Box<Depthwise>),
@@ -110,8 +111,12 @@ pub(super) struct Scratch {
     /// Where the rows of a block begin: `[taps][BLOCK]`.
     pub(super) offsets: Vec<u32>,
     pub(super) sums: Box<[Sums; PANELS]>,
+    /// The maxima of sums over the windows of a pool.
+    pub(super) highest: Box<Sums>,
     pub(super) results: Box<super::conv::Results>,
     pub(super) strips: super::strip::Strips,
+    /// The pixels of a block.
+    pub(super) runs: Vec<super::geometry::Run>,
     pub(super) widened: Widened,
     /// Sums of each channel.
     pub(super) totals: Vec<i32>,
@@ -124,6 +129,8 @@ impl Default for Scratch {
         Self {
             offsets: vec![],
             sums: Box::new([[[0; PANEL]; BLOCK]; PANELS]),
+            highest: Box::new([[0; PANEL]; BLOCK]),
+            runs: vec![],
             results: Box::default(),
             strips: super::strip::Strips::default(),
             widened: Widened::default(),
@@ -162,12 +169,17 @@ impl Op {
                     (1, Some(_)) => "transposed conv".to_owned(),
                     (groups, _) => format!("conv in {groups} groups"),
                 };
-                product(&conv.window, &what, form)
+                let name = product(&conv.window, &what, form);
+                match &conv.pool {
+                    None => name,
+                    Some(pool) => product(&pool.window, &format!("{name} + max pool"), "inside"),
+                }
             }
             Self::Depthwise(conv) => product(&conv.window, "depthwise conv", "i8 x i8"),
             Self::Add(_) => "add i8".to_owned(),
             Self::Scale(_) => "mul i8".to_owned(),
             Self::Pool(pool) => match &pool.kind {
+                PoolKind::Max if pool.overlaps() => "max pool i8, windows overlap".to_owned(),
                 PoolKind::Max => "max pool i8".to_owned(),
                 PoolKind::Mean { .. } => "mean pool i8".to_owned(),
             },
@@ -281,7 +293,8 @@ impl Step {
         match &self.op {
             Op::Conv(conv) => {
                 let k = width(self.inputs[0]) / conv.groups.len().max(1) as u64;
-                elements(self.output) * k * conv.window.taps() as u64
+                let result = conv.pool.as_ref().map_or(self.output, |pool| pool.of);
+                elements(result) * k * conv.window.taps() as u64
             }
             Op::Depthwise(conv) => elements(self.output) * conv.window.taps() as u64,
             Op::MatMul => elements(self.output) * width(self.inputs[0]),
@@ -314,6 +327,10 @@ impl Step {
         let out_shape = shapes[self.output].as_slice();
         match (&self.op, inputs.as_slice(), output) {
             (Op::Conv(conv), [Slice::I8(x, _)], out) => conv.run(Run {
+                full_shape: conv
+                    .pool
+                    .as_ref()
+                    .map_or(out_shape, |pool| &shapes[pool.of]),
                 isa,
                 weights: &program.weights,
                 x,
@@ -324,6 +341,7 @@ impl Step {
                 scratch,
             }),
             (Op::Depthwise(conv), [Slice::I8(x, _)], out) => conv.run(Run {
+                full_shape: out_shape,
                 isa,
                 weights: &program.weights,
                 x,

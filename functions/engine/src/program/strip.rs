@@ -4,7 +4,7 @@
 //! the bytes of all taps of a line follow each other for every pixel: a line is one long row of a product, whatever few channels
 //! a tap has, and at the border none of its taps is elsewhere.
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Run};
 use crate::kernels::{BLOCK, READ_AHEAD, STEP};
 
 /// The strips of a block, one for each line of the windows and each run of pixels in one output row.
@@ -30,13 +30,13 @@ pub(super) struct Channels {
 }
 
 impl Strips {
-    /// Lays out the lines under output pixels `first..first + count`. `x`: the whole input.
+    /// Lays out the lines under the `count` output pixels of `runs`. `x`: the whole input.
     pub(super) fn lay(
         &mut self,
         geometry: &Geometry,
         x: &[i8],
         channels: Channels,
-        first: usize,
+        runs: &[Run],
         count: usize,
     ) {
         let lines = geometry.lines();
@@ -45,8 +45,8 @@ impl Strips {
         } = channels;
         self.bytes.clear();
         self.offsets.resize(lines * BLOCK, 0);
-        for run in geometry.runs(first, count) {
-            let (start, pixels) = geometry.reach(&run);
+        for run in runs {
+            let (start, pixels) = geometry.reach(run);
             let inside = geometry.inside_row(start, pixels);
             for line in 0..lines {
                 let at = self.bytes.len();
@@ -55,7 +55,7 @@ impl Strips {
                 for (i, offset) in offsets.iter_mut().enumerate() {
                     *offset = (at + i * step) as u32;
                 }
-                match geometry.row_under(&run, line) {
+                match geometry.row_under(run, line) {
                     Some(row) if !inside.is_empty() => {
                         self.bytes.resize(at + inside.start * k, padding);
                         let begin = start.wrapping_add_unsigned(inside.start);
@@ -148,7 +148,8 @@ mod tests {
         for first in (0..geometry.pixels).step_by(BLOCK) {
             let count = BLOCK.min(geometry.pixels - first);
             geometry.offsets(first, count, len, &mut offsets);
-            strips.lay(&geometry, &x, wanted, first, count);
+            let runs: Vec<Run> = geometry.runs(first, count).collect();
+            strips.lay(&geometry, &x, wanted, &runs, count);
             for column in 0..BLOCK {
                 for tap in offsets.chunks_exact(BLOCK) {
                     taps.extend_from_slice(&x[tap[column] as usize + channel..][..k]);
