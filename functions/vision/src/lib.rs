@@ -12,6 +12,7 @@
 //! whole.rs        bytes        -> Rows     WebP, GIF and rare BMP, decoded whole
 //! decode.rs       Rows         -> Picture  the wanted part, shrunk (resize.rs) and upright (orientation.rs)
 //! crop.rs         Rgb, Quad    -> Rgb      a line, straightened
+//! density.rs      bytes        -> pixels per inch
 //! ```
 //!
 //! Left to others: which size a model wants, what the pixels mean, and normalisation (the engine's).
@@ -20,6 +21,7 @@
 mod bmp;
 mod crop;
 mod decode;
+mod density;
 mod error;
 mod format;
 mod jpeg;
@@ -34,6 +36,7 @@ mod whole;
 
 pub use crop::{Point, Quad, crop};
 pub use decode::{Picture, decode};
+pub use density::dpi;
 pub use error::Error;
 pub use format::Format;
 pub use limits::{Limits, Options, Region};
