@@ -4,7 +4,7 @@
 //! (differentiable binarisation, Liao et al. 2019). Here the page is laid into the detector's input, and its answer is
 //! cut into connected cores, each wrapped in its smallest rectangle and grown back to the glyphs' full size.
 //!
-//! A page is first seen at a glance, at most 960 px a side. Where that shows text that is too small, [`closer`] looks again,
+//! A page is first seen at a glance, at most 960 px a side (a strip as large as that area allows). Where that shows text that is too small, [`closer`] looks again,
 //! in strips as wide as the page and at twice the scale, and so on up to the page's own (closer.rs). So an input never takes
 //! more memory than a glance, a page of large print costs one run, and small print is seen at the scale that it needs.
 //!
@@ -59,7 +59,7 @@ struct Cell {
     clear: u32,
 }
 
-/// Longest side of a glance; its square is the largest area of any input. Memory and time grow with the area.
+/// Longest side of a glance but that at a strip; its square is the largest area of any input. Memory and time grow with the area.
 pub const DETECT_MAX_SIDE_PX: usize = 960;
 
 /// Sides of the detector's input are multiples of this: it halves the picture five times.
@@ -181,7 +181,10 @@ fn lay_out(page: &Rgb, rotation: Rotation) -> (Rgb, Placement) {
     let (longest, shortest) = (page.width.max(page.height), page.width.min(page.height));
     // The scale as a fraction: exact, and the same on every target.
     let (times, parts) = if longest > DETECT_MAX_SIDE_PX {
-        (DETECT_MAX_SIDE_PX, longest)
+        match strip_side(longest, shortest) {
+            Some(side) => (side, shortest),
+            None => (DETECT_MAX_SIDE_PX, longest),
+        }
     } else if shortest < MIN_CONTENT_PX {
         let wanted = MIN_CONTENT_PX.min(shortest * MAX_ENLARGEMENT);
         if longest * wanted > DETECT_MAX_SIDE_PX * shortest {
@@ -230,6 +233,17 @@ fn lay_out(page: &Rgb, rotation: Rotation) -> (Rgb, Placement) {
             scale_y,
         },
     )
+}
+
+/// The shorter side at which a strip is seen at a glance, if that is larger than what 960 px of length leave it. Its area is no
+/// larger than that of other glances.
+fn strip_side(longest: usize, shortest: usize) -> Option<usize> {
+    let padded = |side: usize| (side + 2 * STRIP_MARGIN_PX).next_multiple_of(STRIDE_PX);
+    let least = shortest * DETECT_MAX_SIDE_PX / longest;
+    (least + 1..=STRIP_PX.min(shortest)).rev().find(|side| {
+        let length = longest * side / shortest + 1;
+        padded(length) * padded(*side) <= DETECT_MAX_SIDE_PX * DETECT_MAX_SIDE_PX
+    })
 }
 
 /// Turns a picture upright.
@@ -340,6 +354,30 @@ mod tests {
     }
 
     #[test]
+    fn long_strips_were_seen_too_small() {
+        // (longest side, shortest, the latter at a glance)
+        let cases = [
+            // With a margin, 4192 x 160 px.
+            (4096, 66, Some(66)),
+            // 7074 px long, and with a margin 7168 x 128 px, which is just under 960 x 960.
+            (8192, 66, Some(57)),
+            (1500, 100, Some(100)),
+            (3000, 300, Some(128)),
+            // 960 px leave it 128 already.
+            (1500, 200, None),
+            (2048, 2048, None),
+            (40_000, 1, None),
+        ];
+        for (longest, shortest, expected) in cases {
+            assert_eq!(
+                strip_side(longest, shortest),
+                expected,
+                "{longest} x {shortest}"
+            );
+        }
+    }
+
+    #[test]
     fn a_bar_grows_by_its_share() {
         let map = map(64, 32, 0.9, |x, y| {
             (10..50).contains(&x) && (12..20).contains(&y)
@@ -443,9 +481,13 @@ mod tests {
             assert_eq!(at, placement, "{page:?}");
             assert!(laid.data.chunks(3).all(|p| p == [9, 8, 7]), "{page:?}");
         }
-        // The longest side never passes the limit by more than the margin and a stride.
+        // A strip keeps its length as far as the area allows.
         let (laid, _) = lay_out(&Rgb::filled(2048, 3, [0; 3]), Rotation::Upright);
-        assert_eq!((laid.width, laid.height), (1024, 96));
+        assert_eq!((laid.width, laid.height), (2112, 96));
+        for (width, height) in [(8192, 200), (200, 8192), (16_384, 1), (7200, 961)] {
+            let (laid, _) = lay_out(&Rgb::filled(width, height, [0; 3]), Rotation::Upright);
+            assert!(laid.width * laid.height <= 960 * 960, "{width} x {height}");
+        }
         // Turned, the sides swap.
         let (laid, _) = lay_out(&Rgb::filled(650, 470, [0; 3]), Rotation::Clockwise90);
         assert_eq!((laid.width, laid.height), (480, 672));

@@ -121,6 +121,7 @@ impl Ocr {
         let options = Options {
             limits: around.settings.limits,
             max_side: around.settings.max_page_side_px,
+            max_strip_side: around.settings.max_page_side_px * page::MAX_STRIP_RATIO,
             page: request.page,
             region: request.region,
         };

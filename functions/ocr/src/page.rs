@@ -7,10 +7,14 @@ use crate::Error;
 /// Longest side of the picture that is read. It is also what the contract's clients shrink to themselves.
 pub const MAX_PAGE_SIDE_PX: usize = 2048;
 
+/// A strip, more than twice as long as wide, may be this many times as long as a page: a receipt, or a long line that was cut
+/// out, would be illegible as small as a page is. It has no more pixels than a page.
+pub const MAX_STRIP_RATIO: usize = 4;
+
 /// A page to be read.
 #[derive(Debug)]
 pub struct Page {
-    /// What is read, at most [`MAX_PAGE_SIDE_PX`] a side: the region.
+    /// What is read, at most [`MAX_PAGE_SIDE_PX`] a side, or as a strip [`MAX_STRIP_RATIO`] times that: the region.
     pub pixels: Rgb,
     /// Width of the upright original, in its pixels.
     pub width: u32,

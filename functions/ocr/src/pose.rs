@@ -73,35 +73,16 @@ impl Pose {
     ///
     /// `lines`: in the page's pixels, whichever corner they start with.
     pub fn with_skew_of(self, lines: &[Line]) -> Pose {
-        let mut slopes: Vec<(f32, f32)> = lines
-            .iter()
-            .filter_map(|line| {
-                let [a, b, c, _] = line.quad.map(|at| self.untilted().to_level(at));
-                let (ab, bc) = (length(a, b), length(b, c));
-                let telling = ab.max(bc) >= TELLING_RATIO * ab.min(bc);
-                // The longer side, from left to right.
-                let (from, to) = if ab >= bc { (a, b) } else { (b, c) };
-                let (x, y) = (to.x - from.x, to.y - from.y);
-                (telling && y.abs() <= GREATEST_SLOPE * x.abs() && x != 0.0)
-                    .then(|| (y / x, x.abs()))
-            })
-            .collect();
-        slopes.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let total: f32 = slopes.iter().map(|(_, weight)| weight).sum();
-        let mut below = 0.0;
-        let median = slopes.iter().find(|(_, weight)| {
-            below += weight;
-            2.0 * below >= total
-        });
-        match median {
-            Some(&(slope, _)) if slope.abs() > LEAST_SLOPE => {
+        let untilted = self.untilted();
+        match slope(lines.iter().map(|line| untilted.level(&line.quad))) {
+            Some(slope) if slope.abs() > LEAST_SLOPE => {
                 let x = 1.0 / (1.0 + slope * slope).sqrt();
                 Pose {
                     along: Point { x, y: slope * x },
                     ..self
                 }
             }
-            _ => self.untilted(),
+            _ => untilted,
         }
     }
 
@@ -199,6 +180,31 @@ impl Pose {
         let (width, height) = self.sides();
         (width / 2.0, height / 2.0)
     }
+}
+
+/// How many pixels the lines of a page fall per pixel to the right: the median of their slopes, each weighed by its length.
+/// `None` where no line tells.
+///
+/// `quads`: corners with quarter turns taken out, whichever comes first.
+pub(crate) fn slope(quads: impl Iterator<Item = Quad>) -> Option<f32> {
+    let mut slopes: Vec<(f32, f32)> = quads
+        .filter_map(|[a, b, c, _]| {
+            let (ab, bc) = (length(a, b), length(b, c));
+            let telling = ab.max(bc) >= TELLING_RATIO * ab.min(bc);
+            // The longer side, from left to right.
+            let (from, to) = if ab >= bc { (a, b) } else { (b, c) };
+            let (x, y) = (to.x - from.x, to.y - from.y);
+            (telling && y.abs() <= GREATEST_SLOPE * x.abs() && x != 0.0).then(|| (y / x, x.abs()))
+        })
+        .collect();
+    slopes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total: f32 = slopes.iter().map(|(_, weight)| weight).sum();
+    let mut below = 0.0;
+    let median = slopes.iter().find(|(_, weight)| {
+        below += weight;
+        2.0 * below >= total
+    });
+    median.map(|&(slope, _)| slope)
 }
 
 /// Distance between two points.

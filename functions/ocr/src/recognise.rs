@@ -3,6 +3,8 @@
 //! The line is cut out, straightened and scaled to the recogniser's height; the recogniser gives a score per character
 //! for each 8-pixel step; repeated winners are merged and blanks dropped (CTC, Graves et al. 2006).
 
+mod pieces;
+mod strays;
 mod words;
 
 use ephemera_vision::{Quad, Rgb, crop};
@@ -45,8 +47,10 @@ const HEIGHT_PX: usize = 48;
 const STEP_PX: usize = 8;
 /// The narrowest input that the recogniser's pooling takes.
 const MIN_WIDTH_PX: usize = 16;
-/// The widest input: 50 times the height. Memory grows with it; longer lines are squeezed.
+/// The widest input: 50 times the height. Memory grows with it; longer lines are read in pieces.
 const MAX_WIDTH_PX: usize = 2400;
+/// The longest line, 500 times the height, which is some 1,500 letters. What seems longer is no text; it is squeezed.
+const MAX_LINE_PX: usize = 24_000;
 /// Fills the rest of the last step: the value that normalisation takes to zero (the mean is 128 / 255), as in training.
 const PADDING: u8 = 128;
 
@@ -61,29 +65,69 @@ pub fn recognise(
     page: &Page,
     quad: &Quad,
 ) -> Result<Option<Text>, Error> {
-    let (input, width) = straighten(&page.pixels, quad);
-    let steps = input.width / STEP_PX;
-    // The picture is needed again, to find the words' edges in it; it is small beside what running the model takes.
-    let scores = recogniser.run(input.clone())?;
-    let classes = characters.len() + 1;
-    let scores = recogniser.expect_f32(&scores, &[1, steps, classes])?;
+    let (picture, width) = straighten(&page.pixels, quad);
+    let mut glyphs: Vec<Glyph<'_>> = Vec::new();
+    let mut between_words = false;
+    for piece in pieces::pieces(&picture, width, MAX_WIDTH_PX) {
+        // The picture is needed again, to find the words' edges in it; it is small beside what running the model takes.
+        let input = pieces::input(&picture, &piece.columns);
+        let steps = input.width / STEP_PX;
+        let scores = recogniser.run(input)?;
+        let classes = characters.len() + 1;
+        let scores = recogniser.expect_f32(&scores, &[1, steps, classes])?;
+        let read = decode(scores, characters);
+        append(
+            &mut glyphs,
+            read,
+            piece.columns.start / STEP_PX,
+            between_words,
+        );
+        between_words = piece.ends_word;
+    }
+    let ink = words::ink(&picture, width);
+    let glyphs = strays::without_strays(glyphs, &ink);
     // Of the canvas, only `width` is line: positions are shares of that.
     let steps_per_line = width as f32 / STEP_PX as f32;
-    let glyphs = decode(scores, characters);
     let text = text(&glyphs, steps_per_line);
     Ok(text.map(|text| Text {
-        words: words(&glyphs, &input, width, quad),
+        words: words(&glyphs, &ink, quad),
         ..text
     }))
 }
 
-/// Cuts a line out. Returns the recogniser's input, and how much of its width the line takes.
+/// Appends what a piece says that begins at a line's step `start`. `between_words`: whether a word ends there, so that one
+/// space belongs there, which neither side need have seen.
+fn append<'a>(line: &mut Vec<Glyph<'a>>, piece: Vec<Glyph<'a>>, start: usize, between_words: bool) {
+    let last = line.last().map(|last| (last.is_space(), last.probability));
+    let moved = piece.into_iter().map(|glyph| Glyph {
+        steps: glyph.steps.start + start..glyph.steps.end + start,
+        ..glyph
+    });
+    match last {
+        Some((true, _)) => line.extend(moved.skip_while(Glyph::is_space)),
+        Some((false, probability)) if between_words => {
+            let mut moved = moved.peekable();
+            if moved.peek().is_some_and(|first| !first.is_space()) {
+                line.push(Glyph {
+                    content: " ",
+                    steps: start..start + 1,
+                    // It was not read; the mean of the line is to stay what it is.
+                    probability,
+                });
+            }
+            line.extend(moved);
+        }
+        _ => line.extend(moved),
+    }
+}
+
+/// Cuts a line out. Returns its picture at the recogniser's height, and how much of the picture's width the line takes.
 fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize) {
     let [a, b, _, d] = *quad;
     let (width, height) = (length(a, b), length(a, d));
     // Casts saturate: whatever the corners are, the width is within its limits.
     let wanted = (HEIGHT_PX as f32 * width / height.max(1.0)).ceil() as usize;
-    let width = wanted.clamp(1, MAX_WIDTH_PX);
+    let width = wanted.clamp(1, MAX_LINE_PX);
     let canvas = width.next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
     (crop(page, quad, width, HEIGHT_PX, canvas, PADDING), width)
 }
@@ -235,6 +279,37 @@ mod tests {
     }
 
     #[test]
+    fn pieces_join_with_one_space_between_words() {
+        // (left, right, whether a word ends between, the line)
+        let cases = [
+            ("1", "2", false, "ab"),
+            ("1", "2", true, "a b"),
+            ("13", "2", true, "a b"),
+            ("1", "32", true, "a b"),
+            ("13", "32", true, "a b"),
+            ("13", "32", false, "a b"),
+            // A piece in which nothing is read.
+            ("", "2", true, "b"),
+            ("1", "", true, "a"),
+        ];
+        for (left, right, between_words, expected) in cases {
+            let alphabet = alphabet();
+            let (left, right) = (scores(left), scores(right));
+            let mut glyphs = decode(&left, &alphabet);
+            append(&mut glyphs, decode(&right, &alphabet), 4, between_words);
+            let text = text(&glyphs, 8.0).expect("characters");
+            assert_eq!(text.content, expected);
+            assert!(
+                glyphs
+                    .iter()
+                    .rev()
+                    .take(1)
+                    .all(|g| g.content == "a" || g.steps.start >= 4)
+            );
+        }
+    }
+
+    #[test]
     fn repeats_widen_a_character() {
         let alphabet = alphabet();
         let scores = scores("011022");
@@ -284,7 +359,7 @@ mod tests {
             // A narrow character stays as it is; whose business it is that a line runs down the page, see orientation.rs.
             (quad(20.0, 60.0), 16, 16),
             (quad(2.0, 60.0), 16, 2),
-            (quad(2000.0, 2.0), 2400, 2400),
+            (quad(2000.0, 2.0), 24_000, 24_000),
             (quad(0.0, 0.0), 16, 1),
             (quad(f32::NAN, 3.0), 16, 1),
         ];

@@ -82,7 +82,7 @@ pub fn decode(bytes: &[u8], options: &Options) -> Result<Picture, Error> {
         target: fit(
             region.width as usize,
             region.height as usize,
-            options.max_side.max(1),
+            options.longest_side(region.width, region.height),
         ),
     };
     let (rgb, region) = read(format, bytes, size, &wanted)?;

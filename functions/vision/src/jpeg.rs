@@ -17,7 +17,7 @@ pub(crate) use header::Header;
 use crate::rows::Rows;
 use crate::{Error, Format};
 use header::{Component, Segments};
-use scan::{Held, Scan, Tables};
+use scan::{Held, Precision, Scan, Tables};
 use transform::Quantisers;
 
 /// Passes over the picture that a file may take. Encoders make ten; each costs time even where it has no data.
@@ -26,6 +26,10 @@ const MAX_SCANS: usize = 100;
 /// Blocks that all passes together may go through: each takes time even where it has no data. An encoder's ten passes over
 /// 110 Mpx go through 11 million.
 const MAX_BLOCKS: u64 = 24_000_000;
+
+const TRUNCATED: Error = Error::Truncated {
+    format: Format::Jpeg,
+};
 
 /// What the components of a picture are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +52,7 @@ impl Colour {
         match (header.components.len(), header.adobe) {
             (1, _) => Colour::Grey,
             (3, Some(0)) => Colour::Rgb,
-            (3, None) if !header.jfif && ids == *b"RGB" => Colour::Rgb,
+            (3, None) if header.jfif.is_none() && ids == *b"RGB" => Colour::Rgb,
             (3, _) => Colour::YCbCr,
             (_, Some(2)) => Colour::Ycck,
             (_, adobe) => Colour::Cmyk {
@@ -146,10 +150,7 @@ impl<'a> JpegRows<'a> {
             .map(|c| Plane::new(&header, c, block_px))
             .collect();
         let mut defined = Tables::default();
-        let mut elsewhere = Segments {
-            bytes: tables,
-            at: 0,
-        };
+        let mut elsewhere = Segments::new(tables, 0);
         while !tables.is_empty() {
             match elsewhere.next()? {
                 (0xd9, _) => break,
@@ -184,8 +185,9 @@ impl<'a> JpegRows<'a> {
                 .collect();
         }
         let mut seen = vec![false; header.components.len()];
+        let mut precision = Precision::new(header.components.len());
         let (mut scans, mut blocks) = (0, 0);
-        let mut segments = Segments { bytes, at: 2 };
+        let mut segments = Segments::new(bytes, 2);
         loop {
             let (marker, segment) = segments.next()?;
             match marker {
@@ -213,7 +215,8 @@ impl<'a> JpegRows<'a> {
                         return Ok(());
                     }
                     scan.hold(header, &self.tables, &mut held)
-                        .map_err(corrupt)?;
+                        .map_err(|fault| scan.explain(fault))?;
+                    precision.add(&scan);
                     segments.at = scan.end();
                 }
                 _ => self.tables.define(marker, segment)?,
@@ -221,6 +224,10 @@ impl<'a> JpegRows<'a> {
         }
         if seen.contains(&false) {
             return Err(corrupt("component without a scan"));
+        }
+        if segments.open_ended && !precision.is_full() {
+            // The scans at hand are whole, but the encoder made more of them.
+            return Err(TRUNCATED);
         }
         self.blocks = Blocks::Held(held);
         Ok(())
@@ -243,7 +250,7 @@ impl<'a> JpegRows<'a> {
                     }
                 };
                 scan.sequential_row(&self.header, &self.tables, put)
-                    .map_err(corrupt)?;
+                    .map_err(|fault| scan.explain(fault))?;
             }
             Blocks::Held(held) if needed => {
                 for ((plane, held), (component, quantisers)) in planes

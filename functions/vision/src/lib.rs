@@ -13,6 +13,7 @@
 //! decode.rs       Rows         -> Picture  the wanted part, shrunk (resize.rs) and upright (orientation.rs)
 //! crop.rs         Rgb, Quad    -> Rgb      a line, straightened
 //! bilinear.rs     Rgb          -> Rgb      another size, as OpenCV makes it
+//! density.rs      bytes        -> pixels per inch
 //! ```
 //!
 //! Left to others: which size a model wants, what the pixels mean, and normalisation (the engine's).
@@ -22,6 +23,7 @@ mod bilinear;
 mod bmp;
 mod crop;
 mod decode;
+mod density;
 mod error;
 mod format;
 mod jpeg;
@@ -37,6 +39,7 @@ mod whole;
 pub use bilinear::resize_bilinear;
 pub use crop::{Point, Quad, crop};
 pub use decode::{Picture, decode};
+pub use density::dpi;
 pub use error::Error;
 pub use format::Format;
 pub use limits::{Limits, Options, Region};

@@ -113,6 +113,9 @@ pub struct Options {
     pub limits: Limits,
     /// Longest side of the result in pixels, at least 1.
     pub max_side: usize,
+    /// Longest side of a strip, which is more than twice as long as wide: it keeps the area of a picture that is just twice as
+    /// long, as far as its longest side gets no longer than this. Nothing below `max_side` has an effect.
+    pub max_strip_side: usize,
     /// Which page of a file that has several, from 1.
     pub page: u32,
     /// Which part of the upright picture, in its pixels; all of it if `None`.
@@ -120,13 +123,56 @@ pub struct Options {
 }
 
 impl Options {
-    /// The first page, whole, shrunk to at most `max_side` px a side, within the default limits.
+    /// The first page, whole, shrunk to at most `max_side` px a side, strips too, within the default limits.
     pub fn new(max_side: usize) -> Options {
         Options {
             limits: Limits::default(),
             max_side,
+            max_strip_side: max_side,
             page: 1,
             region: None,
         }
+    }
+
+    /// Longest side of the result of a picture of `width` x `height` px.
+    pub(crate) fn longest_side(&self, width: u32, height: u32) -> usize {
+        let (longest, shortest) = (width.max(height), width.min(height).max(1));
+        let area = (self.max_side as u64).saturating_pow(2) / 2;
+        let side = (area.saturating_mul(longest.into()) / u64::from(shortest)).isqrt();
+        (side.min(self.max_strip_side as u64) as usize)
+            .max(self.max_side)
+            .max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strips_keep_the_area_of_a_picture_twice_as_long_as_wide() {
+        // (width, height, longest side of the result)
+        let cases = [
+            (1000, 1000, 2048),
+            (4096, 2048, 2048),
+            // 2048 * 2048 / 2 * 8 has the root 4096.
+            (8000, 1000, 4096),
+            (100, 800, 4096),
+            (9000, 10, 8192),
+            (1, 1, 2048),
+        ];
+        let options = Options {
+            max_strip_side: 8192,
+            ..Options::new(2048)
+        };
+        for (width, height, expected) in cases {
+            assert_eq!(
+                options.longest_side(width, height),
+                expected,
+                "{width} x {height}"
+            );
+            assert_eq!(Options::new(2048).longest_side(width, height), 2048);
+        }
+        assert_eq!(Options::new(0).longest_side(0, 0), 1);
     }
 }

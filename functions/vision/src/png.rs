@@ -12,13 +12,14 @@ use crate::limits::Limits;
 use crate::rows::{Rows, Whole, narrow};
 use crate::{Error, Format};
 
-/// Reads the header chunk, and what stands before the pixels.
+/// Reads the header chunk, and the orientation, which may stand before the pixels or behind them.
 pub(crate) fn announced(bytes: &[u8], limits: &Limits) -> Result<Announced, Error> {
     let size = size(bytes)?;
     limits.check_size(size.0, size.1)?;
-    let reader = reader(bytes, limits)?;
-    let exif = reader.info().exif_metadata.as_deref();
-    let turned = exif.and_then(Orientation::from_exif_chunk);
+    // What stands before the pixels must be sound.
+    reader(bytes, limits)?;
+    let exif = chunks(bytes).find(|(kind, _)| *kind == b"eXIf");
+    let turned = exif.and_then(|(_, exif)| Orientation::from_exif_chunk(exif));
     Ok(Announced {
         size,
         orientation: turned.unwrap_or(Orientation::NoTransforms),
@@ -163,6 +164,20 @@ fn reader<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Reader<Cursor<&'a [u8]
     // Palettes to colours, transparent colours to alpha, 1, 2 and 4 bits to 8.
     decoder.set_transformations(Transformations::EXPAND);
     decoder.read_info().map_err(explain)
+}
+
+/// Types and contents of the chunks (ISO/IEC 15948, 5.3), up to the first one that is cut.
+pub(crate) fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    let mut rest = bytes.get(8..).unwrap_or(&[]);
+    std::iter::from_fn(move || {
+        let (length, behind) = rest.split_first_chunk::<4>()?;
+        let (kind, behind) = behind.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (content, behind) = behind.split_at_checked(length)?;
+        // A check sum follows.
+        rest = behind.get(4..)?;
+        Some((kind, content))
+    })
 }
 
 /// Sides from the header chunk, which must come first (ISO/IEC 15948, 5.6): after the signature, a length of 13, `IHDR`.

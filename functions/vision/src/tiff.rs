@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use image::metadata::Orientation;
 
 use crate::decode::{Announced, Wanted};
+use crate::density::{CENTIMETRES_PER_INCH, Density};
 use crate::jpeg::{self, Colour, JpegRows};
 use crate::limits::Limits;
 use crate::rows::{Rows, narrow};
@@ -30,6 +31,19 @@ pub(crate) fn announced(bytes: &[u8], page: u32) -> Result<Announced, Error> {
         size: (directory.side(tag::WIDTH)?, directory.side(tag::HEIGHT)?),
         orientation: turned.unwrap_or(Orientation::NoTransforms),
     })
+}
+
+/// Pixels per inch of a page, or of what an Exif structure belongs to.
+pub(crate) fn density(bytes: &[u8], page: u32) -> Option<Density> {
+    let directory = Directory::of_page(bytes, page).ok()?;
+    let inch = match directory.number(tag::RESOLUTION_UNIT, 2).ok()? {
+        2 => 1.0,
+        3 => CENTIMETRES_PER_INCH,
+        _ => return None,
+    };
+    let across = directory.ratio(tag::X_RESOLUTION)?;
+    let down = directory.ratio(tag::Y_RESOLUTION)?;
+    Some([across * inch, down * inch])
 }
 
 /// Starts decoding a page, whose size has been checked.

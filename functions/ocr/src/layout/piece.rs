@@ -1,7 +1,8 @@
 //! What layout knows of a line: where it stands once the page is upright, how large it is, what kind of characters it has.
 
 use super::ReadLine;
-use super::extent::{Extent, median};
+use super::extent::Extent;
+use crate::pose::slope;
 
 /// A line as layout sees it; index `i` of a list is line `i`.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,21 +17,18 @@ pub(super) struct Piece {
     pub(super) numeric: bool,
 }
 
-/// Lines shorter than this many times their thickness say little about the page's skew.
-const MIN_SKEW_LENGTH: f32 = 6.0;
 /// Lines below each other are at least and at most so many body heights apart; a typewriter skips two.
 const MIN_PITCH: f32 = 0.4;
 const MAX_PITCH: f32 = 4.0;
 /// In body heights, where no line stands below another.
 const DEFAULT_PITCH: f32 = 1.25;
-/// Steeper lines are no rows of a skewed page, but another orientation. tan 20 degrees.
-const MAX_SKEW: f32 = 0.364;
 
 impl Piece {
     /// The pieces of a page, and its body height: the median thickness, each line weighed by its characters. In pixels,
     /// at least 1.
     pub(super) fn all(lines: &[ReadLine]) -> (Vec<Piece>, f32) {
-        let skew = skew(lines);
+        // What the level frame leaves of it: slopes too small to turn the page for, which still move the ends of its rows.
+        let skew = slope(lines.iter().map(|line| line.level)).unwrap_or(0.0);
         let pieces: Vec<Piece> = lines.iter().map(|line| Piece::new(line, skew)).collect();
         let mut heights: Vec<(f32, usize)> = pieces
             .iter()
@@ -95,22 +93,4 @@ pub(super) fn usual_pitch(pieces: &[Piece], body: f32) -> f32 {
     // Not the median: on a page of few lines half of the distances can be those between paragraphs.
     let usual = distances.get(distances.len() * 3 / 10).copied();
     usual.unwrap_or(DEFAULT_PITCH * body)
-}
-
-/// The slope of the page's long lines: how many pixels they fall per pixel to the right. 0 where too few tell.
-fn skew(lines: &[ReadLine]) -> f32 {
-    let slopes: Vec<f32> = lines
-        .iter()
-        .filter_map(|line| {
-            let [a, b, _, d] = line.level;
-            let (dx, dy) = (b.x - a.x, b.y - a.y);
-            let slope = dy / dx;
-            let long = dx > MIN_SKEW_LENGTH * (d.y - a.y).abs();
-            (long && slope.abs() <= MAX_SKEW).then_some(slope)
-        })
-        .collect();
-    if slopes.len() < 3 {
-        return 0.0;
-    }
-    median(slopes).unwrap_or(0.0)
 }

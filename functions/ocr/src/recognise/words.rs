@@ -34,7 +34,7 @@ pub(super) struct Glyph<'a> {
 }
 
 impl Glyph<'_> {
-    fn is_space(&self) -> bool {
+    pub(super) fn is_space(&self) -> bool {
         self.content.trim().is_empty()
     }
 
@@ -55,20 +55,20 @@ const END_GAP_PART: usize = 4;
 
 /// Splits a line at its spaces.
 ///
-/// `picture`: the line as it was read, of which the first `width` columns are line; `quad`: where those lie on the page.
-pub(super) fn words(glyphs: &[Glyph<'_>], picture: &Rgb, width: usize, quad: &Quad) -> Vec<Word> {
+/// `ink`: which columns of the line have some; `quad`: where those lie on the page.
+pub(super) fn words(glyphs: &[Glyph<'_>], ink: &[bool], quad: &Quad) -> Vec<Word> {
     let words: Vec<&[Glyph<'_>]> = glyphs
         .split(Glyph::is_space)
         .filter(|word| !word.is_empty())
         .collect();
-    let spans = spans(&words, &ink(picture, width));
+    let spans = spans(&words, ink);
     words
         .into_iter()
         .zip(spans)
         .map(|(word, span)| Word {
             content: word.iter().map(|glyph| glyph.content).collect(),
             confidence: word.iter().map(|glyph| glyph.probability).sum::<f32>() / word.len() as f32,
-            quad: part(quad, &span, width),
+            quad: part(quad, &span, ink.len()),
         })
         .collect()
 }
@@ -99,7 +99,7 @@ fn spans(words: &[&[Glyph<'_>]], ink: &[bool]) -> Vec<Range<usize>> {
 }
 
 /// Which columns of a line's picture have ink, dark on light or light on dark.
-fn ink(picture: &Rgb, width: usize) -> Vec<bool> {
+pub(super) fn ink(picture: &Rgb, width: usize) -> Vec<bool> {
     let margin = picture.height / MARGIN_PART;
     let mut ranges = vec![(u8::MAX, u8::MIN); width];
     for y in margin..picture.height - margin {
@@ -219,7 +219,7 @@ mod tests {
         let (width, height) = (picture.width as f32, picture.height as f32);
         let corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)];
         let quad = corners.map(|(x, y)| Point { x, y });
-        words(glyphs, picture, picture.width, &quad)
+        words(glyphs, &ink(picture, picture.width), &quad)
             .into_iter()
             .map(|word| (word.content, word.quad[0].x, word.quad[2].x))
             .collect()
@@ -322,7 +322,7 @@ mod tests {
             at(-8.0, 32.0),
         ];
         let line = picture(80, &[(20, 60)]);
-        let read = words(&[glyph("a", 2..8)], &line, 80, &quad);
+        let read = words(&[glyph("a", 2..8)], &ink(&line, 80), &quad);
         let expected = [
             at(40.0, 10.0),
             at(120.0, 30.0),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Asked;
 use super::markup::{Escaped, known_language};
-use super::walk::{self, LineView};
+use super::walk::{self, LineView, WordView};
 use crate::Reading;
 use crate::page::Bounds;
 
@@ -55,12 +55,12 @@ fn write(out: &mut String, reading: &Reading, asked: Asked<'_>) -> std::fmt::Res
                 out,
                 r#"<TextLine ID="line_{lines}"{place} BASELINE="{baseline}">"#
             )?;
-            let mut before: Option<Bounds> = None;
+            let mut before: Option<&WordView<'_>> = None;
             for word in &line.words {
                 if let Some(before) = before {
-                    writeln!(out, "<SP{}/>", placed(gap(before, word.bounds)))?;
+                    writeln!(out, "<SP{}/>", placed(gap(before, word)))?;
                 }
-                before = Some(word.bounds);
+                before = Some(word);
                 words += 1;
                 let place = placed(word.bounds);
                 let confidence = super::rounded(word.confidence);
@@ -82,9 +82,21 @@ fn placed(bounds: Bounds) -> String {
     format!(r#" HPOS="{left}" VPOS="{top}" WIDTH="{width}" HEIGHT="{height}""#)
 }
 
-/// What lies between a word and the next one of its line: nothing where they touch.
-fn gap(before: Bounds, after: Bounds) -> Bounds {
-    [before[2], before[1], after[0].max(before[2]), before[3]]
+/// What lies between a word and the next one of its line, whichever way that runs: nothing where they touch.
+fn gap(before: &WordView<'_>, after: &WordView<'_>) -> Bounds {
+    let [start, end, end_below, _] = before.corners;
+    let [next, _, _, next_below] = after.corners;
+    let (along, on) = (step(start, end), step(end, next));
+    let (far, far_below) = if along[0] * on[0] + along[1] * on[1] > 0.0 {
+        (next, next_below)
+    } else {
+        (end, end_below)
+    };
+    walk::bounds(&[end, far, far_below, end_below])
+}
+
+fn step(from: [f64; 2], to: [f64; 2]) -> [f64; 2] {
+    [to[0] - from[0], to[1] - from[1]]
 }
 
 /// Two points, `x,y x,y`.
@@ -130,9 +142,84 @@ mod tests {
         assert!(!answer.contains("LANG"));
     }
 
+    /// A word along (x1, y1) -> (x2, y2), 8 px high.
+    fn word([x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) -> WordView<'static> {
+        let length = ((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1)).sqrt();
+        let (down_x, down_y) = (-8.0 * (y2 - y1) / length, 8.0 * (x2 - x1) / length);
+        let corners = [
+            [x1, y1],
+            [x2, y2],
+            [x2 + down_x, y2 + down_y],
+            [x1 + down_x, y1 + down_y],
+        ];
+        WordView {
+            content: "a",
+            confidence: 1.0,
+            bounds: walk::bounds(&corners),
+            corners,
+        }
+    }
+
     #[test]
-    fn words_that_touch_have_nothing_between_them() {
-        assert_eq!(gap([2, 4, 6, 12], [8, 4, 18, 12]), [6, 4, 8, 12]);
-        assert_eq!(gap([2, 4, 9, 12], [8, 4, 18, 12]), [9, 4, 9, 12]);
+    fn spaces_of_turned_lines_had_wrong_measures() {
+        // (the line, the word before, the one after, what lies between)
+        let cases = [
+            (
+                "right",
+                [2.0, 4.0],
+                [6.0, 4.0],
+                [8.0, 4.0],
+                [18.0, 4.0],
+                [6, 4, 8, 12],
+            ),
+            // The text's top is at the right, so its lower side is 8 px to the left.
+            (
+                "down",
+                [20.0, 5.0],
+                [20.0, 15.0],
+                [20.0, 18.0],
+                [20.0, 30.0],
+                [12, 15, 20, 18],
+            ),
+            (
+                "up",
+                [20.0, 30.0],
+                [20.0, 20.0],
+                [20.0, 16.0],
+                [20.0, 5.0],
+                [20, 16, 28, 20],
+            ),
+            (
+                "left",
+                [50.0, 40.0],
+                [30.0, 40.0],
+                [26.0, 40.0],
+                [5.0, 40.0],
+                [26, 32, 30, 40],
+            ),
+            (
+                "touching",
+                [2.0, 4.0],
+                [9.0, 4.0],
+                [8.0, 4.0],
+                [18.0, 4.0],
+                [9, 4, 9, 12],
+            ),
+            (
+                "touching, up",
+                [20.0, 30.0],
+                [20.0, 15.0],
+                [20.0, 16.0],
+                [20.0, 5.0],
+                [20, 15, 28, 15],
+            ),
+        ];
+        for (name, start, end, next, last, expected) in cases {
+            assert_eq!(
+                gap(&word(start, end), &word(next, last)),
+                expected,
+                "{name}"
+            );
+        }
     }
 }

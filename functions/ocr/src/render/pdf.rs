@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use pdf_writer::types::{CidFontType, FontFlags, SystemInfo, TextRenderingMode, UnicodeCmap};
 use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 
-use ephemera_vision::Region;
+use ephemera_vision::{Region, dpi};
 
 use super::Asked;
 use super::markup::known_language;
@@ -24,6 +24,9 @@ use image::Picture;
 
 /// Resolution of a file that does not tell any: what offices scan with. Nothing but the size of the sheet depends on it.
 const DEFAULT_DPI: f64 = 300.0;
+/// What cameras and programs write that know of no paper: it is believed up to a sheet of this length, A3's in inches.
+const SCREEN_DPI: [f64; 2] = [72.0, 96.0];
+const MAX_SCREEN_INCHES: f64 = 16.6;
 /// Points of a PDF's default unit in an inch.
 const POINTS_PER_INCH: f64 = 72.0;
 /// The longest side that readers must show, in points (ISO 32000-1, annex C).
@@ -63,8 +66,9 @@ pub(super) fn answer(reading: &Reading, asked: Asked<'_>) -> Vec<u8> {
     };
 
     let sides = (f64::from(page.width), f64::from(page.height));
-    let scale = POINTS_PER_INCH / picture.dpi.unwrap_or(DEFAULT_DPI);
-    let scale = scale.min(MAX_SIDE_POINTS / sides.0.max(sides.1));
+    let longest = sides.0.max(sides.1);
+    let scale = POINTS_PER_INCH / resolution(dpi(asked.image, page.number), longest);
+    let scale = scale.min(MAX_SIDE_POINTS / longest);
     let sheet = Sheet {
         width: sides.0 * scale,
         height: sides.1 * scale,
@@ -98,6 +102,12 @@ pub(super) fn answer(reading: &Reading, asked: Asked<'_>) -> Vec<u8> {
     picture.write(&mut pdf, IMAGE);
     letters.write(&mut pdf);
     pdf.finish()
+}
+
+/// Pixels per inch of the paper. `told`: what the file says.
+fn resolution(told: Option<f64>, longest_px: f64) -> f64 {
+    told.filter(|dpi| !SCREEN_DPI.contains(dpi) || longest_px <= dpi * MAX_SCREEN_INCHES)
+        .unwrap_or(DEFAULT_DPI)
 }
 
 /// The page in points.
@@ -299,6 +309,44 @@ mod tests {
         assert_eq!(pdf.matches(" Tj").count(), 4);
         let blank = text(&answer(&blank(), ASKED));
         assert!(!blank.contains(" Tj") && blank.contains("/Im1 Do"));
+    }
+
+    #[test]
+    fn sheets_are_as_large_as_the_file_says_where_it_knows_of_paper() {
+        // (what the file says, its longest side in pixels, what holds)
+        let cases = [
+            (None, 3508.0, 300.0),
+            (Some(400.0), 3508.0, 400.0),
+            (Some(72.0), 842.0, 72.0),
+            (Some(96.0), 1500.0, 96.0),
+            (Some(72.0), 4000.0, 300.0),
+            (Some(75.0), 4000.0, 75.0),
+        ];
+        for (told, longest_px, expected) in cases {
+            assert_eq!(
+                resolution(told, longest_px),
+                expected,
+                "{told:?} {longest_px}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tiff_files_resolution_was_not_looked_at() {
+        // A directory of three tags: 600 dpi both ways. That it has no pixels does not matter: the page has been read.
+        let mut file = b"II\x2a\0\x08\0\0\0\x02\0".to_vec();
+        for tag in [282u16, 283] {
+            file.extend(tag.to_le_bytes());
+            file.extend(b"\x05\0\x01\0\0\0\x26\0\0\0");
+        }
+        file.extend(b"\0\0\0\0\x58\x02\0\0\x01\0\0\0");
+        let asked = Asked {
+            image: &file,
+            ..ASKED
+        };
+        // 20 x 24 px.
+        let pdf = text(&answer(&reading(), asked));
+        assert!(pdf.contains("/MediaBox [0 0 2.4 2.88]"), "{pdf}");
     }
 
     #[test]

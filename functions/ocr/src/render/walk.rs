@@ -130,6 +130,14 @@ pub(super) fn around(a: Bounds, b: Bounds) -> Bounds {
     ]
 }
 
+/// The smallest rectangle of whole pixels around some points of the page, each rounded.
+pub(super) fn bounds(points: &[[f64; 2]]) -> Bounds {
+    // Casts saturate, and points lie inside the page.
+    let rounded = points.iter().map(|point| point.map(|v| v.round() as u32));
+    let each = rounded.map(|[x, y]| [x, y, x, y]);
+    each.reduce(around).unwrap_or_default()
+}
+
 /// Width and height.
 pub(super) fn size([left, top, right, bottom]: Bounds) -> [u32; 2] {
     [right.saturating_sub(left), bottom.saturating_sub(top)]

@@ -220,6 +220,97 @@ fn jpeg_follows_the_orientation_tag() {
     }
 }
 
+/// `png` with an eXIf chunk in front of the first one of type `before`.
+fn with_exif(png: &[u8], orientation: u8, before: &[u8; 4]) -> Vec<u8> {
+    let at = png
+        .windows(4)
+        .position(|kind| kind == before)
+        .expect("the chunk")
+        - 4;
+    let exif = [b"eXIf".as_slice(), &exif(orientation)].concat();
+    let length = (exif.len() as u32 - 4).to_be_bytes();
+    let sum = crc(&exif).to_be_bytes();
+    [&png[..at], &length, &exif, &sum, &png[at..]].concat()
+}
+
+#[test]
+fn png_with_its_orientation_behind_the_pixels_was_not_turned() {
+    let png = encode(
+        ImageFormat::Png,
+        ExtendedColorType::L8,
+        3,
+        1,
+        &[0, 128, 255],
+    );
+    for before in [b"IDAT", b"IEND"] {
+        // Turned clockwise to be upright: the left pixel ends up on top.
+        let file = with_exif(&png, 6, before);
+        let picture = decode(&file, &Options::new(2048)).expect("a valid picture");
+        assert_eq!((picture.rgb.width, picture.rgb.height), (1, 3));
+        let column: Vec<u8> = (0..3).map(|y| picture.rgb.at(0, y)[0]).collect();
+        assert_eq!(column, [0, 128, 255], "{before:?}");
+    }
+    // The first of two counts.
+    let file = with_exif(&with_exif(&png, 6, b"IEND"), 1, b"IDAT");
+    let picture = decode(&file, &Options::new(2048)).expect("a valid picture");
+    assert_eq!((picture.rgb.width, picture.rgb.height), (3, 1));
+}
+
+#[test]
+fn jpeg_without_its_last_marker_was_refused() {
+    let files: [(&str, &[u8]); 6] = [
+        ("420", include_bytes!("../../tests/files/colour-420.jpg")),
+        (
+            "scans",
+            include_bytes!("../../tests/files/colour-scans.jpg"),
+        ),
+        ("restarts", include_bytes!("../../tests/files/restarts.jpg")),
+        ("grey", include_bytes!("../../tests/files/grey.jpg")),
+        (
+            "progressive",
+            include_bytes!("../../tests/files/progressive-420.jpg"),
+        ),
+        ("cmyk", include_bytes!("../../tests/files/cmyk.jpg")),
+    ];
+    for (name, file) in files {
+        let whole = decode(file, &Options::new(2048))
+            .expect("a valid picture")
+            .rgb;
+        assert!(file.ends_with(b"\xff\xd9"), "{name}");
+        let data = file.len() - 2;
+        for kept in [data + 1, data] {
+            let picture = decode(&file[..kept], &Options::new(2048));
+            assert_eq!(
+                picture.unwrap_or_else(|e| panic!("{name}: {e}")).rgb,
+                whole,
+                "{name}"
+            );
+        }
+        // The last byte can be no more than bits to fill it up; four more cannot.
+        for kept in [data - 5, file.len() / 2] {
+            let error = decode(&file[..kept], &Options::new(2048)).expect_err("cut");
+            assert!(
+                matches!(error, Error::Truncated { .. }),
+                "{name}, {kept}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn progressive_jpeg_without_its_last_scans_is_cut() {
+    let file = include_bytes!("../../tests/files/progressive-420.jpg");
+    let scans: Vec<usize> = (0..file.len() - 1)
+        .filter(|&at| file[at..at + 2] == [0xff, 0xda])
+        .collect();
+    assert!(scans.len() > 5);
+    // In front of the tables of the last scan, where it has some.
+    let last = scans[scans.len() - 1];
+    let tables = (scans[scans.len() - 2] + 2..last).find(|&at| file[at..at + 2] == [0xff, 0xc4]);
+    let error = decode(&file[..tables.unwrap_or(last)], &Options::new(2048)).expect_err("cut");
+    assert!(matches!(error, Error::Truncated { .. }), "{error}");
+}
+
 #[test]
 fn large_pictures_shrink_and_keep_their_original_size() {
     let picture = decode(&jpeg(300, 200, Some(6)), &Options::new(100)).expect("a valid picture");
@@ -381,7 +472,7 @@ fn bad_input_is_told_apart() {
         ("tiff signature only", tif[..4].to_vec(), |e| {
             matches!(e, Error::Truncated { .. })
         }),
-        ("cut jpeg", jpg[..jpg.len() - 2].to_vec(), |e| {
+        ("cut jpeg", jpg[..jpg.len() - 6].to_vec(), |e| {
             matches!(e, Error::Truncated { .. })
         }),
         ("cut jpeg, half", jpg[..jpg.len() / 2].to_vec(), |e| {

@@ -126,6 +126,12 @@ impl<'a> Bits<'a> {
         self.invented > self.count
     }
 
+    /// Whether the file has no more bytes; a marker's first one, alone, is none.
+    pub(super) fn ended(&self) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or(&[]);
+        rest.iter().all(|&byte| byte == 0xff)
+    }
+
     /// Drops what is left of the last byte and passes the restart marker that must follow.
     pub(super) fn restart(&mut self) -> Result<(), Fault> {
         let at = self.marker();

@@ -1,8 +1,10 @@
 //! The marker segments of a JPEG file, read without decoding anything (T.81, annex B).
 //!
-//! This gives the size, what decoding will need, and whether the file is whole.
+//! This gives the size and what decoding will need. A file that just lacks its last marker may still have all of the picture,
+//! which decoding tells.
 
 use super::corrupt;
+use crate::density::{CENTIMETRES_PER_INCH, Density};
 use crate::{Error, Format};
 
 /// One component of a frame.
@@ -29,18 +31,18 @@ pub(crate) struct Header<'a> {
     pub(super) buffered: bool,
     /// Adobe's marker: its colour transform.
     pub(super) adobe: Option<u8>,
-    /// JFIF's marker is there, which prescribes YCbCr.
-    pub(super) jfif: bool,
+    /// JFIF's segment, whose presence prescribes YCbCr.
+    pub(super) jfif: Option<&'a [u8]>,
     /// An Exif structure, a TIFF file without pixels.
     pub(crate) exif: Option<&'a [u8]>,
 }
 
 impl<'a> Header<'a> {
-    /// Walks the segments of `bytes` up to the end of the image.
+    /// Walks the segments of `bytes` up to the end of the image, or of the file.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Header<'a>, Error> {
         let mut header: Option<Header<'a>> = None;
-        let (mut adobe, mut jfif, mut exif) = (None, false, None);
-        let mut segments = Segments { bytes, at: 2 };
+        let (mut adobe, mut jfif, mut exif) = (None, None, None);
+        let mut segments = Segments::new(bytes, 2);
         loop {
             let (marker, segment) = segments.next()?;
             match marker {
@@ -70,12 +72,26 @@ impl<'a> Header<'a> {
                     let scanned = usize::from(segment.first().copied().unwrap_or(0));
                     header.buffered |= scanned < header.components.len();
                 }
-                0xe0 => jfif |= segment.starts_with(b"JFIF\0"),
+                0xe0 if jfif.is_none() => jfif = segment.strip_prefix(b"JFIF\0"),
                 0xe1 if exif.is_none() => exif = segment.strip_prefix(b"Exif\0\0"),
                 0xee if segment.starts_with(b"Adobe") => adobe = segment.get(11).copied().or(adobe),
                 _ => {}
             }
         }
+    }
+
+    /// Pixels per inch, if JFIF's segment knows a unit: behind two bytes of version, 1 for inches and 2 for centimetres, then
+    /// two numbers.
+    pub(crate) fn density(&self) -> Option<Density> {
+        let &[_, _, unit, a, b, c, d, ..] = self.jfif? else {
+            return None;
+        };
+        let inch = match unit {
+            1 => 1.0,
+            2 => CENTIMETRES_PER_INCH,
+            _ => return None,
+        };
+        Some([[a, b], [c, d]].map(|count| f64::from(u16::from_be_bytes(count)) * inch))
     }
 
     /// Blocks across or down one MCU, most of all components.
@@ -103,19 +119,45 @@ pub(super) struct Segments<'a> {
     pub(super) bytes: &'a [u8],
     /// Where the next is looked for.
     pub(super) at: usize,
+    /// Whether there was a scan, and so a picture.
+    scanned: bool,
+    /// Whether the file ended where the marker of the image's end should be.
+    pub(super) open_ended: bool,
 }
 
 impl<'a> Segments<'a> {
-    /// The next marker and its segment without the length; empty for the end of the image.
+    /// Those from `bytes[at]` on.
+    pub(super) fn new(bytes: &'a [u8], at: usize) -> Segments<'a> {
+        Segments {
+            bytes,
+            at,
+            scanned: false,
+            open_ended: false,
+        }
+    }
+
+    /// The next marker and its segment without the length; empty for the end of the image, which may also be the file's, once
+    /// there was a scan: cameras and networks lose the last marker.
     pub(super) fn next(&mut self) -> Result<(u8, &'a [u8]), Error> {
         const TRUNCATED: Error = Error::Truncated {
             format: Format::Jpeg,
         };
         loop {
             let rest = self.bytes.get(self.at..).ok_or(TRUNCATED)?;
-            self.at += rest.iter().position(|&b| b == 0xff).ok_or(TRUNCATED)?;
-            let rest = &self.bytes[self.at..];
-            self.at += rest.iter().position(|&b| b != 0xff).ok_or(TRUNCATED)?;
+            let first = rest.iter().position(|&b| b == 0xff);
+            let behind = first.and_then(|first| {
+                let filled = rest[first..].iter().position(|&b| b != 0xff)?;
+                Some(first + filled)
+            });
+            let Some(behind) = behind else {
+                self.open_ended = self.scanned;
+                return if self.scanned {
+                    Ok((0xd9, &[]))
+                } else {
+                    Err(TRUNCATED)
+                };
+            };
+            self.at += behind;
             let marker = self.bytes[self.at];
             self.at += 1;
             match marker {
@@ -129,6 +171,7 @@ impl<'a> Segments<'a> {
             let segment = self.bytes.get(self.at..self.at + length);
             let segment = segment.ok_or(TRUNCATED)?.get(2..);
             self.at += length;
+            self.scanned |= marker == 0xda;
             return Ok((
                 marker,
                 segment.ok_or_else(|| corrupt("segment length under 2"))?,
@@ -176,7 +219,7 @@ fn frame<'a>(marker: u8, segment: &[u8]) -> Result<Header<'a>, Error> {
         progressive: marker == 0xc2,
         buffered: marker == 0xc2,
         adobe: None,
-        jfif: false,
+        jfif: None,
         exif: None,
     })
 }
@@ -219,9 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_is_noticed() {
+    fn every_cut_before_the_data_is_noticed() {
         let whole = file(0xc0, 3);
-        for length in 3..whole.len() {
+        let data = whole.len() - 8;
+        // Whether the data are all there is for the decoder to find out.
+        Header::read(&whole[..data]).expect("a header and a scan");
+        for length in 3..data {
             let cut = Header::read(&whole[..length]);
             assert!(
                 matches!(cut, Err(Error::Truncated { .. })),

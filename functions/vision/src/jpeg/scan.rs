@@ -1,9 +1,9 @@
 //! Scans: what their header says, and how their bits become coefficients (T.81, annexes F and G).
 
 use super::bits::{Bits, Fault, Huffman};
-use super::corrupt;
 use super::header::{Component, Header};
 use super::transform::{Block, Quantisers};
+use super::{TRUNCATED, corrupt};
 use crate::Error;
 
 /// Tables that segments have defined so far.
@@ -110,6 +110,31 @@ struct Part {
     last: i32,
 }
 
+/// Which bits of which coefficients the scans so far had.
+pub(super) struct Precision {
+    /// By component, in the order of the file: how many of the lowest bits are still to come.
+    missing_bits: Vec<[u32; 64]>,
+}
+
+impl Precision {
+    pub(super) fn new(components: usize) -> Precision {
+        Precision {
+            missing_bits: vec![[u32::MAX; 64]; components],
+        }
+    }
+
+    pub(super) fn add(&mut self, scan: &Scan<'_>) {
+        for component in scan.components() {
+            self.missing_bits[component][scan.band.0..=scan.band.1].fill(scan.low);
+        }
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_full(&self) -> bool {
+        self.missing_bits.iter().flatten().all(|&bits| bits == 0)
+    }
+}
+
 /// A scan under way.
 pub(super) struct Scan<'a> {
     bits: Bits<'a>,
@@ -205,6 +230,15 @@ impl<'a> Scan<'a> {
     /// Where the next marker stands.
     pub(super) fn end(&self) -> usize {
         self.bits.marker()
+    }
+
+    /// What is wrong with the file when its scan has a fault.
+    pub(super) fn explain(&self, fault: Fault) -> Error {
+        if self.bits.ended() {
+            TRUNCATED
+        } else {
+            corrupt(fault)
+        }
     }
 
     /// Before each MCU: passes a restart marker where one is due.

@@ -17,8 +17,11 @@ pub(super) mod tag {
     pub(in super::super) const SAMPLES: u16 = 277;
     pub(in super::super) const ROWS_PER_STRIP: u16 = 278;
     pub(in super::super) const STRIP_BYTES: u16 = 279;
+    pub(in super::super) const X_RESOLUTION: u16 = 282;
+    pub(in super::super) const Y_RESOLUTION: u16 = 283;
     pub(in super::super) const PLANAR: u16 = 284;
     pub(in super::super) const T4_OPTIONS: u16 = 292;
+    pub(in super::super) const RESOLUTION_UNIT: u16 = 296;
     pub(in super::super) const PREDICTOR: u16 = 317;
     pub(in super::super) const COLOUR_MAP: u16 = 320;
     pub(in super::super) const TILE_WIDTH: u16 = 322;
@@ -164,6 +167,13 @@ impl<'a> Directory<'a> {
     /// The only or first number of a tag, or what it is where it is not given.
     pub(super) fn number(&self, tag: u16, absent: u64) -> Result<u64, Error> {
         Ok(self.at(tag, 0)?.unwrap_or(absent))
+    }
+
+    /// A tag's ratio of two 32-bit numbers, the numerator first.
+    pub(super) fn ratio(&self, tag: u16) -> Option<f64> {
+        let pair = self.raw(tag).ok()??.0.get(..8)?;
+        let (numerator, denominator) = pair.split_at(4);
+        Some(self.file.read(numerator) as f64 / self.file.read(denominator) as f64)
     }
 
     /// A number that must be there and fit 32 bits.

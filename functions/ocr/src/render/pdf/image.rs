@@ -14,8 +14,6 @@ use pdf_writer::{Filter, Finish, Name, Pdf, Ref};
 
 /// Quality of pages that are encoded anew: strokes stay crisp, and a page of text takes about half a megabyte.
 const QUALITY: u8 = 85;
-/// A file that says less or more is not believed.
-const DPI: std::ops::RangeInclusive<f64> = 50.0..=2400.0;
 
 /// An image as a PDF holds it.
 #[derive(Debug)]
@@ -25,8 +23,6 @@ pub(super) struct Picture<'a> {
     height: u32,
     coding: Coding<'a>,
     orientation: Orientation,
-    /// Pixels per inch, if the file tells, and both axes have the same.
-    pub(super) dpi: Option<f64>,
     /// The compressed samples.
     pub(super) data: Cow<'a, [u8]>,
 }
@@ -83,7 +79,6 @@ impl<'a> Picture<'a> {
                 inverted: false,
             },
             orientation: Orientation::NoTransforms,
-            dpi: None,
             data: Cow::Owned(data),
         }
     }
@@ -182,7 +177,6 @@ fn jpeg(bytes: &[u8]) -> Option<Picture<'_>> {
         return None;
     }
     let mut orientation = None;
-    let mut dpi = None;
     let mut adobe = None;
     let mut frame = None;
     let mut at = 2;
@@ -206,7 +200,6 @@ fn jpeg(bytes: &[u8]) -> Option<Picture<'_>> {
         let length = usize::from(u16_at(bytes, at)?);
         let segment = bytes.get(at + 2..at + length)?;
         match marker {
-            0xe0 if segment.starts_with(b"JFIF\0") => dpi = jfif_dpi(segment),
             0xe1 => {
                 if let Some(exif) = segment.strip_prefix(b"Exif\0\0") {
                     orientation = orientation.or(Orientation::from_exif_chunk(exif));
@@ -237,27 +230,8 @@ fn jpeg(bytes: &[u8]) -> Option<Picture<'_>> {
             inverted: components == 4 && adobe.is_some(),
         },
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
-        dpi,
         data: Cow::Borrowed(bytes),
     })
-}
-
-fn jfif_dpi(segment: &[u8]) -> Option<f64> {
-    let per_inch = match segment.get(7)? {
-        1 => 1.0,
-        2 => 2.54,
-        _ => return None,
-    };
-    resolution(
-        u16_at(segment, 8)?.into(),
-        u16_at(segment, 10)?.into(),
-        per_inch,
-    )
-}
-
-fn resolution(x: u32, y: u32, per_inch: f64) -> Option<f64> {
-    let dpi = f64::from(x) * per_inch;
-    (x == y && DPI.contains(&dpi)).then_some(dpi)
 }
 
 /// Walks a PNG file's chunks (ISO/IEC 15948) and joins its data.
@@ -265,8 +239,7 @@ fn png(bytes: &[u8]) -> Option<Picture<'_>> {
     let mut rest = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
     let mut header = None;
     let mut palette: &[u8] = &[];
-    let mut orientation = None;
-    let mut dpi = None;
+    let mut exif = None;
     let mut data = Vec::new();
     while let Some(length) = u32_at(rest, 0) {
         let length = usize::try_from(length).ok()?;
@@ -276,12 +249,8 @@ fn png(bytes: &[u8]) -> Option<Picture<'_>> {
             b"IHDR" => header = Some(chunk),
             b"PLTE" => palette = chunk,
             b"tRNS" => return None,
-            // Where the decoder looks for it: before the data.
-            b"eXIf" if data.is_empty() => orientation = Orientation::from_exif_chunk(chunk),
-            // Pixels per metre.
-            b"pHYs" if chunk.get(8) == Some(&1) => {
-                dpi = resolution(u32_at(chunk, 0)?, u32_at(chunk, 4)?, 0.0254);
-            }
+            // As the decoder has it: the first one counts, wherever it stands.
+            b"eXIf" if exif.is_none() => exif = Some(chunk),
             b"IDAT" => {
                 if data.capacity() == 0 {
                     // The image is nearly all of the file.
@@ -311,8 +280,9 @@ fn png(bytes: &[u8]) -> Option<Picture<'_>> {
         width: u32_at(header, 0)?,
         height: u32_at(header, 4)?,
         coding: Coding::Png { bits, colours },
-        orientation: orientation.unwrap_or(Orientation::NoTransforms),
-        dpi,
+        orientation: exif
+            .and_then(Orientation::from_exif_chunk)
+            .unwrap_or(Orientation::NoTransforms),
         data: Cow::Owned(data),
     })
 }
@@ -390,37 +360,21 @@ mod tests {
     }
 
     #[test]
-    fn jpeg_segments_tell_colours_resolution_and_orientation() {
+    fn jpeg_segments_tell_colours_and_orientation() {
         let adobe: (u8, &[u8]) = (0xee, b"Adobe\0\x64\0\0\0\0\x02");
         let exif: (u8, &[u8]) = (
             0xe1,
             b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0",
         );
-        let dots: (u8, &[u8]) = (0xe0, b"JFIF\0\x01\x02\x01\0\xc8\0\xc8\0\0");
-        let per_cm: (u8, &[u8]) = (0xe0, b"JFIF\0\x01\x02\x02\0\x64\0\x64\0\0");
-        let oblong: (u8, &[u8]) = (0xe0, b"JFIF\0\x01\x02\x01\0\xc8\0\x64\0\0");
-        type Expected = Option<(u8, bool, (u32, u32), Option<f64>)>;
-        let cases: [(Vec<u8>, Expected); 9] = [
-            (header(&[], &[1]), Some((1, false, (7, 5), None))),
-            (
-                header(&[dots], &[1, 2, 3]),
-                Some((3, false, (7, 5), Some(200.0))),
-            ),
-            (
-                header(&[per_cm], &[1, 2, 3]),
-                Some((3, false, (7, 5), Some(254.0))),
-            ),
-            (
-                header(&[oblong, exif], &[1]),
-                Some((1, false, (5, 7), None)),
-            ),
-            (
-                header(&[adobe], &[1, 2, 3, 4]),
-                Some((4, true, (7, 5), None)),
-            ),
-            (header(&[], &[1, 2, 3, 4]), Some((4, false, (7, 5), None))),
+        let jfif: (u8, &[u8]) = (0xe0, b"JFIF\0\x01\x02\x01\0\xc8\0\xc8\0\0");
+        let cases = [
+            (header(&[], &[1]), Some((1, false, (7, 5)))),
+            (header(&[jfif], &[1, 2, 3]), Some((3, false, (7, 5)))),
+            (header(&[jfif, exif], &[1]), Some((1, false, (5, 7)))),
+            (header(&[adobe], &[1, 2, 3, 4]), Some((4, true, (7, 5)))),
+            (header(&[], &[1, 2, 3, 4]), Some((4, false, (7, 5)))),
             (header(&[], b"RGB"), None),
-            (header(&[adobe], b"RGB"), Some((3, false, (7, 5), None))),
+            (header(&[adobe], b"RGB"), Some((3, false, (7, 5)))),
             (header(&[], &[1, 2]), None),
         ];
         for (i, (bytes, expected)) in cases.into_iter().enumerate() {
@@ -432,7 +386,7 @@ mod tests {
                 else {
                     panic!("a JPEG file")
                 };
-                (components, inverted, picture.upright_size(), picture.dpi)
+                (components, inverted, picture.upright_size())
             });
             assert_eq!(actual, expected, "case {i}");
         }
