@@ -69,8 +69,8 @@ fn expect_logits<'a>(network: &Network, output: Option<&'a Tensor>) -> Result<&'
     }
 }
 
-/// Exponentials in double precision, which rounds to the same single-precision values whatever the order of the sum, and
-/// cannot overflow: the largest exponent is 0.
+/// One after the other in double precision, with a library's exponential instead of the platform's: the same bits
+/// everywhere. Nothing overflows, the largest exponent is 0.
 fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponentials: Vec<f64> = logits
@@ -93,5 +93,25 @@ mod tests {
         assert!((thirds[0] - 0.75).abs() < 1e-7 && (thirds[1] - 0.25).abs() < 1e-7);
         assert_eq!(softmax(&[f32::MAX, f32::MIN, 0.0]), [1.0, 0.0, 0.0]);
         assert_eq!(softmax(&[-1e30, -1e30]), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn the_first_of_equals_is_the_best() {
+        for (probabilities, best) in [
+            (vec![0.2, 0.5, 0.3], 1),
+            (vec![0.4, 0.2, 0.4], 0),
+            (vec![0.1, 0.1, 0.8], 2),
+        ] {
+            let frames = Frames {
+                total: 1,
+                sampled: vec![0],
+                kind: ephemera_video::Kind::Pictures,
+            };
+            let scores = Scores {
+                probabilities,
+                frames,
+            };
+            assert_eq!(scores.best(), best);
+        }
     }
 }

@@ -8,7 +8,6 @@ use std::io::Read;
 use ephemera_engine::bundle;
 use ephemera_http::{Failure, Function, Health, HttpAnswer, HttpRequest, key_matches};
 
-use crate::network::Network;
 use crate::settings::Settings;
 use crate::{Error, Gait, Request, Surroundings, response};
 
@@ -34,11 +33,7 @@ impl Function for Gait {
     type Error = Error;
 
     fn load(stream: impl Read) -> Result<Gait, Error> {
-        let mut models = bundle::load(stream)?;
-        let missing = || ephemera_engine::Error::Bundle("expected a model, got none".to_owned());
-        let (manifest, graph) = models.pop().ok_or_else(missing)?;
-        let network = Network::new(manifest, Box::new(graph))?;
-        Ok(Gait { network })
+        Gait::new(bundle::load(stream)?)
     }
 
     fn models(&self) -> String {

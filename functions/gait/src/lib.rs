@@ -29,6 +29,7 @@ pub mod request;
 mod response;
 pub mod settings;
 
+use ephemera_engine::{Graph, Manifest};
 use ephemera_http::Stopwatch;
 
 pub use deadline::Deadline;
@@ -50,6 +51,20 @@ pub struct Gait {
 }
 
 impl Gait {
+    /// The function with its one model, as a bundle has it.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when there is not one, or not one that [`Network::new`] takes.
+    pub fn new(models: Vec<(Manifest, Graph)>) -> Result<Gait, Error> {
+        let count = models.len();
+        let one: Result<[(Manifest, Graph); 1], _> = models.try_into();
+        let [(manifest, graph)] = one.map_err(|_| {
+            ephemera_engine::Error::Bundle(format!("expected one model, got {count}"))
+        })?;
+        let network = Network::new(manifest, Box::new(graph))?;
+        Ok(Gait { network })
+    }
+
     /// Classifies a clip and writes the answer, under the operator's settings, with the time of each step where there is a
     /// clock.
     ///

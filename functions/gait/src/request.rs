@@ -22,7 +22,7 @@ const FIELDS: Fields = Fields {
 pub struct Request {
     /// One clip, or its frames in order; not yet looked at. At least one.
     pub files: Vec<Vec<u8>>,
-    /// What the patient is known to have.
+    /// What the caller says of the walker; the model takes it as given.
     pub condition: Condition,
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -433,4 +434,36 @@ fn other_origins_may_read_what_the_settings_allow() {
         header(&answer, "access-control-allow-origin"),
         Some("https://a.org")
     );
+}
+
+#[test]
+fn a_bundle_has_one_model() {
+    let error = Gait::new(Vec::new()).err().expect("none is not one");
+    let log = ephemera_http::Failure::causes(&error).expect("ours to know");
+    assert!(log.contains("expected one model, got 0"), "{log}");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_sent_is_answered(
+        head in prop_oneof![
+            Just(&b""[..]),
+            Just(&b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"[..]),
+            Just(&b"\xff\xd8\xff\xe0"[..]),
+            Just(&b"GIF89a\x04\0\x04\0"[..]),
+            Just(&b"PK\x03\x04"[..]),
+            Just(&b"\0\0\0\x18ftypisom"[..]),
+            Just(&b"RIFF\x20\0\0\0WEBPVP8X"[..]),
+        ],
+        tail in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let asked = Asked {
+            headers: &[("Content-Type", "application/octet-stream")],
+            body: [head, &tail].concat(),
+            ..Asked::default()
+        };
+        let answer = asked.answered();
+        prop_assert!([200, 400, 413, 415].contains(&answer.status), "{}", answer.status);
+        prop_assert_eq!(answer.log, None);
+    }
 }

@@ -119,3 +119,178 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 fn can_be_echoed(id: &str) -> bool {
     (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Origins, Setting};
+
+    /// Answers with what it was asked, but for one path.
+    struct Echo;
+
+    #[derive(Default)]
+    struct EchoSettings {
+        origins: Origins,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum EchoError {
+        #[error("no such path")]
+        Path,
+        #[error("the function is not set up")]
+        NotReady(#[from] NotReady),
+    }
+
+    impl Failure for EchoError {
+        fn status(&self) -> u16 {
+            match self {
+                EchoError::Path => 404,
+                EchoError::NotReady(_) => 500,
+            }
+        }
+
+        fn headers(&self) -> Vec<(&'static str, String)> {
+            vec![("retry-after", "1".to_owned())]
+        }
+    }
+
+    impl FunctionSettings for EchoSettings {
+        const NAMES: &'static [&'static str] = &["cors_origins"];
+
+        fn from_pairs<'a>(
+            pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+        ) -> Result<EchoSettings, SettingError> {
+            let mut settings = EchoSettings::default();
+            for (name, text) in pairs {
+                if let Some(setting) = Setting::given(name, text, Self::NAMES)? {
+                    settings.origins = setting.origins()?;
+                }
+            }
+            Ok(settings)
+        }
+
+        fn cors_origins(&self) -> &Origins {
+            &self.origins
+        }
+
+        fn max_body_bytes(&self) -> usize {
+            10
+        }
+    }
+
+    impl Function for Echo {
+        const NAME: &'static str = "echo";
+        type Settings = EchoSettings;
+        type Error = EchoError;
+
+        fn load(_: impl Read) -> Result<Echo, EchoError> {
+            Ok(Echo)
+        }
+
+        fn models(&self) -> String {
+            "m@1+0".to_owned()
+        }
+
+        fn route(
+            &self,
+            request: HttpRequest<'_>,
+            _: &Surroundings<'_, EchoSettings>,
+        ) -> Result<HttpAnswer, EchoError> {
+            match request.path() {
+                "/echo" => Ok(HttpAnswer::document("text/plain", request.body)),
+                _ => Err(EchoError::Path),
+            }
+        }
+    }
+
+    fn answer(method: &str, target: &str, headers: &[(&str, &str)], origins: &str) -> HttpAnswer {
+        let headers: Vec<(String, String)> = headers
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let request = HttpRequest {
+            method,
+            target,
+            headers: &headers,
+            body: b"hello".to_vec(),
+        };
+        let settings = EchoSettings::from_pairs([("cors_origins", origins)]);
+        let around = Surroundings {
+            settings: settings.expect("valid"),
+            clock: None,
+            request_id: Some("ours".to_owned()),
+        };
+        handle(&Echo, request, &around)
+    }
+
+    /// Names and values, as a list that can be compared.
+    fn headers(pairs: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        let owned = pairs.iter().map(|&(name, value)| (name, value.to_owned()));
+        owned.collect()
+    }
+
+    #[test]
+    fn every_answer_is_framed_alike() {
+        let found = answer("POST", "/echo?a=1", &[("X-Request-Id", "theirs")], "");
+        assert_eq!((found.status, found.body.as_slice()), (200, &b"hello"[..]));
+        let expected = [
+            ("content-type", "text/plain"),
+            ("x-ephemera-models", "m@1+0"),
+            ("x-request-id", "theirs"),
+        ];
+        assert_eq!(found.headers, headers(&expected));
+
+        let missing = answer("POST", "/", &[("x-request-id", "two words")], "");
+        let body = br#"{"detail":"no such path"}"#;
+        assert_eq!((missing.status, missing.body.as_slice()), (404, &body[..]));
+        let expected = [
+            ("content-type", "application/json"),
+            ("retry-after", "1"),
+            ("x-ephemera-models", "m@1+0"),
+            ("x-request-id", "ours"),
+        ];
+        assert_eq!((missing.headers, missing.log), (headers(&expected), None));
+    }
+
+    #[test]
+    fn a_preflight_reaches_no_route() {
+        let asked = [
+            ("Origin", "https://a.org"),
+            ("Access-Control-Request-Method", "POST"),
+        ];
+        let allowed = answer("OPTIONS", "/", &asked, "https://a.org");
+        assert_eq!((allowed.status, allowed.body.len()), (204, 0));
+        let refused = answer("OPTIONS", "/", &asked, "https://b.org");
+        assert_eq!(refused.status, 404);
+        assert!(refused.headers.contains(&("vary", "Origin".to_owned())));
+    }
+
+    #[test]
+    fn what_is_not_set_up_is_explained_in_the_log_only() {
+        let error = EchoSettings::from_pairs([("cors_origins", "a.org")]).err();
+        let error = EchoError::from(NotReady::from(error.expect("no origin")));
+        let request = HttpRequest {
+            method: "GET",
+            target: "/echo",
+            headers: &[],
+            body: Vec::new(),
+        };
+        let answer = Echo::refuse(&request, &error);
+        let body = br#"{"detail":"the function is not set up"}"#;
+        assert_eq!((answer.status, answer.body.as_slice()), (500, &body[..]));
+        let log = "the function is not set up: setting cors_origins: expected *, or origins such as https://example.org";
+        assert_eq!(answer.log.as_deref(), Some(log));
+    }
+
+    #[test]
+    fn keys_match_whole_or_not() {
+        for (expected, actual, same) in [
+            ("s3cret", "s3cret", true),
+            ("s3cret", "s3creT", false),
+            ("s3cret", "s3cret1", false),
+            ("s3cret", "", false),
+        ] {
+            assert_eq!(key_matches(expected, actual), same, "{actual}");
+        }
+    }
+}
