@@ -2,7 +2,7 @@
 
     python export_gait.py --checkpoint student.pth [--conditions table.json|table.npy] [--out ../gait-student]
     python export_gait.py --random SEED --out FOLDER        with weights as PyTorch initialises them
-        [--clips 500] [--report report.json] [--calibration FOLDER] [--training-data "..."]
+        [--clips 500] [--report report.json] [--calibration FOLDER] [--source ".."] [--training-data ".."] [--ours]
 
 A checkpoint is read with `weights_only=True`; names and shapes are checked. The condition table is ours (`gait/conditions.py`)
 unless one is given: `.json`, class name -> 768 numbers, or `.npy`, `[9, 768]` in the order of the classes. Ranges are calibrated on
@@ -78,11 +78,12 @@ def calibration(given: Path | None, table: np.ndarray) -> list[dict]:
     if given is None:
         clips = [walkers.clip("train", CALIBRATION_FIRST + i).frames for i in range(CALIBRATION_CLIPS)]
     else:
-        clips = [_pictures(f) for f in sorted(given.iterdir()) if f.is_dir()]
+        clips = [pictures(f) for f in sorted(given.iterdir()) if f.is_dir()]
     return [agreement.inputs(frames, table[i % len(table)]) for i, frames in enumerate(clips)]
 
 
-def _pictures(place: Path) -> np.ndarray:
+def pictures(place: Path) -> np.ndarray:
+    """The 16 pictures of a folder, in the order of their names, as `[16, 224, 224, 3] u8` RGB."""
     files = sorted(f for f in place.iterdir() if f.suffix.lower() in (".png", ".jpg", ".jpeg"))
     if len(files) != walkers.FRAMES:
         raise ValueError(f"{place.name}: expected {walkers.FRAMES} pictures, got {len(files)}")
@@ -122,7 +123,11 @@ def _options():
     parser.add_argument("--report", type=Path)
     parser.add_argument("--source", default="a checkpoint given to export_gait.py")
     parser.add_argument("--training-data", default=OTHERS_DATA)
-    return parser.parse_args()
+    parser.add_argument("--ours", action="store_true", help="the checkpoint is gait.train's, on synthetic walkers")
+    options = parser.parse_args()
+    if options.ours:
+        options.source, options.training_data = "trained by models/tools/gait/train.py", TRAINING_DATA
+    return options
 
 
 if __name__ == "__main__":
