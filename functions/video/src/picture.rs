@@ -8,9 +8,7 @@ use crate::{Error, Limits};
 pub(crate) fn open(bytes: &[u8], index: usize, limits: &Limits) -> Result<Rgb, Error> {
     let options = Options {
         limits: limits.of_pictures(),
-        page: 1,
-        region: None,
-        max_side: limits.max_side_px as usize,
+        ..Options::new(limits.max_side_px as usize)
     };
     decode(bytes, &options)
         .map(|picture| picture.rgb)

@@ -27,6 +27,8 @@ pub fn spread(total: usize, count: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -37,9 +39,9 @@ mod tests {
             (3, 5, &[0, 1, 2, 2, 2]),
             (4, 4, &[0, 1, 2, 3]),
             (7, 3, &[0, 3, 6]),
-            // 9 / 3 = 3; 10 / 3 = 3.3, 6.6.
-            (10, 4, &[0, 3, 6, 9]),
-            (11, 4, &[0, 3, 6, 10]),
+            (3, 2, &[0, 2]),
+            // 29 / 3: 9.67 and 19.33 lose their fractions.
+            (30, 4, &[0, 9, 19, 29]),
             (5, 1, &[0]),
             (5, 0, &[]),
         ] {
@@ -47,11 +49,11 @@ mod tests {
         }
     }
 
-    /// `numpy.linspace(0, total - 1, 16).astype(int)`, numpy 2.4: 49 / 15 * 15 would be below 49 without the end set by hand,
-    /// and 93 / 15 * 5 is 31 but by rounding.
+    /// `numpy.linspace(0, total - 1, 16).astype(int)`, numpy 2.4.
     #[test]
     fn indices_are_numpys() {
         for (total, expected) in [
+            (16, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]),
             (17, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16]),
             (
                 94,
@@ -65,6 +67,19 @@ mod tests {
             ),
         ] {
             assert_eq!(spread(total, 16), expected, "{total}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn indices_ascend_from_the_first_frame_to_the_last(total in 1usize..300_000, count in 2usize..70) {
+            let indices = spread(total, count);
+            prop_assert_eq!(indices.len(), count);
+            prop_assert_eq!((indices[0], indices[count - 1]), (0, total - 1));
+            prop_assert!(indices.is_sorted());
+            let exact = |i: usize| i * (total - 1) / (count - 1);
+            // Off by one where the exact value is whole, and never more.
+            prop_assert!(total < count || (0..count).all(|i| exact(i) - indices[i] <= 1));
         }
     }
 }
