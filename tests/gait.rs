@@ -33,6 +33,7 @@ fn asked(folder: &Path) -> Result<Asked> {
         ("gif", "image/gif"),
         ("webp", "image/webp"),
         ("mjpeg", "application/octet-stream"),
+        ("jpg", "image/jpeg"),
     ];
     let found = types
         .map(|(extension, kind)| (folder.join(format!("request.{extension}")), kind))
@@ -102,9 +103,51 @@ fn probabilities_are_probabilities() -> Result<()> {
     Ok(())
 }
 
+/// A form with frames in their order.
+fn form(frames: &[&[u8]]) -> Asked {
+    let mut body = vec![];
+    for frame in frames {
+        body.extend_from_slice(b"--edge\r\ncontent-disposition: form-data; name=\"frames\"; filename=\"f\"\r\n\r\n");
+        body.extend_from_slice(frame);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--edge--\r\n");
+    Asked {
+        target: "/predict?clinical_condition=PD_Early".to_owned(),
+        ..Asked::post("multipart/form-data; boundary=edge", "*/*", body)
+    }
+}
+
+#[test]
+fn frames_of_a_form_are_a_clip_however_many() -> Result<()> {
+    let one = std::fs::read(runners::root().join("tests/cases/gait/one-frame/request.jpg"))?;
+    for (count, last) in [(1, 0), (16, 15), (500, 499)] {
+        let asked = form(&vec![one.as_slice(); count]);
+        let answer = runners::host(&asked)?;
+        let said: serde_json::Value = serde_json::from_slice(&answer.body)?;
+        assert_eq!(answer.status, 200, "{count}: {said}");
+        assert_eq!(said["frames"]["total"], count);
+        assert_eq!(said["frames"]["sampled"][15], last);
+        let peak = answer.peak_bytes.context("a peak")?;
+        assert!(peak <= MAX_PEAK_BYTES.0, "{count} frames: {peak} bytes");
+    }
+    Ok(())
+}
+
 #[test]
 fn clips_that_are_none_are_explained_by_every_runner() -> Result<()> {
     let clip = asked(&folders()?[0])?;
+    let videos = runners::root().join("functions/video/tests/clips");
+    let video = |name: &str| Ok::<_, anyhow::Error>(std::fs::read(videos.join(name))?);
+    let one = std::fs::read(runners::root().join("tests/cases/gait/one-frame/request.jpg"))?;
+    let half = &one[..one.len() / 2];
+    // The end of an archive, and nothing before it.
+    let no_entries = [b"PK\x05\x06".as_slice(), &[0; 18]].concat();
+    let form_of_none = Asked {
+        body: b"--edge--\r\n".to_vec(),
+        ..form(&[])
+    };
+    let film = video("high.mp4")?;
     let query = |query: &str| Asked {
         target: format!("/predict?{query}"),
         ..clip.clone()
@@ -129,6 +172,12 @@ fn clips_that_are_none_are_explained_by_every_runner() -> Result<()> {
         ),
         ("no clip", body(b"Dear Sir or Madam"), 415, ""),
         ("empty", body(b""), 400, "empty"),
+        ("no frames", form_of_none, 400, "expected a file"),
+        ("no entries", body(&no_entries), 400, ""),
+        ("a corrupt frame", form(&[&one, half, &one]), 400, "frame 1"),
+        ("sound alone", body(&video("audio.m4a")?), 415, "ephemera sample"),
+        ("HEVC", body(&video("hevc.mp4")?), 415, "ephemera sample"),
+        ("half a film", body(&film[..film.len() / 2]), 400, ""),
     ] {
         for (runner, run) in runners::ALL {
             let answer = run(&asked).with_context(|| format!("{name} by {runner}"))?;

@@ -11,6 +11,7 @@ mod models;
 mod networks;
 mod rejected;
 mod runners;
+mod sample;
 mod samples;
 mod variables;
 mod wasm_units;
