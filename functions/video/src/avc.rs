@@ -103,7 +103,7 @@ impl Stream {
 }
 
 /// Pictures that the decoder holds beside its references.
-const BESIDE: u64 = 4;
+const BESIDE: u64 = 3;
 
 fn check_same(first: &Sps, later: &Sps) -> Result<(), Error> {
     if (later.coded, later.references) != (first.coded, first.references) {

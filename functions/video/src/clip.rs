@@ -89,6 +89,10 @@ impl Clip {
     /// Decodes the frames at `indices` (ascending, may repeat; beyond the last one is the last one) one at a time and hands each out
     /// upright, as RGB at full size.
     ///
+    /// Of H.264, frames between those that are wanted have to be decoded too. Where that is more than
+    /// [`Limits::max_decoded_pixels`], each wanted frame is replaced by the nearest at which decoding can begin, if these are as many
+    /// different ones.
+    ///
     /// # Errors
     /// Every [`Error`], and what `each` returns. A frame that is not wanted, nor needed for one that is, is not looked at.
     pub fn sample<E: From<Error>>(

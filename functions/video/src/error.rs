@@ -13,7 +13,7 @@ pub enum Error {
     Empty(&'static str),
     /// The first bytes belong to nothing that is read here: 415.
     #[error(
-        "not a clip: neither mp4 or mov, nor jpeg, png, webp, gif, bmp or tiff pictures, nor a zip or tar archive of them"
+        "not a clip: neither mp4 or mov, nor jpeg, png, webp, gif, bmp or tiff pictures, nor a zip or tar archive of them; {HINT}"
     )]
     NotAClip,
     /// One of several files is not a picture: 415.

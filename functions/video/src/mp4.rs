@@ -61,11 +61,21 @@ impl Movie {
 
 /// The movie's box.
 fn movie(file: &[u8]) -> Result<&[u8], Error> {
+    let mut brand: &[u8] = b"";
     for atom in Atoms::new(file) {
         let atom = atom?;
-        if atom.name == *b"moov" {
-            return Ok(atom.body);
+        match &atom.name {
+            b"moov" => return Ok(atom.body),
+            b"ftyp" => brand = atom.body.get(..4).unwrap_or_default(),
+            _ => {}
         }
+    }
+    // Pictures come in the same boxes.
+    if matches!(
+        brand,
+        b"heic" | b"heix" | b"mif1" | b"msf1" | b"avif" | b"avis"
+    ) {
+        return Err(unsupported("a HEIF or AVIF picture"));
     }
     Err(corrupt(
         "box moov is missing; a recording that was broken off has none",

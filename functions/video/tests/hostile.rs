@@ -1,0 +1,407 @@
+//! Files that mean harm, or were cut off: an error with a sentence, never a panic, and little memory.
+#![expect(
+    unsafe_code,
+    reason = "the global allocator's interface; it hands every call on"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ephemera_video::{Clip, Error, Limits};
+use proptest::prelude::*;
+
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// One test at a time, since the counters are shared.
+static TURN: Mutex<()> = Mutex::new(());
+
+// SAFETY: every call is the system allocator's with the same arguments.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: handed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MIB: usize = 1 << 20;
+
+/// Runs `f` and returns the most bytes that it held at once.
+fn peak<T>(f: impl FnOnce() -> T) -> (T, usize) {
+    let before = HELD.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let result = f();
+    (result, PEAK.load(Ordering::Relaxed) - before)
+}
+
+fn file(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Opens and samples from the first frame to the last, and returns how many there are.
+fn run(bytes: &[u8], limits: &Limits) -> Result<usize, Error> {
+    let clip = Clip::open(vec![bytes.to_vec()], limits)?;
+    let frames = clip.frames();
+    let indices: Vec<usize> = (0..16).map(|i| i * (frames - 1) / 15).collect();
+    clip.sample(&indices, |_| Ok::<(), Error>(()))?;
+    Ok(frames)
+}
+
+/// Where the body of the first box of this name starts.
+fn body(bytes: &[u8], name: &[u8]) -> usize {
+    let at = bytes.windows(4).position(|w| w == name);
+    at.unwrap_or_else(|| panic!("no {}", name.escape_ascii())) + 4
+}
+
+/// `high.mp4` with a number in the body of a box.
+fn forged(name: &[u8], at: usize, value: u32) -> Vec<u8> {
+    let mut bytes = file("clips/high.mp4");
+    let at = body(&bytes, name) + at;
+    bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    bytes
+}
+
+/// The same with the size in a box's header.
+fn sized(name: &[u8], size: u32) -> Vec<u8> {
+    let mut bytes = file("clips/high.mp4");
+    let at = body(&bytes, name) - 8;
+    bytes[at..at + 4].copy_from_slice(&size.to_be_bytes());
+    bytes
+}
+
+/// A ZIP archive of one entry, deflated, that says it unpacks to `bytes`.
+fn zip(name: &str, packed: &[u8], bytes: u32, flags: u16) -> Vec<u8> {
+    let name = name.as_bytes();
+    let [length, packed_bytes] = [name.len() as u16, packed.len() as u16];
+    let sizes = [u32::from(packed_bytes).to_le_bytes(), bytes.to_le_bytes()].concat();
+    let common = |out: &mut Vec<u8>| {
+        out.extend([20, 0]);
+        out.extend(flags.to_le_bytes());
+        out.extend([8, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        out.extend(&sizes);
+        out.extend(length.to_le_bytes());
+        out.extend([0, 0]);
+    };
+    let mut out = b"PK\x03\x04".to_vec();
+    common(&mut out);
+    out.extend(name);
+    out.extend(packed);
+    let start = out.len() as u32;
+    out.extend(b"PK\x01\x02\x14\0");
+    common(&mut out);
+    out.extend([0; 10]);
+    out.extend(0u32.to_le_bytes());
+    out.extend(name);
+    let size = out.len() as u32 - start;
+    out.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
+    out.extend(size.to_le_bytes());
+    out.extend(start.to_le_bytes());
+    out.extend([0, 0]);
+    out
+}
+
+/// Deflate's best: `bytes` zeros.
+fn deflated_zeros(bytes: usize) -> Vec<u8> {
+    use std::io::Write;
+    let mut out = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..bytes / 4096 {
+        out.write_all(&[0; 4096]).expect("memory is written to");
+    }
+    out.finish().expect("memory is written to")
+}
+
+#[test]
+fn every_attack_gets_a_sentence_and_no_memory() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let gif = |side: [u8; 4]| {
+        let mut bytes = b"GIF89a".to_vec();
+        bytes.extend(side);
+        bytes.extend([0x80, 0, 0, 0, 0, 0, 255, 255, 255, 0x2c, 0, 0, 0, 0]);
+        bytes.extend(side);
+        bytes.extend([0, 2, 2, 0x44, 1, 0, 0x3b]);
+        bytes
+    };
+    let mut overlapping = zip("a.png", b"x", 1, 0);
+    // A second record for the same entry.
+    let at = overlapping
+        .windows(4)
+        .position(|w| w == b"PK\x01\x02")
+        .expect("a record");
+    let end = overlapping
+        .windows(4)
+        .position(|w| w == b"PK\x05\x06")
+        .expect("an end");
+    let record = overlapping[at..end].to_vec();
+    overlapping.splice(end..end, record.clone());
+    let end = end + record.len();
+    overlapping[end + 8] = 2;
+    overlapping[end + 10] = 2;
+    let size = (2 * record.len() as u32).to_le_bytes();
+    overlapping[end + 12..end + 16].copy_from_slice(&size);
+    let mut hours = forged(b"stts", 8, 216_000);
+    // Sizes: all the same, for two hours at 30 frames a second.
+    let at = body(&hours, b"stsz");
+    hours[at + 4..at + 8].copy_from_slice(&50u32.to_be_bytes());
+    hours[at + 8..at + 12].copy_from_slice(&216_000u32.to_be_bytes());
+    let mut many = hours.clone();
+    many[at + 8..at + 12].copy_from_slice(&u32::MAX.to_be_bytes());
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("nothing", vec![], "a file is empty"),
+        ("text", b"hello, world".to_vec(), "not a clip"),
+        ("box of no size", sized(b"tkhd", 0), "box mdia is missing"),
+        (
+            "box shorter than its header",
+            sized(b"mdia", 7),
+            "shorter than its header",
+        ),
+        (
+            "box longer than the file",
+            sized(b"moov", 1 << 30),
+            "ends behind",
+        ),
+        (
+            "no movie",
+            b"\0\0\0\x08ftyp\0\0\0\x08free".to_vec(),
+            "box moov is missing",
+        ),
+        (
+            "a picture in boxes",
+            b"\0\0\0\x10ftypheic\0\0\0\0".to_vec(),
+            "HEIF",
+        ),
+        (
+            "sizes without room",
+            forged(b"stsz", 8, 1 << 20),
+            "room for 20",
+        ),
+        (
+            "sizes with little room",
+            forged(b"stsz", 8, 21),
+            "room for 20",
+        ),
+        ("more sizes than a table holds", many, "4294967295 frames"),
+        ("two hours of nothing", hours, "samples, but chunks for"),
+        (
+            "times without room",
+            forged(b"stts", 4, 1 << 28),
+            "room for",
+        ),
+        (
+            "offsets without room",
+            forged(b"ctts", 4, u32::MAX),
+            "room for",
+        ),
+        (
+            "chunks without room",
+            forged(b"stco", 4, u32::MAX),
+            "room for",
+        ),
+        (
+            "runs without room",
+            forged(b"stsc", 4, u32::MAX),
+            "room for",
+        ),
+        (
+            "fewer times than samples",
+            forged(b"stts", 8, 3),
+            "times for 3",
+        ),
+        ("no chunk", forged(b"stco", 4, 0), "chunks for 0"),
+        (
+            "samples behind the end",
+            forged(b"stco", 8, 1 << 20),
+            "behind the end of the file",
+        ),
+        (
+            "edits without room",
+            forged(b"elst", 4, 1 << 30),
+            "room for",
+        ),
+        (
+            "an edit behind the end",
+            forged(b"elst", 12, 1 << 30),
+            "shows no frame",
+        ),
+        ("a second without ticks", forged(b"mdhd", 12, 0), "no ticks"),
+        (
+            "a zip bomb as announced",
+            zip("a.png", &deflated_zeros(40 * MIB), 1 << 30, 0),
+            "limit is 10485760",
+        ),
+        (
+            "a zip bomb as packed",
+            zip("a.png", &deflated_zeros(40 * MIB), 1000, 0),
+            "announced length",
+        ),
+        ("an encrypted entry", zip("a.png", b"x", 1, 1), "encrypted"),
+        (
+            "a zip without pictures",
+            zip("a.txt", b"x", 1, 0),
+            "no pictures",
+        ),
+        (
+            "a zip without entries",
+            b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            "no pictures",
+        ),
+        ("a zip cut off", b"PK\x03\x04\0\0".to_vec(), "truncated"),
+        ("entries that share bytes", overlapping, "share bytes"),
+        ("a gif of 65535 x 65535", gif([0xff; 4]), "65535 x 65535"),
+        ("a gif without pixels", gif([0; 4]), "no pixels"),
+        (
+            "a gif without frames",
+            b"GIF89a\x01\0\x01\0\0\0\0\x3b".to_vec(),
+            "no frame",
+        ),
+    ];
+    for (name, bytes, expected) in cases {
+        let (result, peak) = peak(|| run(&bytes, &Limits::default()));
+        let message = result
+            .err()
+            .unwrap_or_else(|| panic!("{name}: no error"))
+            .to_string();
+        assert!(message.contains(expected), "{name}: {message}");
+        // The copy that is handed over, and little beside it.
+        let spare = if name.contains("zip") { MIB } else { 4 * MIB };
+        assert!(peak < bytes.len() + spare, "{name}: {peak} bytes");
+    }
+}
+
+#[test]
+fn cut_anywhere_it_is_an_error_or_fewer_frames() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for name in [
+        "clips/high.mp4",
+        "clips/faststart.mp4",
+        "clips/fragments.mp4",
+        "files/keep.gif",
+        "files/lossy.webp",
+        "files/keep.apng",
+        "files/deflated.zip",
+        "files/ustar.tar",
+        "files/joined.mjpeg",
+    ] {
+        let whole = file(name);
+        let frames = run(&whole, &Limits::default()).expect(name);
+        for length in (0..whole.len()).step_by(1 + whole.len() / 400) {
+            match run(&whole[..length], &Limits::default()) {
+                Ok(left) => assert!(left <= frames, "{name} at {length}"),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_clip() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    // The same picture 6 and 600 times.
+    let one = file("files/joined.mjpeg");
+    let many = one.repeat(100);
+    let (_, few) = peak(|| run(&one, &Limits::default()).expect("frames"));
+    let (count, lots) = peak(|| run(&many, &Limits::default()).expect("frames"));
+    assert_eq!(count, 600);
+    let grown = lots - many.len() - (few - one.len());
+    // Where each lies.
+    assert!(grown < 600 * 64, "{grown} bytes");
+}
+
+#[test]
+fn too_much_work_is_refused_before_it_is_begun() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let limits = Limits {
+        max_decoded_pixels: 64 * 48 * 3,
+        ..Limits::default()
+    };
+    for name in ["clips/one-gop.mp4", "files/keep.gif"] {
+        let limits = if name.ends_with("gif") {
+            Limits {
+                max_decoded_pixels: 24 * 16,
+                ..limits
+            }
+        } else {
+            limits
+        };
+        let error = run(&file(name), &limits).expect_err(name);
+        assert!(matches!(error, Error::TooLong { .. }), "{name}: {error}");
+    }
+    let small = Limits {
+        max_decode_bytes: 1000,
+        ..Limits::default()
+    };
+    for name in [
+        "clips/one-gop.mp4",
+        "files/keep.gif",
+        "files/lossy.webp",
+        "files/keep.apng",
+    ] {
+        let error = run(&file(name), &small).expect_err(name);
+        assert!(matches!(error, Error::TooHeavy { .. }), "{name}: {error}");
+    }
+}
+
+/// What mutations start from.
+fn seeds() -> Vec<Vec<u8>> {
+    [
+        "clips/main.mp4",
+        "clips/weighted.mp4",
+        "clips/fragments.mp4",
+        "clips/slices.mp4",
+        "files/restore.gif",
+        "files/lossy.webp",
+        "files/restore.apng",
+        "files/deflated.zip",
+        "files/pax.tar",
+        "files/joined.mjpeg",
+    ]
+    .map(file)
+    .to_vec()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn damage_is_no_panic(
+        which in 0usize..10,
+        changes in prop::collection::vec((any::<u32>(), any::<u8>()), 1..12),
+    ) {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = seeds().swap_remove(which);
+        for (at, value) in changes {
+            let at = at as usize % bytes.len();
+            bytes[at] = value;
+        }
+        let (_, peak) = peak(|| run(&bytes, &Limits::default()));
+        prop_assert!(peak < 64 * MIB, "{peak} bytes");
+    }
+
+    #[test]
+    fn noise_is_no_panic(
+        start in 0usize..7,
+        noise in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let starts: [&[u8]; 7] = [
+            b"", b"PK\x03\x04", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x02", b"\0\0\0\x08ftyp\0\0\x01\0moov", b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n\0\0\0\x08acTL",
+        ];
+        let bytes = [starts[start], &noise].concat();
+        let (_, peak) = peak(|| run(&bytes, &Limits::default()));
+        prop_assert!(peak < 64 * MIB, "{peak} bytes");
+    }
+}
