@@ -93,6 +93,12 @@ mod tests {
         assert!((thirds[0] - 0.75).abs() < 1e-7 && (thirds[1] - 0.25).abs() < 1e-7);
         assert_eq!(softmax(&[f32::MAX, f32::MIN, 0.0]), [1.0, 0.0, 0.0]);
         assert_eq!(softmax(&[-1e30, -1e30]), [0.5, 0.5]);
+        // numpy's, in double precision, as the bits of f32.
+        let bits: Vec<u32> = softmax(&[0.5, -1.25, 7.75, 2.0])
+            .into_iter()
+            .map(f32::to_bits)
+            .collect();
+        assert_eq!(bits, [0x3a39_6c59, 0x3900_e30c, 0x3f7e_f9d6, 0x3b4f_c098]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Network {
     /// # Errors
     /// [`Error::Model`] when the manifest is not that of a network with a square clip `[1, 3, T, S, S]` of pixels and a row
     /// of the table `conditions` as inputs, and a class for each value of its output.
-    pub fn new(manifest: Manifest, model: Box<dyn Model>) -> Result<Network, Error> {
+    pub fn new(mut manifest: Manifest, model: Box<dyn Model>) -> Result<Network, Error> {
         let wrong = |what: String| {
             let text = format!("{}: {what}", manifest.name);
             Error::Model(ephemera_engine::Error::Manifest(text))
@@ -47,8 +47,10 @@ impl Network {
         let (clip, shape) = clip
             .and_then(|clip| Some((clip, Shape::of(clip)?)))
             .ok_or_else(|| wrong("expected an input [1, 3, T, S, S] of pixels".to_owned()))?;
-        let table = manifest.table(CONDITIONS);
-        let table = table.ok_or_else(|| wrong(format!("expected a table {CONDITIONS}")))?;
+        let mut tables = manifest.tables.iter();
+        let place = tables.position(|table| table.name == CONDITIONS);
+        let place = place.ok_or_else(|| wrong(format!("expected a table {CONDITIONS}")))?;
+        let table = &manifest.tables[place];
         let row = [Dim::Fixed(1), Dim::Fixed(table.columns)];
         let condition = manifest.inputs.iter().find(|input| input.shape == row);
         let condition = condition
@@ -63,7 +65,8 @@ impl Network {
             clip: clip.name.clone(),
             shape,
             condition: condition.name.clone(),
-            conditions: table.clone(),
+            // Moved: what is freed while loading stays in every request's memory.
+            conditions: manifest.tables.swap_remove(place),
             name: manifest.name,
             version: manifest.version,
             sha256: manifest.sha256,
