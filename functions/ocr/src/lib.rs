@@ -5,7 +5,7 @@
 //! request.rs     body bytes       -> Request        framing, limits, names        (form.rs, language.rs)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
-//! orientation.rs Page, Line       -> Quad, Text     whichever way it runs
+//! orientation.rs Page, Line       -> Quad, Text     whichever way it runs               (pitch.rs)
 //! pose.rs        lines            -> Pose           quarter turns and skew: the level frame
 //! recognise.rs   Page, Quad       -> Text           characters, words             (lookalikes.rs)
 //! layout.rs      lines            -> Vec<Block>     reading order, kinds          (layout/)
@@ -32,6 +32,7 @@ pub mod layout;
 mod lookalikes;
 pub mod orientation;
 pub mod page;
+mod pitch;
 pub mod pose;
 pub mod recognise;
 mod render;
