@@ -168,6 +168,7 @@ impl Ocr {
             Pose::new(rotation, page.pixels.width, page.pixels.height).with_skew_of(&telling);
         let found = detect::closer(&self.detector, &page, &pose, glance)?;
         watch.lap("detect");
+        reader.expect(&found);
         let mut lines = Vec::new();
         for line in found {
             if let Some((quad, mut text)) = reader.line(&line)? {

@@ -147,6 +147,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Takes into account what there is to read: all lines of the page.
+    pub fn expect(&mut self, lines: &[Line]) {
+        let widths = lines.iter().map(|line| {
+            let (across, down) = sides(&line.quad);
+            let [a, b, c, d] = line.quad;
+            natural_px(&if across >= down {
+                [a, b, c, d]
+            } else {
+                [b, c, d, a]
+            })
+        });
+        self.pitch.expect(widths.sum());
+    }
+
     /// Reads one line; `None` when nothing in it is legible. `line`: its corners as the page is turned. Returns the corners
     /// clockwise from the start of the text, too.
     ///
