@@ -5,7 +5,7 @@
 //! request.rs     body bytes       -> Request        framing, limits, names        (language.rs)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
-//! orientation.rs Page, Line       -> Quad, Text     whichever way it runs
+//! orientation.rs Page, Line       -> Quad, Text     whichever way it runs               (pitch.rs)
 //! pose.rs        lines            -> Pose           quarter turns and skew: the level frame
 //! recognise.rs   Page, Quad       -> Text           characters, words             (lookalikes.rs)
 //! layout.rs      lines            -> Vec<Block>     reading order, kinds          (layout/)
@@ -30,6 +30,7 @@ pub mod layout;
 mod lookalikes;
 pub mod orientation;
 pub mod page;
+mod pitch;
 pub mod pose;
 pub mod recognise;
 mod render;
@@ -160,6 +161,7 @@ impl Ocr {
             Pose::new(rotation, page.pixels.width, page.pixels.height).with_skew_of(&telling);
         let found = detect::closer(&self.detector, &page, &pose, glance)?;
         watch.lap("detect");
+        reader.expect(&found);
         let mut lines = Vec::new();
         for line in found {
             if let Some((quad, mut text)) = reader.line(&line)? {

@@ -5,12 +5,13 @@
 //! shorter ones ("u" turned is "n"). PP-OCR's small 180-degree classifier was right on 96 % of the former and 88 % of the
 //! latter, so there is none here. An upright page pays nothing: the one line that shows it is upright is not read again.
 
-use ephemera_vision::Quad;
+use ephemera_vision::{Point, Quad};
 
 use crate::detect::Line;
 use crate::page::Page;
+use crate::pitch::{Pitch, doubtful};
 use crate::pose::{Rotation, length};
-use crate::recognise::{Text, recognise};
+use crate::recognise::{Text, natural_px, recognise};
 use crate::{Error, Network};
 
 /// Reads lines of one page.
@@ -20,6 +21,7 @@ pub struct Reader<'a> {
     page: &'a Page,
     /// What was read to find out how the page is turned.
     known: Vec<(Quad, Option<Text>)>,
+    pitch: Pitch,
 }
 
 /// From this confidence a line of [`SURE_CHARACTERS`] stands upright: of lines that are turned one in a hundred reaches 0.83,
@@ -46,6 +48,10 @@ const DOUBTFUL: f32 = 0.85;
 const MIN_GAIN: f32 = 0.08;
 /// and give at least this many characters: a single one is often another one upside down.
 const MIN_TURNED_CHARACTERS: usize = 4;
+/// Before a line is read another way, as much of it as this many heights is: some fourteen letters.
+const TRIAL_HEIGHTS: f32 = 8.0;
+/// A line that is shorter than so many of these is read at once.
+const TRIAL_RATIO: f32 = 2.0;
 /// Lines below this confidence are dropped. PP-OCR's `drop_score`.
 const MIN_CONFIDENCE: f32 = 0.5;
 /// A line with fewer characters than one in this many heights is in a script that the recogniser does not know, as a rule;
@@ -62,6 +68,7 @@ impl<'a> Reader<'a> {
             characters,
             page,
             known: Vec::new(),
+            pitch: Pitch::default(),
         }
     }
 
@@ -140,6 +147,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Takes into account what there is to read: all lines of the page.
+    pub fn expect(&mut self, lines: &[Line]) {
+        let widths = lines.iter().map(|line| {
+            let (across, down) = sides(&line.quad);
+            let [a, b, c, d] = line.quad;
+            natural_px(&if across >= down {
+                [a, b, c, d]
+            } else {
+                [b, c, d, a]
+            })
+        });
+        self.pitch.expect(widths.sum());
+    }
+
     /// Reads one line; `None` when nothing in it is legible. `line`: its corners as the page is turned. Returns the corners
     /// clockwise from the start of the text, too.
     ///
@@ -155,6 +176,11 @@ impl<'a> Reader<'a> {
         };
         let mut best: Option<(Quad, Text)> = None;
         for quad in quads {
+            if let Some((_, best)) = &best
+                && !self.promises_more(quad, best.confidence)?
+            {
+                continue;
+            }
             let text = self.read(quad)?;
             let (confidence, count) = weigh(&text);
             let (to_beat, needed) = match &best {
@@ -172,11 +198,39 @@ impl<'a> Reader<'a> {
         Ok(best.filter(|(quad, text)| legible(quad, text)))
     }
 
-    fn read(&self, quad: &Quad) -> Result<Option<Text>, Error> {
-        match self.known.iter().find(|(known, _)| known == quad) {
-            Some((_, text)) => Ok(text.clone()),
-            None => recognise(self.recogniser, self.characters, self.page, quad),
+    /// Whether a line that was read one way may be surer this way: a long one is tried at its beginning.
+    fn promises_more(&self, quad: &Quad, confidence: f32) -> Result<bool, Error> {
+        let (length, height) = sides(quad);
+        if length < TRIAL_RATIO * TRIAL_HEIGHTS * height {
+            return Ok(true);
         }
+        let share = TRIAL_HEIGHTS * height / length;
+        let [a, b, c, d] = *quad;
+        let part = |from: Point, to: Point| Point {
+            x: from.x + (to.x - from.x) * share,
+            y: from.y + (to.y - from.y) * share,
+        };
+        let beginning = self.recognise(&[a, part(a, b), part(d, c), d], 1.0)?;
+        Ok(weigh(&beginning).0 > confidence)
+    }
+
+    fn read(&mut self, quad: &Quad) -> Result<Option<Text>, Error> {
+        if let Some((_, text)) = self.known.iter().find(|(known, _)| known == quad) {
+            return Ok(text.clone());
+        }
+        let squeeze = self.pitch.squeeze();
+        let mut text = self.recognise(quad, squeeze)?;
+        if squeeze < 1.0 && doubtful(text.as_ref()) {
+            text = self.recognise(quad, 1.0)?;
+        }
+        if let Some(text) = &text {
+            self.pitch.learn(natural_px(quad), text);
+        }
+        Ok(text)
+    }
+
+    fn recognise(&self, quad: &Quad, squeeze: f32) -> Result<Option<Text>, Error> {
+        recognise(self.recogniser, self.characters, self.page, quad, squeeze)
     }
 }
 
@@ -221,7 +275,7 @@ fn runs_up(&[a, b, c, d]: &Quad) -> Quad {
 
 #[cfg(test)]
 mod tests {
-    use ephemera_vision::{Point, Rgb};
+    use ephemera_vision::Rgb;
 
     use super::*;
     use crate::testing::Fake;
@@ -408,6 +462,25 @@ mod tests {
                 line: wide(),
                 readings: &[(60, 3, 0.95)],
                 expected: Some((0, 3)),
+            },
+            Case {
+                // 960 px at the recogniser's height, so two pieces with a space between; its first 8 heights are tried.
+                name: "a long one is tried upside down at its beginning",
+                line: line(600.0, 30.0),
+                readings: &[(60, 30, 0.6), (60, 30, 0.6), (48, 12, 0.55)],
+                expected: Some((0, 61)),
+            },
+            Case {
+                name: "a long one upside down",
+                line: line(600.0, 30.0),
+                readings: &[
+                    (60, 30, 0.6),
+                    (60, 10, 0.6),
+                    (48, 12, 0.9),
+                    (60, 30, 0.9),
+                    (60, 10, 0.9),
+                ],
+                expected: Some((2, 41)),
             },
             Case {
                 name: "illegible",

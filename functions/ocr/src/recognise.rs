@@ -47,15 +47,16 @@ const HEIGHT_PX: usize = 48;
 const STEP_PX: usize = 8;
 /// The narrowest input that the recogniser's pooling takes.
 const MIN_WIDTH_PX: usize = 16;
-/// The widest input: 50 times the height. Memory grows with it; longer lines are read in pieces.
-const MAX_WIDTH_PX: usize = 2400;
+/// The widest input; longer lines are read in pieces. Memory grows with it, and natively a column of 2400 px takes 1.4 times as long
+/// as one of 640 px, whose values fit the caches.
+const PIECE_PX: usize = 800;
 /// The longest line, 500 times the height, which is some 1,500 letters. What seems longer is no text; it is squeezed.
 const MAX_LINE_PX: usize = 24_000;
 /// Fills the rest of the last step: the value that normalisation takes to zero (the mean is 128 / 255), as in training.
 const PADDING: u8 = 128;
 
 /// Reads one line; `None` when there is nothing in it. `quad`: corners in the page's pixels, clockwise from the start of the
-/// text.
+/// text; `squeeze`: the part of its natural width that it is read at, 0..=1, which takes as much of the time.
 ///
 /// # Errors
 /// [`Error::Model`], [`Error::Output`].
@@ -64,11 +65,12 @@ pub fn recognise(
     characters: &[String],
     page: &Page,
     quad: &Quad,
+    squeeze: f32,
 ) -> Result<Option<Text>, Error> {
-    let (picture, width) = straighten(&page.pixels, quad);
+    let (picture, width) = straighten(&page.pixels, quad, squeeze);
     let mut glyphs: Vec<Glyph<'_>> = Vec::new();
     let mut between_words = false;
-    for piece in pieces::pieces(&picture, width, MAX_WIDTH_PX) {
+    for piece in pieces::pieces(&picture, width, PIECE_PX) {
         // The picture is needed again, to find the words' edges in it; it is small beside what running the model takes.
         let input = pieces::input(&picture, &piece.columns);
         let steps = input.width / STEP_PX;
@@ -121,12 +123,16 @@ fn append<'a>(line: &mut Vec<Glyph<'a>>, piece: Vec<Glyph<'a>>, start: usize, be
     }
 }
 
-/// Cuts a line out. Returns its picture at the recogniser's height, and how much of the picture's width the line takes.
-fn straighten(page: &Rgb, quad: &Quad) -> (Rgb, usize) {
+/// Width of a line that keeps its proportions, at the recogniser's height.
+pub(crate) fn natural_px(quad: &Quad) -> f32 {
     let [a, b, _, d] = *quad;
-    let (width, height) = (length(a, b), length(a, d));
+    HEIGHT_PX as f32 * length(a, b) / length(a, d).max(1.0)
+}
+
+/// Cuts a line out. Returns its picture at the recogniser's height, and how much of the picture's width the line takes.
+fn straighten(page: &Rgb, quad: &Quad, squeeze: f32) -> (Rgb, usize) {
     // Casts saturate: whatever the corners are, the width is within its limits.
-    let wanted = (HEIGHT_PX as f32 * width / height.max(1.0)).ceil() as usize;
+    let wanted = (natural_px(quad) * squeeze).ceil() as usize;
     let width = wanted.clamp(1, MAX_LINE_PX);
     let canvas = width.next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
     (crop(page, quad, width, HEIGHT_PX, canvas, PADDING), width)
@@ -365,7 +371,7 @@ mod tests {
         ];
         let page = Rgb::filled(4, 4, [9; 3]);
         for (quad, canvas, width) in cases {
-            let (input, line) = straighten(&page, &quad);
+            let (input, line) = straighten(&page, &quad, 1.0);
             assert_eq!(
                 (input.width, input.height, line),
                 (canvas, 48, width),
@@ -385,8 +391,9 @@ mod tests {
             .collect();
         let page = Rgb::new(20, 60, pixels).expect("a test picture is a rectangle");
         let [a, b, c, d] = quad(20.0, 60.0);
-        let (input, width) = straighten(&page, &[b, c, d, a]);
+        let (input, width) = straighten(&page, &[b, c, d, a], 1.0);
         assert_eq!(width, 144);
+        assert_eq!(straighten(&page, &[b, c, d, a], 0.75).1, 108);
         assert!(input.at(5, 24)[0] < 5 && input.at(width - 5, 24)[0] > 250);
     }
 }

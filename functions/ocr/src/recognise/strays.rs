@@ -6,15 +6,16 @@
 
 use std::ops::Range;
 
+use super::STEP_PX;
 use super::words::Glyph;
-use super::{HEIGHT_PX, STEP_PX};
 
 /// A gap between two characters is unread print when at least this part of its columns has ink.
 const MIN_INK_SHARE: f32 = 0.5;
 /// From this many steps on, two thirds of the line's height, such a gap is more than one wide letter or its neighbours' sides,
 const MIN_UNREAD_STEPS: usize = 4;
-/// and a line with one of this many, one and a half heights, has characters that are not known.
-const MIN_UNKNOWN_STEPS: usize = HEIGHT_PX * 3 / 2 / STEP_PX;
+/// and a line of which all such gaps take this part has characters that are not known. A line in a known script of which some
+/// letters were not read has less.
+const MIN_UNREAD_SHARE: f32 = 0.3;
 /// A single letter or digit among unread print is kept from this probability on.
 const SURE: f32 = 0.9;
 
@@ -32,7 +33,9 @@ pub(super) fn without_strays<'a>(glyphs: Vec<Glyph<'a>>, ink: &[bool]) -> Vec<Gl
             continue;
         }
         let gap = unread_steps(ink, end..glyph.steps.start);
-        unread = unread.max(gap);
+        if gap >= MIN_UNREAD_STEPS {
+            unread += gap;
+        }
         end = glyph.steps.end;
         match runs.last_mut().filter(|_| gap < MIN_UNREAD_STEPS) {
             Some(run) => {
@@ -45,8 +48,8 @@ pub(super) fn without_strays<'a>(glyphs: Vec<Glyph<'a>>, ink: &[bool]) -> Vec<Gl
             }
         }
     }
-    unread = unread.max(unread_steps(ink, end..ink.len() / STEP_PX));
-    if unread < MIN_UNKNOWN_STEPS {
+    unread += unread_steps(ink, end..ink.len() / STEP_PX);
+    if ((unread * STEP_PX) as f32) < MIN_UNREAD_SHARE * ink.len() as f32 {
         return glyphs;
     }
     runs.retain(|run| !is_stray(run));
@@ -153,12 +156,13 @@ mod tests {
             .concat()
         };
         // Ink at the characters alone.
-        let mut ink = vec![false; 80 * STEP_PX];
+        let mut ink = vec![false; 100 * STEP_PX];
         ink[16..120].fill(true);
         assert_eq!(without_strays(line(), &ink), line());
-        // A dash is wide, and there is one letter that was not read.
-        ink[38 * STEP_PX..46 * STEP_PX].fill(true);
+        // A quarter of the line was not read.
+        ink[12 * STEP_PX..41 * STEP_PX].fill(true);
         assert_eq!(without_strays(line(), &ink), line());
         assert_eq!(without_strays(Vec::new(), &ink), []);
+        assert_eq!(without_strays(Vec::new(), &[]), []);
     }
 }

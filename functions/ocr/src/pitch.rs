@@ -1,0 +1,130 @@
+//! How wide the letters of a page are, and so how far its lines can be squeezed before they are read.
+//!
+//! A line takes the recogniser time by its width. Its answer has a step for every 8 px, and each character needs one, and one
+//! more between two that are the same; letters of twice that width are read as surely as wider ones.
+
+use crate::recognise::Text;
+
+/// Width that a letter is squeezed to, at the recogniser's height. On rendered pages the errors stayed as many as they are at the
+/// natural 17 to 20 px.
+const LETTER_PX: f32 = 15.0;
+/// The same on a page that is dense, where it is nine tenths of the time. On ordinary pages some apostrophes and thin letters are
+/// lost there; small print has no more errors.
+const DENSE_LETTER_PX: f32 = 13.0;
+/// A page is dense when its lines together have so many columns: two to three times an ordinary page in small print, and more than
+/// WebAssembly reads in ten seconds.
+const DENSE_COLUMNS: f32 = 160_000.0;
+/// Lines are not squeezed further than by this, whatever the lines before were like.
+const MIN_SQUEEZE: f32 = 0.6;
+/// How many of the last lines are asked: among them is one in the page's usual letters.
+const LINES: usize = 4;
+/// A line tells how wide letters are when it has at least so many characters,
+const MIN_CHARACTERS: usize = 12;
+/// and was read with at least this confidence.
+const MIN_CONFIDENCE: f32 = 0.9;
+/// A line that was squeezed and is less sure than this is read again as it is.
+const SURE: f32 = 0.97;
+
+/// The letters of the lines read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Pitch {
+    dense: bool,
+    /// Widths of a letter on average, one for each of the last lines, the oldest first.
+    recent_px: Vec<f32>,
+}
+
+impl Pitch {
+    /// Takes into account how wide all lines of the page are together, as they are, at the recogniser's height.
+    pub(crate) fn expect(&mut self, columns: f32) {
+        self.dense = columns >= DENSE_COLUMNS;
+    }
+
+    /// By how much the next line may be squeezed: 1 for not at all. The narrowest letters count, because a line that is squeezed
+    /// too little only takes its time.
+    pub(crate) fn squeeze(&self) -> f32 {
+        let wanted_px = if self.dense {
+            DENSE_LETTER_PX
+        } else {
+            LETTER_PX
+        };
+        let narrowest = self.recent_px.iter().copied().reduce(f32::min);
+        narrowest.map_or(1.0, |px| (wanted_px / px).clamp(MIN_SQUEEZE, 1.0))
+    }
+
+    /// Takes a line into account. `width_px`: what it would have as it is, at the recogniser's height.
+    pub(crate) fn learn(&mut self, width_px: f32, text: &Text) {
+        let characters = text.content.chars().count();
+        if characters >= MIN_CHARACTERS && text.confidence >= MIN_CONFIDENCE {
+            if self.recent_px.len() == LINES {
+                self.recent_px.remove(0);
+            }
+            self.recent_px.push(width_px / characters as f32);
+        }
+    }
+}
+
+/// Whether a line that was squeezed has to be read again as it is.
+pub(crate) fn doubtful(text: Option<&Text>) -> bool {
+    text.is_none_or(|text| text.confidence < SURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(characters: usize, confidence: f32) -> Text {
+        Text {
+            content: "a".repeat(characters),
+            confidence,
+            positions: Vec::new(),
+            words: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_narrowest_of_the_last_lines_counts() {
+        let mut pitch = Pitch::default();
+        assert_eq!(pitch.squeeze(), 1.0);
+        // (width, characters, confidence, squeeze for the next line)
+        let cases = [
+            (400.0, 20, 0.99, 0.75),
+            // Few characters, or unsure.
+            (100.0, 10, 0.99, 0.75),
+            (200.0, 20, 0.8, 0.75),
+            // Capitals.
+            (600.0, 20, 0.99, 0.75),
+            (240.0, 20, 0.99, 1.0),
+            (320.0, 20, 0.99, 1.0),
+            (600.0, 20, 0.99, 1.0),
+            (600.0, 20, 0.99, 1.0),
+            // The line of 12 px is the fifth last.
+            (600.0, 20, 0.99, 0.9375),
+            (600.0, 20, 0.99, 0.6),
+        ];
+        for (width, characters, confidence, expected) in cases {
+            pitch.learn(width, &line(characters, confidence));
+            assert_eq!(
+                pitch.squeeze(),
+                expected,
+                "{width} {characters} {confidence}"
+            );
+        }
+    }
+
+    #[test]
+    fn dense_pages_are_squeezed_further() {
+        for (columns, expected) in [(98_000.0, 0.75), (300_000.0, 0.65)] {
+            let mut pitch = Pitch::default();
+            pitch.expect(columns);
+            pitch.learn(400.0, &line(20, 0.99));
+            assert_eq!(pitch.squeeze(), expected);
+        }
+    }
+
+    #[test]
+    fn what_squeezing_made_unsure_is_doubtful() {
+        assert!(doubtful(None));
+        assert!(doubtful(Some(&line(20, 0.96))));
+        assert!(!doubtful(Some(&line(20, 0.98))));
+    }
+}
