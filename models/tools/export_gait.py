@@ -28,7 +28,7 @@ from source import sha256
 
 NAME, VERSION = "gait-student", "0.1.0"
 MODELS, WORK = Path(__file__).resolve().parents[1], Path(__file__).resolve().parent / "work"
-CALIBRATION_CLIPS = 27
+CALIBRATION_CLIPS = 18
 # Clips of the training split that were not drawn for training.
 CALIBRATION_FIRST = 1_000_000
 TRAINING_DATA = (

@@ -16,6 +16,7 @@ goes with a clip is a row of the table drawn independently of its class, so the 
 
 import argparse
 import json
+import shutil
 import time
 from multiprocessing import Pool
 from pathlib import Path
@@ -30,11 +31,13 @@ from gait import conditions, parts, walkers
 from gait.network import CELLS, FRAMES, SIZE, Student, normalise
 
 # Clips of the training split that each stage takes, from this index on.
-CONVOLUTION_FIRST, FRAMES_FIRST, MAPS_FIRST = 0, 100_000, 200_000
+CONVOLUTION_FIRST, FRAMES_FIRST, WHOLE_FIRST, MAPS_FIRST = 0, 100_000, 150_000, 200_000
 # Crops in pixels and frames.
 CROP, SPAN = 96, 16
 # From a channel's value to the logit of its part, so that 1 is nearly sure and 0 nearly surely not; and the weight of what is there.
 SLOPE, OFFSET, PRESENT = 6.0, -2.5, 5.0
+# Taken off the last ReLU's threshold afterwards, so that weak evidence of rare parts still reaches the head.
+MARGIN = 0.25
 SMOOTHING = 0.03
 NOISE = 0.01 * np.abs(np.random.default_rng(0).standard_normal(1 << 20, np.float32))
 CHANNELS = parts.CHANNELS
@@ -63,7 +66,7 @@ def main() -> None:
             torch.save(state, path)
             (options.out / f"{stage}.json").write_text(json.dumps(log))
         before = path
-    before.link_to(options.out / "student.pth") if not (options.out / "student.pth").exists() else None
+    shutil.copyfile(before, options.out / "student.pth")
 
 
 def convolutions(student, table, options, device) -> list:
@@ -77,10 +80,11 @@ def convolutions(student, table, options, device) -> list:
     nn.init.constant_(layers[9].bias, -0.3)
     trained = [p for i in (0, 1, 4, 5, 8, 9) for p in layers[i].parameters()]
     optimiser = torch.optim.AdamW(trained, weight_decay=1e-4)
-    rng, log, began = np.random.default_rng(options.seed), [], time.time()
+    first, log = _resume("convolutions", student, optimiser, options)
+    rng, began = np.random.default_rng([options.seed, first]), time.time()
     steps = options.crops // options.crop_batch
     inner = slice(1, -1)
-    for step in range(steps):
+    for step in range(first, steps):
         _rate(optimiser, options.rate, step, steps)
         clips, maps = _crops(rng, frames, wanted, options.crop_batch)
         with torch.autocast(device.type, torch.bfloat16):
@@ -99,8 +103,9 @@ def convolutions(student, table, options, device) -> list:
             layers[i].weight.data.clamp_(min=0.02)
         log.append(float(loss.detach()))
         if step % 20 == 19:
-            print(f"convolutions: {step + 1} of {steps}, error {np.mean(log[-20:]):.4f}, {(time.time() - began) / (step + 1):.2f} s a step", flush=True)
-            torch.save(student.state_dict(), options.out / "partial.pth")
+            print(f"convolutions: {step + 1} of {steps}, error {np.mean(log[-20:]):.4f}, {(time.time() - began) / (step + 1 - first):.2f} s a step", flush=True)
+            _keep("convolutions", student, optimiser, step + 1, log, options)
+    layers[9].bias.data += MARGIN
     return log
 
 
@@ -142,10 +147,12 @@ def _head(student, table, options, device, map_count: int, frame_count: int) -> 
     optimiser = torch.optim.AdamW([
         {"params": rest, "initial": options.rate, "weight_decay": 0.0},
         {"params": [wide], "initial": options.head_rate, "weight_decay": options.head_decay}], lr=1e-3, fused=True)
-    rng, log, began = np.random.default_rng(options.seed + 1), [], time.time()
+    name = "frames" if frame_count else "maps"
+    first, log = _resume(name, student, optimiser, options)
+    rng, began = np.random.default_rng([options.seed + 1, first]), time.time()
     batch, epochs = options.batch, options.frame_epochs if frame_count else options.map_epochs
     total = epochs * (frame_count or map_count) // batch
-    for step in range(total):
+    for step in range(first, total):
         _rate(optimiser, None, step, total)
         if frame_count and step % 3 != 2:
             at = np.sort(rng.choice(frame_count, batch, replace=False))
@@ -166,20 +173,21 @@ def _head(student, table, options, device, map_count: int, frame_count: int) -> 
         optimiser.step()
         log.append([float(loss.detach()), float((logits.argmax(1) == labels).float().mean())])
         if step % 50 == 49:
-            print(f"{'frames' if frame_count else 'maps'}: {step + 1} of {total}, loss, right {np.mean(log[-50:], axis=0).round(3)}, "
-                  f"{(time.time() - began) / (step + 1):.2f} s a step", flush=True)
+            print(f"{name}: {step + 1} of {total}, loss, right {np.mean(log[-50:], axis=0).round(3)}, "
+                  f"{(time.time() - began) / (step + 1 - first):.2f} s a step", flush=True)
             if step % 200 == 199:
-                torch.save(student.state_dict(), options.out / "partial.pth")
+                _keep(name, student, optimiser, step + 1, log, options)
     return log
 
 
 def whole(student, table, options, device) -> list:
     """All layers end to end on freshly drawn clips."""
     optimiser = torch.optim.AdamW([{"params": student.parameters(), "initial": options.whole_rate, "weight_decay": 0.01}], lr=1e-4)
-    rng, log, steps = np.random.default_rng(options.seed + 2), [], options.whole // 8
+    first, log = _resume("whole", student, optimiser, options)
+    rng, steps = np.random.default_rng([options.seed + 2, first]), options.whole // 8
     with Pool(options.workers, _single) as pool:
-        drawn = pool.imap(_frames_of, range(FRAMES_FIRST + 50_000, FRAMES_FIRST + 50_000 + options.whole), chunksize=4)
-        for step in range(steps):
+        drawn = pool.imap(_frames_of, range(WHOLE_FIRST + 8 * first, WHOLE_FIRST + 8 * steps), chunksize=4)
+        for step in range(first, steps):
             _rate(optimiser, None, step, steps)
             clips, labels = zip(*(next(drawn) for _ in range(8)))
             clips, labels = torch.from_numpy(np.stack(clips)).to(device), torch.tensor(labels, device=device)
@@ -197,7 +205,7 @@ def whole(student, table, options, device) -> list:
             log.append([float(loss.detach()), float((logits.argmax(1) == labels).float().mean())])
             if step % 10 == 9:
                 print(f"whole: {step + 1} of {steps}, loss, right {np.mean(log[-20:], axis=0).round(3)}", flush=True)
-                torch.save(student.state_dict(), options.out / "partial.pth")
+                _keep("whole", student, optimiser, step + 1, log, options)
     return log
 
 
@@ -214,6 +222,26 @@ def features_of(student, clips: torch.Tensor) -> torch.Tensor:
 def _pool(flat: torch.Tensor, count: int) -> torch.Tensor:
     pooled = functional.adaptive_avg_pool2d(flat, CELLS)
     return pooled.reshape(count, -1, *pooled.shape[1:]).transpose(1, 2).flatten(1)
+
+
+def _keep(stage: str, student, optimiser, step: int, log: list, options) -> None:
+    """Writes what `_resume` reads."""
+    fresh = options.out / "partial.new"
+    torch.save({"stage": stage, "student": student.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "log": log}, fresh)
+    fresh.rename(options.out / "partial.pth")
+
+
+def _resume(stage: str, student, optimiser, options) -> tuple[int, list]:
+    """Goes on from this stage's last checkpoint, if there is one; returns the step and the log so far."""
+    path = options.out / "partial.pth"
+    if not path.exists():
+        return 0, []
+    kept = torch.load(path, weights_only=True, map_location=next(student.parameters()).device)
+    if kept["stage"] != stage:
+        return 0, []
+    student.load_state_dict(kept["student"])
+    optimiser.load_state_dict(kept["optimiser"])
+    return kept["step"], kept["log"]
 
 
 def _rate(optimiser, rate, step: int, steps: int) -> None:
