@@ -107,7 +107,9 @@ fn probabilities_are_probabilities() -> Result<()> {
 fn form(frames: &[&[u8]]) -> Asked {
     let mut body = vec![];
     for frame in frames {
-        body.extend_from_slice(b"--edge\r\ncontent-disposition: form-data; name=\"frames\"; filename=\"f\"\r\n\r\n");
+        body.extend_from_slice(
+            b"--edge\r\ncontent-disposition: form-data; name=\"frames\"; filename=\"f\"\r\n\r\n",
+        );
         body.extend_from_slice(frame);
         body.extend_from_slice(b"\r\n");
     }
@@ -175,7 +177,12 @@ fn clips_that_are_none_are_explained_by_every_runner() -> Result<()> {
         ("no frames", form_of_none, 400, "expected a file"),
         ("no entries", body(&no_entries), 400, ""),
         ("a corrupt frame", form(&[&one, half, &one]), 400, "frame 1"),
-        ("sound alone", body(&video("audio.m4a")?), 415, "ephemera sample"),
+        (
+            "sound alone",
+            body(&video("audio.m4a")?),
+            415,
+            "ephemera sample",
+        ),
         ("HEVC", body(&video("hevc.mp4")?), 415, "ephemera sample"),
         ("half a film", body(&film[..film.len() / 2]), 400, ""),
     ] {

@@ -28,7 +28,12 @@ fn frames_are_spread_over_a_clip_and_written_in_order() -> Result<()> {
     assert_eq!((done.total, done.indices), (16, vec![0, 3, 7, 11, 15]));
     let names: Vec<_> = done.files.iter().map(|file| file.file_name()).collect();
     let expected = (0..5).map(|i| format!("frame-{i:02}.png"));
-    assert!(names.iter().zip(expected).all(|(name, expected)| *name == Some(expected.as_ref())));
+    assert!(
+        names
+            .iter()
+            .zip(expected)
+            .all(|(name, expected)| *name == Some(expected.as_ref()))
+    );
     let first = image::open(&done.files[0])?;
     assert_eq!((first.width(), first.height()), (64, 64));
     Ok(())
@@ -46,21 +51,40 @@ fn what_is_no_clip_is_an_error() -> Result<()> {
 /// Turned, cropped, edited, of another range: what a decoder can get wrong and a viewer sees.
 #[test]
 fn our_decoder_gives_the_frames_that_ffmpeg_gives() -> Result<()> {
-    let version = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).status();
+    let version = Command::new("ffmpeg")
+        .arg("-version")
+        .stdout(Stdio::null())
+        .status();
     if !version.is_ok_and(|status| status.success()) {
         assert!(std::env::var_os("CI").is_none(), "CI has ffmpeg");
         eprintln!("skipped: ffmpeg is not installed");
         return Ok(());
     }
     let clips = runners::root().join("functions/video/tests/clips");
-    let names = ["baseline.mp4", "high.mov", "turned-90.mp4", "edited.mp4", "full-range.mp4"];
-    for clip in names.map(|name| clips.join(name)).into_iter().chain([film()]) {
+    let names = [
+        "baseline.mp4",
+        "high.mov",
+        "turned-90.mp4",
+        "edited.mp4",
+        "full-range.mp4",
+    ];
+    for clip in names
+        .map(|name| clips.join(name))
+        .into_iter()
+        .chain([film()])
+    {
         let about = || format!("{}", clip.display());
         let (ours, theirs) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let ours = sampled(&clip, ours.path(), None, Decoder::Own).map(|done| (done, ours));
-        let theirs = sampled(&clip, theirs.path(), None, Decoder::Ffmpeg).map(|done| (done, theirs));
+        let theirs =
+            sampled(&clip, theirs.path(), None, Decoder::Ffmpeg).map(|done| (done, theirs));
         let ((ours, _a), (theirs, _b)) = (ours.with_context(about)?, theirs.with_context(about)?);
-        assert_eq!((ours.total, &ours.indices), (theirs.total, &theirs.indices), "{}", about());
+        assert_eq!(
+            (ours.total, &ours.indices),
+            (theirs.total, &theirs.indices),
+            "{}",
+            about()
+        );
         for (our, their) in ours.files.iter().zip(&theirs.files) {
             let (our, their) = (image::open(our)?.to_rgb8(), image::open(their)?.to_rgb8());
             assert_eq!(our.dimensions(), their.dimensions(), "{}", about());

@@ -109,8 +109,9 @@ mod tests {
         let second = jpeg(0xe0, b"x", b"");
         let cut = &second[..second.len() - 2];
         let limits = Limits::default();
+        let all = |bytes: &[u8]| 0..bytes.len();
         let cases: [(Vec<u8>, Vec<Range<usize>>); 4] = [
-            (first.clone(), vec![0..first.len()]),
+            (first.clone(), vec![all(&first)]),
             (
                 [&first[..], &second].concat(),
                 vec![0..first.len(), first.len()..first.len() + second.len()],
