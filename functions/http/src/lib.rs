@@ -6,6 +6,7 @@
 //! form.rs      body, query      -> Form           files and texts by name, within limits
 //! settings.rs  names, texts     -> numbers, origins, keys
 //! timing.rs    steps            -> Server-Timing
+//! incoming.rs  pieces           -> a body         as they arrive, within a limit
 //! shell.rs     WASI             -> Function -> WASI        only in WebAssembly: the one file that knows the platform
 //! ```
 //!
@@ -15,6 +16,8 @@
 mod cors;
 mod form;
 mod function;
+#[cfg(any(test, target_family = "wasm"))]
+mod incoming;
 mod message;
 pub mod settings;
 #[cfg(target_family = "wasm")]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use spin_sdk::http::{Headers, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
 
+use crate::incoming::Incoming;
 use crate::settings::FunctionSettings;
 use crate::{Failure, Function, HttpAnswer, HttpRequest, NotReady, Surroundings};
 
@@ -181,17 +182,14 @@ async fn read_body(
     announced_bytes: usize,
     limit_bytes: usize,
 ) -> Vec<u8> {
-    // Room for all of it at once: growing would copy, and memory that was used is never given back.
-    let mut body = Vec::with_capacity(announced_bytes.min(limit_bytes + 1));
+    let mut body = Incoming::new(announced_bytes, limit_bytes);
     let mut stream = std::pin::pin!(request.into_body_stream());
     while let Some(Ok(piece)) = stream.next().await {
-        let room = limit_bytes + 1 - body.len();
-        body.extend_from_slice(&piece[..piece.len().min(room)]);
-        if body.len() > limit_bytes {
+        if !body.take(&piece) {
             break;
         }
     }
-    body
+    body.into_bytes()
 }
 
 async fn send(out: ResponseOutparam, answer: HttpAnswer, function: &str) {
