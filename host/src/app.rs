@@ -16,9 +16,6 @@ use crate::failure::Failure;
 use crate::routes::Routes;
 use crate::runtime::{Loaded, Runtime};
 
-/// How soon a refused caller may come back, in seconds.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
-
 /// Routes, and the functions behind them.
 pub struct App {
     routes: Routes,
@@ -112,8 +109,8 @@ pub(crate) fn explain(failure: &Failure) -> Response<Bytes> {
     *response.status_mut() = failure.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if matches!(failure, Failure::Busy) {
-        headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+    if let Failure::Busy { retry_after } = failure {
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
     }
     response
 }

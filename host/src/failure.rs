@@ -27,9 +27,15 @@ pub enum Failure {
         /// The limit, in bytes.
         limit_bytes: usize,
     },
+    /// Caller: 400.
+    #[error("header X-Priority: expected interactive or batch")]
+    Priority,
     /// For now: 503.
     #[error("all instances are busy, try again later")]
-    Busy,
+    Busy {
+        /// When there may be room; at least a second.
+        retry_after: Duration,
+    },
     /// Over a published limit: 504.
     #[error("the function took longer than {} s", .0.as_secs())]
     Deadline(Duration),
@@ -54,11 +60,11 @@ impl Failure {
     /// The status that the caller gets.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Host | Self::BodyCutShort => StatusCode::BAD_REQUEST,
+            Self::Host | Self::BodyCutShort | Self::Priority => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Memory { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::Function(_) | Self::AnswerTooLarge { .. } => StatusCode::INTERNAL_SERVER_ERROR,

@@ -8,6 +8,7 @@
 //! The binary `ephemera` is a thin layer over this library; tests use the library directly. What a function does with a request is the
 //! function's own business, and no instance is alive between two requests.
 
+pub mod admission;
 pub mod app;
 pub mod bench;
 pub mod body;
@@ -25,6 +26,7 @@ pub mod inspect;
 pub mod memory;
 pub mod models;
 mod module;
+mod pressure;
 pub mod procfs;
 pub mod progress;
 mod request_id;

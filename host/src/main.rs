@@ -61,9 +61,13 @@ struct Up {
     /// Serve what was built before.
     #[arg(long)]
     no_build: bool,
-    /// Instances at once; as many as there are cores if not given.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024), env = "EPHEMERA_INSTANCES")]
-    instances: Option<u32>,
+    /// What running requests may take in all, such as 512MiB, each counted with its function's ceiling; three quarters of the memory that is
+    /// available if not given.
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse_bytes, env = "EPHEMERA_MEMORY_BUDGET")]
+    memory_budget: Option<u64>,
+    /// Requests that run at once; as many as there are cores if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024), env = "WORKERS")]
+    max_concurrency: Option<u32>,
     /// Seconds that running requests may still take after a signal to stop.
     #[arg(long, default_value_t = 30)]
     grace_s: u16,
@@ -355,8 +359,24 @@ fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
         grace: Duration::from_secs(options.grace_s.into()),
         ..Options::default()
     };
-    settings.instances = options.instances.unwrap_or(settings.instances);
-    let app = App::load(project, artifacts, settings.instances)?;
+    let budget = &mut settings.budget;
+    budget.instances = options.max_concurrency.unwrap_or(budget.instances);
+    budget.memory_bytes = match options.memory_budget {
+        Some(bytes) => bytes,
+        None => memory::available_bytes()? / 4 * 3,
+    };
+    let budget = *budget;
+    for function in project.functions.values() {
+        let ceiling = function.limits.memory_bytes as u64;
+        ensure!(
+            ceiling <= budget.memory_bytes,
+            "`{}` may take {} MiB, the memory budget is {} MiB",
+            function.name,
+            ceiling >> 20,
+            budget.memory_bytes >> 20
+        );
+    }
+    let app = App::load(project, artifacts, budget.instances)?;
 
     executor()?.block_on(async {
         // Listened for before the address is printed: who reads it may stop us at once.

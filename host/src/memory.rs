@@ -19,6 +19,37 @@ pub fn available_bytes() -> Result<u64> {
     Ok(groups.map_or(machine * 1024, |left| left.min(machine * 1024)))
 }
 
+/// A number of bytes as people write it: `512MiB`, `2G`, `1048576`. Prefixes are powers of 1024, with or without `iB` or `B`.
+///
+/// # Errors
+///
+/// Anything else, with what is expected.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("expected a size such as 512MiB or 2GiB, got `{text}`");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let prefix = unit
+        .strip_suffix("ib")
+        .or(unit.strip_suffix('b'))
+        .unwrap_or(&unit);
+    let shift = match prefix {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(wrong)
+}
+
 /// The value of a field of `/proc/meminfo` or `/proc/self/status`, in KiB.
 pub(crate) fn field_kib(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field));
@@ -86,6 +117,26 @@ mod tests {
             Some(0),
             "over its limit"
         );
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("1048576", Some(1 << 20)),
+            ("512MiB", Some(512 << 20)),
+            ("512 mb", Some(512 << 20)),
+            ("2G", Some(2 << 30)),
+            ("1kb", Some(1024)),
+            ("0", None),
+            ("", None),
+            ("MiB", None),
+            ("1.5G", None),
+            ("-1", None),
+            ("1X", None),
+            ("99999999999T", None),
+        ] {
+            assert_eq!(parse_bytes(text).ok(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -179,6 +179,11 @@ impl Loaded {
         &self.name
     }
 
+    /// What one request may take.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Answers one request in an instance of its own, which is gone when this returns or is dropped.
     ///
     /// # Errors

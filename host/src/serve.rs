@@ -14,29 +14,30 @@ use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::admission::{Admission, Budget, Priority, Slot};
 use crate::app::{App, explain};
 use crate::body::{BodyLimits, Pieces};
 use crate::failure::Failure;
+use crate::pressure::Gauge;
 use crate::request_id;
+
+/// How often the kernel is asked whether memory is short.
+const PRESSURE_TIME: Duration = Duration::from_secs(1);
 
 /// How a server is bounded.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Instances at once. More than there are cores gains nothing: a function computes.
-    pub instances: u32,
-    /// Requests that may wait for an instance.
-    pub waiting: usize,
-    /// How long one may wait.
-    pub wait_time: Duration,
+    /// What running requests may take, and who waits for it.
+    pub budget: Budget,
     /// Bodies in memory at once, in KiB, those of running requests included.
     pub bodies_kib: u32,
     /// Open connections, idle ones included.
@@ -54,9 +55,12 @@ impl Default for Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
-            instances: u32::try_from(cores).unwrap_or(u32::MAX),
-            waiting: 64,
-            wait_time: Duration::from_secs(30),
+            budget: Budget {
+                memory_bytes: u64::MAX,
+                instances: u32::try_from(cores).unwrap_or(u32::MAX),
+                waiting: 64,
+                wait_time: Duration::from_secs(30),
+            },
             bodies_kib: 64 << 10,
             connections: 512,
             body: BodyLimits {
@@ -92,10 +96,17 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let service = Arc::new(Service {
             app: Arc::clone(&app),
-            admission: Admission::new(&options),
+            doors: Doors::new(&options),
+            admission: Admission::new(options.budget),
             body: options.body,
         });
-        let task = tokio::spawn(accept(listener, service, options, stopped));
+        let watched = watch_pressure(Arc::clone(&service));
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                finished = accept(listener, service, options, stopped) => finished,
+                () = watched => unreachable!("it watches as long as it is let"),
+            }
+        });
         Ok(Self {
             address,
             app,
@@ -119,6 +130,20 @@ impl Server {
         // Nobody to tell: it has stopped already.
         let _ = self.stop.send(());
         self.task.await.unwrap_or(false)
+    }
+}
+
+/// Gives out less memory while the machine is short of it.
+async fn watch_pressure(service: Arc<Service>) {
+    let mut gauge = Gauge::new();
+    let mut share = 1.0;
+    loop {
+        tokio::time::sleep(PRESSURE_TIME).await;
+        let before = std::mem::replace(&mut share, gauge.look());
+        if share != before {
+            tracing::debug!("giving out {:.0} % of the memory budget", share * 100.0);
+            service.admission.limit(share);
+        }
     }
 }
 
@@ -191,6 +216,7 @@ fn connect(
 
 struct Service {
     app: Arc<App>,
+    doors: Doors,
     admission: Admission,
     body: BodyLimits,
 }
@@ -199,33 +225,48 @@ impl Service {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         let id = request_id::of_request(request.headers_mut());
         let mut response = match self.admit(request).await {
-            Ok((request, _slot)) => self.app.handle(request).await,
+            Ok((request, _held)) => self.app.handle(request).await,
             Err(failure) => explain(&failure),
         };
         request_id::on_answer(response.headers_mut(), id);
         response.map(Full::new)
     }
 
-    /// The request with its body, and the right to run it.
+    /// The request with its body, and the right to hold it and to run.
     async fn admit(
         &self,
         request: Request<Incoming>,
-    ) -> Result<(Request<Pieces>, Slot<'_>), Failure> {
-        self.app.route(request.uri().path())?;
-        let place = self.admission.place()?;
+    ) -> Result<(Request<Pieces>, (BodyPlace<'_>, Slot<'_>)), Failure> {
+        let function = self.app.route(request.uri().path())?;
+        let priority = priority(request.headers())?;
+        let busy = || self.admission.busy();
+        let place = self.doors.place().ok_or_else(busy)?;
         let (head, body) = request.into_parts();
         // A body of unknown length may become as long as the longest.
         let bytes = body.size_hint().exact().unwrap_or(u64::MAX);
-        let place = place.with_body(bytes.min(self.body.bytes as u64)).await?;
+        let place = place.with_body(bytes.min(self.body.bytes as u64)).await;
+        let place = place.ok_or_else(busy)?;
         let body = Pieces::read(&head.headers, body, self.body).await?;
-        let slot = place.slot().await?;
-        Ok((Request::from_parts(head, body), slot))
+        let bytes = function.limits().memory_bytes as u64;
+        let slot = self
+            .admission
+            .slot(function.name(), bytes, priority)
+            .await?;
+        Ok((Request::from_parts(head, body), (place, slot)))
     }
 }
 
-/// Who may hold a body, and who may run.
-struct Admission {
-    instances: Semaphore,
+/// What `X-Priority` says; interactive without it.
+fn priority(headers: &HeaderMap) -> Result<Priority, Failure> {
+    let Some(name) = headers.get("x-priority") else {
+        return Ok(Priority::default());
+    };
+    let name = name.to_str().ok();
+    name.and_then(Priority::named).ok_or(Failure::Priority)
+}
+
+/// Who may hold a body in memory: a bounded number of requests, and of bytes.
+struct Doors {
     bodies_kib: Semaphore,
     max_bodies_kib: u32,
     /// Requests between their headers and their answer.
@@ -234,73 +275,44 @@ struct Admission {
     wait_time: Duration,
 }
 
-/// The right to wait.
-struct Place<'a>(&'a Admission);
+/// The right to be inside.
+struct Place<'a>(&'a Doors);
 
 /// The right to hold a body in memory.
 struct BodyPlace<'a> {
-    place: Place<'a>,
+    _place: Place<'a>,
     _memory: SemaphorePermit<'a>,
 }
 
-/// The right to run.
-struct Slot<'a> {
-    _body: BodyPlace<'a>,
-    _instance: SemaphorePermit<'a>,
-}
-
-impl Admission {
+impl Doors {
     fn new(options: &Options) -> Self {
-        let instances = options.instances as usize;
+        let instances = options.budget.instances as usize;
         Self {
-            instances: Semaphore::new(instances),
             bodies_kib: Semaphore::new(options.bodies_kib as usize),
             max_bodies_kib: options.bodies_kib,
             inside: AtomicUsize::new(0),
-            max_inside: instances.saturating_add(options.waiting),
-            wait_time: options.wait_time,
+            max_inside: instances.saturating_add(options.budget.waiting),
+            wait_time: options.budget.wait_time,
         }
     }
 
-    fn place(&self) -> Result<Place<'_>, Failure> {
+    fn place(&self) -> Option<Place<'_>> {
         let place = Place(self);
-        if self.inside.fetch_add(1, Ordering::SeqCst) >= self.max_inside {
-            return Err(Failure::Busy);
-        }
-        Ok(place)
-    }
-
-    async fn acquire<'a>(
-        &self,
-        semaphore: &'a Semaphore,
-        permits: u32,
-    ) -> Result<SemaphorePermit<'a>, Failure> {
-        let permit = semaphore.acquire_many(permits);
-        tokio::time::timeout(self.wait_time, permit)
-            .await
-            .map_err(|_| Failure::Busy)
-            .map(|permit| permit.expect("the semaphore is never closed"))
+        (self.inside.fetch_add(1, Ordering::SeqCst) < self.max_inside).then_some(place)
     }
 }
 
 impl<'a> Place<'a> {
-    async fn with_body(self, bytes: u64) -> Result<BodyPlace<'a>, Failure> {
+    /// Waits for memory for a body of `bytes`; `None` when that takes too long.
+    async fn with_body(self, bytes: u64) -> Option<BodyPlace<'a>> {
+        let doors = self.0;
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         // One that is larger than all of the memory waits until it is alone.
-        let kib = kib.min(self.0.max_bodies_kib);
-        Ok(BodyPlace {
-            _memory: self.0.acquire(&self.0.bodies_kib, kib).await?,
-            place: self,
-        })
-    }
-}
-
-impl<'a> BodyPlace<'a> {
-    async fn slot(self) -> Result<Slot<'a>, Failure> {
-        let admission = self.place.0;
-        Ok(Slot {
-            _instance: admission.acquire(&admission.instances, 1).await?,
-            _body: self,
+        let permit = doors.bodies_kib.acquire_many(kib.min(doors.max_bodies_kib));
+        let permit = tokio::time::timeout(doors.wait_time, permit).await.ok()?;
+        Some(BodyPlace {
+            _memory: permit.expect("the semaphore is never closed"),
+            _place: self,
         })
     }
 }
@@ -315,39 +327,38 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
 
-    fn admission(instances: u32, waiting: usize) -> Admission {
-        Admission::new(&Options {
-            instances,
-            waiting,
-            wait_time: Duration::from_millis(20),
+    fn doors(instances: u32, waiting: usize) -> Doors {
+        Doors::new(&Options {
+            budget: Budget {
+                memory_bytes: 1 << 20,
+                instances,
+                waiting,
+                wait_time: Duration::from_millis(20),
+            },
             bodies_kib: 3,
             ..Options::default()
         })
     }
 
-    #[tokio::test]
-    async fn instances_and_waiting_requests_are_bounded() {
-        let admission = admission(1, 1);
-        let place = async || admission.place()?.with_body(0).await;
-        let running = place().await.expect("free").slot().await.expect("free");
-        let waiting = place().await.expect("one may wait");
-        assert!(matches!(place().await, Err(Failure::Busy)));
-
-        // It gives up after the waiting time, and leaves its place to another.
-        assert!(matches!(waiting.slot().await, Err(Failure::Busy)));
-        let waiting = place().await.expect("one may wait");
+    #[test]
+    fn requests_inside_are_bounded() {
+        let doors = doors(1, 1);
+        let running = doors.place().expect("one runs");
+        let waiting = doors.place().expect("one may wait");
+        assert!(doors.place().is_none());
+        drop(waiting);
+        drop(doors.place().expect("one may wait"));
         drop(running);
-        drop(waiting.slot().await.expect("free again"));
-        assert_eq!(admission.inside.load(Ordering::SeqCst), 0);
+        assert_eq!(doors.inside.load(Ordering::SeqCst), 0);
     }
 
     #[tokio::test]
     async fn bodies_in_memory_are_bounded() {
-        let admission = admission(9, 9);
-        let body = async |bytes| admission.place()?.with_body(bytes).await;
+        let doors = doors(9, 9);
+        let body = async |bytes| doors.place()?.with_body(bytes).await;
         let first = body(1025).await.expect("2 of 3 KiB");
         let second = body(1024).await.expect("3 of 3 KiB");
-        assert!(matches!(body(1).await, Err(Failure::Busy)));
+        assert!(body(1).await.is_none());
         drop((first, second));
         drop(body(u64::MAX).await.expect("alone"));
     }

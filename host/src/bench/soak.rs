@@ -54,7 +54,7 @@ pub async fn soak(
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         ..Options::default()
     };
-    let app = App::load(project, artifacts, options.instances)?;
+    let app = App::load(project, artifacts, options.budget.instances)?;
     let server = Server::start(Arc::new(app), options).await?;
 
     let since = Instant::now();

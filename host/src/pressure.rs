@@ -1,0 +1,148 @@
+//! Whether the machine is short of memory: the kernel's own signs -> how much of the budget to give out.
+//!
+//! In: pressure stall information, of the machine and of this process's control group, and how often the group ran into its limits. Out: a
+//! share of 0 to 1 that halves while there is pressure and grows back when it has gone.
+
+use std::path::{Path, PathBuf};
+
+/// Percentage of the last ten seconds in which something waited for memory, from which on it counts as pressure. Below it reclaim keeps up.
+const STALLED_PERCENT: f64 = 10.0;
+
+/// The share grows by so much with every look that finds no pressure.
+const GROWTH: f64 = 0.1;
+
+/// And does not get smaller than this: one request runs in any case.
+const LEAST: f64 = 1.0 / 16.0;
+
+/// Looks at the kernel's files, and remembers what it saw.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    stalls: Vec<PathBuf>,
+    events: Option<PathBuf>,
+    limit_hits: u64,
+    share: f64,
+}
+
+impl Gauge {
+    /// Of this process.
+    pub(crate) fn new() -> Self {
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let group = own.map(|own| Path::new("/sys/fs/cgroup").join(own));
+        Self::of(Path::new("/proc/pressure/memory"), group.as_deref())
+    }
+
+    /// Of a machine, and of a control group if there is one.
+    fn of(machine: &Path, group: Option<&Path>) -> Self {
+        let own = group.map(|group| group.join("memory.pressure"));
+        let events = group.map(|group| group.join("memory.events"));
+        let mut gauge = Self {
+            stalls: [Some(machine.to_owned()), own]
+                .into_iter()
+                .flatten()
+                .collect(),
+            events,
+            limit_hits: 0,
+            share: 1.0,
+        };
+        gauge.limit_hits = gauge.read_limit_hits();
+        gauge
+    }
+
+    /// Looks again: the share of the budget to give out from now on.
+    pub(crate) fn look(&mut self) -> f64 {
+        let stalled = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            stalled_percent(&text).is_some_and(|percent| percent >= STALLED_PERCENT)
+        };
+        let hits = self.read_limit_hits();
+        let pressed = self.stalls.iter().any(stalled) || hits > self.limit_hits;
+        self.limit_hits = hits;
+        self.share = match pressed {
+            true => (self.share / 2.0).max(LEAST),
+            false => (self.share + GROWTH).min(1.0),
+        };
+        self.share
+    }
+
+    fn read_limit_hits(&self) -> u64 {
+        let text = self.events.as_ref().map(std::fs::read_to_string);
+        text.and_then(Result::ok)
+            .map_or(0, |text| limit_hits(&text))
+    }
+}
+
+/// `avg10` of the line `some` of a pressure file: in how much of the last ten seconds at least one task was stalled, in percent.
+fn stalled_percent(text: &str) -> Option<f64> {
+    let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let mean = some
+        .split(' ')
+        .find_map(|field| field.strip_prefix("avg10="))?;
+    mean.parse().ok()
+}
+
+/// How often a control group ran into a limit: `high`, `max` and `oom` of its `memory.events`.
+fn limit_hits(text: &str) -> u64 {
+    let counted = |line: &str| {
+        let (name, count) = line.split_once(' ')?;
+        ["high", "max", "oom"]
+            .contains(&name)
+            .then_some(count)?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    text.lines().filter_map(counted).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALLED: &str = "some avg10=12.50 avg60=1.00 avg300=0.10 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+    const CALM: &str = "some avg10=9.99 avg60=50.00 avg300=50.00 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+
+    #[test]
+    fn the_kernels_files_are_read() {
+        assert_eq!(stalled_percent(STALLED), Some(12.5));
+        assert_eq!(stalled_percent("full avg10=3.0\n"), None);
+        assert_eq!(stalled_percent(""), None);
+        assert_eq!(
+            limit_hits("low 9\nhigh 1\nmax 20\noom 300\noom_kill 4000\n"),
+            321
+        );
+        assert_eq!(limit_hits("max none\n"), 0);
+    }
+
+    #[test]
+    fn the_share_halves_under_pressure_and_grows_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |file: &str, text: &str| {
+            std::fs::write(folder.path().join(file), text).expect("written");
+        };
+        write("machine", CALM);
+        write("memory.events", "high 0\nmax 7\n");
+        let mut gauge = Gauge::of(&folder.path().join("machine"), Some(folder.path()));
+        assert_eq!(gauge.look(), 1.0, "hits from before do not count");
+        write("machine", STALLED);
+        assert_eq!((gauge.look(), gauge.look()), (0.5, 0.25));
+        write("machine", CALM);
+        assert_eq!(gauge.look(), 0.35);
+        write("memory.events", "high 0\nmax 8\n");
+        assert_eq!(gauge.look(), 0.175);
+        write("memory.pressure", STALLED);
+        assert_eq!((gauge.look(), gauge.look()), (0.0875, LEAST));
+        write("memory.pressure", CALM);
+        let shares: Vec<f64> = (0..20).map(|_| gauge.look()).collect();
+        assert!(
+            shares.is_sorted() && shares.last() == Some(&1.0),
+            "{shares:?}"
+        );
+    }
+
+    #[test]
+    fn without_the_files_there_is_no_pressure() {
+        let mut gauge = Gauge::of(Path::new("/nothing/here"), None);
+        assert_eq!(gauge.look(), 1.0);
+    }
+}
