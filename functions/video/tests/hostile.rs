@@ -354,6 +354,33 @@ fn too_much_work_is_refused_before_it_is_begun() {
     }
 }
 
+#[test]
+fn large_frames_are_refused_before_they_are_decoded() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let small = Limits {
+        max_side_px: 20,
+        ..Limits::default()
+    };
+    for name in [
+        "clips/high.mp4",
+        "files/keep.gif",
+        "files/lossy.webp",
+        "files/keep.apng",
+    ] {
+        let error = run(&file(name), &small).expect_err(name);
+        assert!(matches!(error, Error::TooLarge { .. }), "{name}: {error}");
+    }
+    let error = run(&file("files/stored.zip"), &small).expect_err("zip");
+    let inner = matches!(
+        error,
+        Error::Picture {
+            index: 0,
+            source: ephemera_vision::Error::TooLarge { .. }
+        }
+    );
+    assert!(inner, "{error}");
+}
+
 /// What mutations start from.
 fn seeds() -> Vec<Vec<u8>> {
     [
