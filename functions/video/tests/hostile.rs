@@ -381,6 +381,21 @@ fn large_frames_are_refused_before_they_are_decoded() {
     assert!(inner, "{error}");
 }
 
+/// What fuzzing found, by the name of the target.
+#[test]
+fn what_was_found_is_mended() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = format!("{}/tests/found", env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        let (_, peak) = peak(|| run(&bytes, &Limits::default()));
+        assert!(peak < 64 * MIB, "{peak} bytes");
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
 /// What mutations start from.
 fn seeds() -> Vec<Vec<u8>> {
     [
