@@ -50,10 +50,19 @@ impl Animation {
             return Err(Error::corrupt(kind, "no frame"));
         }
         // The canvas, a frame, and what was there before it or a decoder's planes.
-        let largest = animation.areas.iter().max().copied().unwrap_or(0);
         let canvas = u64::from(animation.size.0) * u64::from(animation.size.1);
-        limits.check_bytes(4 * canvas + largest.saturating_mul(8))?;
+        limits.check_bytes(
+            animation
+                .largest()
+                .saturating_mul(8)
+                .saturating_add(4 * canvas),
+        )?;
         Ok(animation)
+    }
+
+    /// Pixels of the largest frame.
+    fn largest(&self) -> u64 {
+        self.areas.iter().max().copied().unwrap_or(0)
     }
 
     pub(crate) fn frames(&self) -> usize {
@@ -71,7 +80,7 @@ impl Animation {
         let (width, height) = self.size;
         let fail = |index: usize| move |reason| Error::CorruptFrame { index, reason };
         let mut frames: Box<dyn Frames> = match self.kind {
-            Kind::Gif => Box::new(gif::GifFrames::open(bytes).map_err(fail(0))?),
+            Kind::Gif => Box::new(gif::GifFrames::open(bytes, self.largest()).map_err(fail(0))?),
             Kind::WebP => Box::new(webp::WebPFrames::open(bytes)),
             _ => Box::new(apng::ApngFrames::open(bytes, limits).map_err(fail(0))?),
         };

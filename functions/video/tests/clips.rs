@@ -128,3 +128,21 @@ fn what_is_not_read_says_so() {
         assert!(message.contains("ephemera sample"), "{name}: {message}");
     }
 }
+
+#[test]
+fn a_corrupt_group_matters_where_it_is_sampled() {
+    let mut bytes = file("high.mp4");
+    let media = bytes.windows(4).position(|name| name == b"mdat");
+    let media = media.expect("media data") + 4;
+    let length = u32::from_be_bytes([0, 1, 2, 3].map(|i| bytes[media - 8 + i])) as usize;
+    // The second of two groups of ten frames, but for its first bytes.
+    bytes[media + length * 2 / 3..media + length - 8].fill(0);
+    let open = || Clip::open(vec![bytes.clone()], &Limits::default()).expect("whole boxes");
+    let frames = sample(open(), &[0, 3, 9]).expect("the first group is whole");
+    let whole = sample(self::open("high.mp4").expect("a clip"), &[0, 3, 9]).expect("a clip");
+    assert!(frames.iter().zip(&whole).all(|(a, b)| a.data == b.data));
+    match sample(open(), &[0, 19]) {
+        Err(Error::CorruptFrame { index, .. }) => assert!((10..20).contains(&index), "{index}"),
+        other => panic!("{:?}", other.map(|frames| frames.len())),
+    }
+}

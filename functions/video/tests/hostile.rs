@@ -354,6 +354,48 @@ fn too_much_work_is_refused_before_it_is_begun() {
     }
 }
 
+#[test]
+fn large_frames_are_refused_before_they_are_decoded() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let small = Limits {
+        max_side_px: 20,
+        ..Limits::default()
+    };
+    for name in [
+        "clips/high.mp4",
+        "files/keep.gif",
+        "files/lossy.webp",
+        "files/keep.apng",
+    ] {
+        let error = run(&file(name), &small).expect_err(name);
+        assert!(matches!(error, Error::TooLarge { .. }), "{name}: {error}");
+    }
+    let error = run(&file("files/stored.zip"), &small).expect_err("zip");
+    let inner = matches!(
+        error,
+        Error::Picture {
+            index: 0,
+            source: ephemera_vision::Error::TooLarge { .. }
+        }
+    );
+    assert!(inner, "{error}");
+}
+
+/// What fuzzing found, by the name of the target.
+#[test]
+fn what_was_found_is_mended() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = format!("{}/tests/found", env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        let (_, peak) = peak(|| run(&bytes, &Limits::default()));
+        assert!(peak < 64 * MIB, "{peak} bytes");
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
 /// What mutations start from.
 fn seeds() -> Vec<Vec<u8>> {
     [

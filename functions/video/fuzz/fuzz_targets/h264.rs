@@ -23,7 +23,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     };
     while let Some((&[high, low, count], rest)) = patches.split_first_chunk() {
         let (bytes, rest) = rest.split_at(usize::from(count % 64).min(rest.len()));
-        let at = start + 4 + usize::from(u16::from_be_bytes([high, low])) % (file.len() - start - 4);
+        let at =
+            start + 4 + usize::from(u16::from_be_bytes([high, low])) % (file.len() - start - 4);
         let room = bytes.len().min(file.len() - at);
         file[at..at + room].copy_from_slice(&bytes[..room]);
         patches = rest;

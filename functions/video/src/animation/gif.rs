@@ -60,16 +60,19 @@ fn behind(bytes: &[u8], mut at: usize) -> usize {
 
 pub(super) struct GifFrames<'a> {
     decoder: Decoder<Cursor<&'a [u8]>>,
+    /// Of the largest frame that the look through the file found.
+    largest: u64,
     pixels: Vec<u8>,
 }
 
 impl GifFrames<'_> {
-    pub(super) fn open(bytes: &[u8]) -> Result<GifFrames<'_>, String> {
+    pub(super) fn open(bytes: &[u8], largest: u64) -> Result<GifFrames<'_>, String> {
         let mut options = DecodeOptions::new();
         options.set_color_output(ColorOutput::RGBA);
         let decoder = options.read_info(Cursor::new(bytes));
         Ok(GifFrames {
             decoder: decoder.map_err(|e| e.to_string())?,
+            largest,
             pixels: Vec::new(),
         })
     }
@@ -93,7 +96,10 @@ impl Frames for GifFrames<'_> {
         if area.width == 0 || area.height == 0 {
             return Err("it has no pixels".to_owned());
         }
-        // What the look through the file found was within the limits; what the decoder finds is the same.
+        // The decoder may take damage for a frame that the look did not.
+        if (area.width * area.height) as u64 > self.largest {
+            return Err("it is larger than its blocks announce".to_owned());
+        }
         self.pixels.clear();
         self.pixels.resize(area.width * area.height * 4, 0);
         self.decoder
