@@ -17,7 +17,11 @@ mod avx2;
 mod avx512;
 mod block;
 mod bytes;
+#[allow(unsafe_code)]
+mod columns;
 mod depthwise;
+#[allow(unsafe_code)]
+mod gather;
 mod isa;
 mod lookup;
 mod pack;
@@ -30,7 +34,9 @@ pub(crate) use block::Block;
 pub(crate) use bytes::{
     Rounding, Rows, Scaling, Term, add, requantise, rescale, round_half_even, scale,
 };
+pub(crate) use columns::{COLUMN, MAX_LINES, column_sums};
 pub(crate) use depthwise::{PackedDepthwise, products as depthwise_products};
+pub(crate) use gather::{CHUNK, Lines, gather};
 pub use isa::Isa;
 pub(crate) use isa::{Wide, widest};
 pub(crate) use lookup::look_up;

@@ -204,27 +204,30 @@ impl Conv {
             targets.block(first, wanted);
             let mut first_panel = 0;
             for (group, packed) in self.groups.iter().enumerate() {
+                let added = packed.added();
+                let mut row_sums = [0; BLOCK];
+                let mut summed = added == 0;
                 let block = if in_strips {
                     let channels = strip::Channels {
                         first: group * k,
                         count: k,
                         padding: self.zero_point,
                     };
-                    strips.lay(&geometry, x, channels, runs, count);
                     let (rows, row) = self.window.rows(k);
                     if rows < geometry.lines() {
-                        strips.gather(geometry.lines(), row / geometry.lines(), count);
+                        strips.lay_together(&geometry, x, channels, runs, count);
+                    } else {
+                        strips.lay(&geometry, x, channels, runs, count);
+                        summed = summed || strips.row_sums(isa, &geometry, k, runs, &mut row_sums);
                     }
                     Block::new(&strips.bytes, &strips.offsets, count, rows, row)
                 } else {
                     Block::new(&x[group * k..], offsets, count, geometry.taps, k)
                 };
-                let mut row_sums = [0; BLOCK];
-                let added = packed.added();
-                if added != 0 {
+                if !summed {
                     block.row_sums(isa, &mut row_sums);
-                    row_sums = row_sums.map(|sum| sum.wrapping_mul(-added));
                 }
+                row_sums = row_sums.map(|sum| sum.wrapping_mul(-added));
                 for index in (0..packed.panels).step_by(PANELS) {
                     let count = PANELS.min(packed.panels - index);
                     let lanes = (group_channels - index * PANEL).min(count * PANEL);

@@ -3,8 +3,7 @@
 use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::strip;
-use crate::kernels::BLOCK;
+use crate::kernels::{BLOCK, CHUNK};
 
 /// A sliding window, one entry for each spatial axis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +61,7 @@ impl Window {
         match self.has_strips() {
             false => (self.taps(), k),
             // Rows of a few bytes are put together: each costs the loop around it, and its last step is half empty.
-            true if line * k <= strip::CHUNK => (1, self.taps() * k),
+            true if line * k <= CHUNK => (1, self.taps() * k),
             true => (self.taps() / line, line * k),
         }
     }
