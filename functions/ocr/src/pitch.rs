@@ -1,9 +1,9 @@
-//! How wide the letters of a page are, and so how far its lines can be squeezed before they are read.
+//! How wide the letters of a page are and how surely they are read, and so how far its lines can be squeezed before that.
 //!
 //! A line takes the recogniser time by its width. Its answer has a step for every 8 px, and each character needs one, and one
 //! more between two that are the same; letters of twice that width are read as surely as wider ones.
 
-use crate::recognise::Text;
+use crate::recognise::{Manner, Text};
 
 /// Width that a letter is squeezed to, at the recogniser's height. On rendered pages the errors stayed as many as they are at the
 /// natural 17 to 20 px.
@@ -18,12 +18,10 @@ const DENSE_COLUMNS: f32 = 160_000.0;
 const MIN_SQUEEZE: f32 = 0.6;
 /// How many of the last lines are asked: among them is one in the page's usual letters.
 const LINES: usize = 4;
-/// A line tells how wide letters are when it has at least so many characters,
+/// A line tells how wide letters are when it has at least so many characters.
 const MIN_CHARACTERS: usize = 12;
-/// and was read with at least this confidence.
-const MIN_CONFIDENCE: f32 = 0.9;
-/// A line that was squeezed and is less sure than this is read again as it is.
-const SURE: f32 = 0.97;
+/// A line that was squeezed and is less sure than this is read again with care; and where one is still not, so is the next.
+const SURE: f32 = 0.98;
 
 /// The letters of the lines read so far.
 #[derive(Debug, Default)]
@@ -39,31 +37,37 @@ impl Pitch {
         self.dense = columns >= DENSE_COLUMNS;
     }
 
-    /// By how much the next line may be squeezed: 1 for not at all. The narrowest letters count, because a line that is squeezed
-    /// too little only takes its time.
-    pub(crate) fn squeeze(&self) -> f32 {
+    /// How the next line may be read. The narrowest letters count, because a line that is squeezed too little only takes its time.
+    pub(crate) fn manner(&self) -> Manner {
         let wanted_px = if self.dense {
             DENSE_LETTER_PX
         } else {
             LETTER_PX
         };
         let narrowest = self.recent_px.iter().copied().reduce(f32::min);
-        narrowest.map_or(1.0, |px| (wanted_px / px).clamp(MIN_SQUEEZE, 1.0))
+        narrowest.map_or(Manner::CAREFUL, |px| {
+            Manner::quick((wanted_px / px).clamp(MIN_SQUEEZE, 1.0))
+        })
     }
 
     /// Takes a line into account. `width_px`: what it would have as it is, at the recogniser's height.
     pub(crate) fn learn(&mut self, width_px: f32, text: &Text) {
         let characters = text.content.chars().count();
-        if characters >= MIN_CHARACTERS && text.confidence >= MIN_CONFIDENCE {
-            if self.recent_px.len() == LINES {
-                self.recent_px.remove(0);
-            }
-            self.recent_px.push(width_px / characters as f32);
+        if characters < MIN_CHARACTERS {
+            return;
         }
+        if text.confidence < SURE {
+            self.recent_px.clear();
+            return;
+        }
+        if self.recent_px.len() == LINES {
+            self.recent_px.remove(0);
+        }
+        self.recent_px.push(width_px / characters as f32);
     }
 }
 
-/// Whether a line that was squeezed has to be read again as it is.
+/// Whether a line that was read quickly has to be read again.
 pub(crate) fn doubtful(text: Option<&Text>) -> bool {
     text.is_none_or(|text| text.confidence < SURE)
 }
@@ -84,14 +88,12 @@ mod tests {
     #[test]
     fn the_narrowest_of_the_last_lines_counts() {
         let mut pitch = Pitch::default();
-        assert_eq!(pitch.squeeze(), 1.0);
-        // (width, characters, confidence, squeeze for the next line)
+        assert_eq!(pitch.manner(), Manner::CAREFUL);
+        // (width, characters, confidence, squeeze for the next line; 0 for a careful reading)
         let cases = [
             (400.0, 20, 0.99, 0.75),
-            // Few characters, or unsure.
-            (100.0, 10, 0.99, 0.75),
-            (200.0, 20, 0.8, 0.75),
-            // Capitals.
+            // Few characters say nothing, and capitals are wide.
+            (100.0, 10, 0.5, 0.75),
             (600.0, 20, 0.99, 0.75),
             (240.0, 20, 0.99, 1.0),
             (320.0, 20, 0.99, 1.0),
@@ -100,11 +102,18 @@ mod tests {
             // The line of 12 px is the fifth last.
             (600.0, 20, 0.99, 0.9375),
             (600.0, 20, 0.99, 0.6),
+            (400.0, 20, 0.97, 0.0),
+            (400.0, 20, 0.99, 0.75),
         ];
-        for (width, characters, confidence, expected) in cases {
+        for (width, characters, confidence, squeeze) in cases {
             pitch.learn(width, &line(characters, confidence));
+            let expected = if squeeze > 0.0 {
+                Manner::quick(squeeze)
+            } else {
+                Manner::CAREFUL
+            };
             assert_eq!(
-                pitch.squeeze(),
+                pitch.manner(),
                 expected,
                 "{width} {characters} {confidence}"
             );
@@ -117,14 +126,14 @@ mod tests {
             let mut pitch = Pitch::default();
             pitch.expect(columns);
             pitch.learn(400.0, &line(20, 0.99));
-            assert_eq!(pitch.squeeze(), expected);
+            assert_eq!(pitch.manner(), Manner::quick(expected));
         }
     }
 
     #[test]
     fn what_squeezing_made_unsure_is_doubtful() {
         assert!(doubtful(None));
-        assert!(doubtful(Some(&line(20, 0.96))));
-        assert!(!doubtful(Some(&line(20, 0.98))));
+        assert!(doubtful(Some(&line(20, 0.97))));
+        assert!(!doubtful(Some(&line(20, 0.99))));
     }
 }

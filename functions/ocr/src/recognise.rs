@@ -47,16 +47,48 @@ const HEIGHT_PX: usize = 48;
 const STEP_PX: usize = 8;
 /// The narrowest input that the recogniser's pooling takes.
 const MIN_WIDTH_PX: usize = 16;
-/// The widest input; longer lines are read in pieces. Memory grows with it, and natively a column of 2400 px takes 1.4 times as long
-/// as one of 640 px, whose values fit the caches.
-const PIECE_PX: usize = 800;
+/// The widest input: 50 times the height. Memory grows with it; longer lines are read in pieces.
+const MAX_WIDTH_PX: usize = 2400;
+/// The widest input where time counts: natively a column of 2400 px takes 1.4 times as long as one of 800 px, whose values fit the
+/// caches.
+const QUICK_WIDTH_PX: usize = 800;
 /// The longest line, 500 times the height, which is some 1,500 letters. What seems longer is no text; it is squeezed.
 const MAX_LINE_PX: usize = 24_000;
 /// Fills the rest of the last step: the value that normalisation takes to zero (the mean is 128 / 255), as in training.
 const PADDING: u8 = 128;
 
+/// How a line is laid before the recogniser.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Manner {
+    /// The part of its natural width that it is read at, 0..=1, which takes as much of the time.
+    squeeze: f32,
+    /// The widest input.
+    piece_px: usize,
+}
+
+impl Manner {
+    /// As it is, and in one piece if that is not too long: letters that are hard to read get the context they need.
+    pub const CAREFUL: Manner = Manner {
+        squeeze: 1.0,
+        piece_px: MAX_WIDTH_PX,
+    };
+
+    /// Squeezed, and in short pieces: enough for print that is read surely.
+    pub fn quick(squeeze: f32) -> Manner {
+        Manner {
+            squeeze,
+            piece_px: QUICK_WIDTH_PX,
+        }
+    }
+
+    /// Whether a line is read as it would be with care.
+    pub(crate) fn is_careful(self, quad: &Quad) -> bool {
+        self.squeeze == 1.0 && natural_px(quad) <= self.piece_px as f32 || self == Manner::CAREFUL
+    }
+}
+
 /// Reads one line; `None` when there is nothing in it. `quad`: corners in the page's pixels, clockwise from the start of the
-/// text; `squeeze`: the part of its natural width that it is read at, 0..=1, which takes as much of the time.
+/// text.
 ///
 /// # Errors
 /// [`Error::Model`], [`Error::Output`].
@@ -65,12 +97,12 @@ pub fn recognise(
     characters: &[String],
     page: &Page,
     quad: &Quad,
-    squeeze: f32,
+    manner: Manner,
 ) -> Result<Option<Text>, Error> {
-    let (picture, width) = straighten(&page.pixels, quad, squeeze);
+    let (picture, width) = straighten(&page.pixels, quad, manner.squeeze);
     let mut glyphs: Vec<Glyph<'_>> = Vec::new();
     let mut between_words = false;
-    for piece in pieces::pieces(&picture, width, PIECE_PX) {
+    for piece in pieces::pieces(&picture, width, manner.piece_px) {
         // The picture is needed again, to find the words' edges in it; it is small beside what running the model takes.
         let input = pieces::input(&picture, &piece.columns);
         let steps = input.width / STEP_PX;

@@ -17,10 +17,11 @@ pub fn run(signature: &[u8], data: &[u8]) {
         page: 1,
         region: None,
         max_side: 1 + last as usize,
+        max_strip_side: 2 + last as usize,
     };
     let first = decode(&bytes, &whole);
     if let Ok(picture) = &first {
-        assert!(picture.rgb.width.max(picture.rgb.height) <= whole.max_side);
+        assert!(picture.rgb.width.max(picture.rgb.height) <= whole.max_strip_side);
         let (x, y) = (last % picture.original_width, last % picture.original_height);
         let region = Region {
             x,
@@ -36,5 +37,6 @@ pub fn run(signature: &[u8], data: &[u8]) {
         // Damage can lie in what the smaller scale leaves out; it must not be a panic.
         let _ = decode(&bytes, &part);
     }
+    let _ = ephemera_vision::dpi(&bytes, 1);
     let _ = decode(&bytes, &Options { page: 2, ..whole });
 }
