@@ -4,6 +4,7 @@
 
 mod batch;
 mod bits;
+mod budget;
 mod cases;
 mod gait;
 mod image;

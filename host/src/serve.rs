@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admission::{Admission, Budget, Priority, Slot};
+use crate::admission::{Admission, Budget, Load, Priority, Slot};
 use crate::app::{App, explain};
 use crate::body::{BodyLimits, Pieces};
 use crate::failure::Failure;
@@ -77,7 +77,7 @@ impl Default for Options {
 /// A server, listening.
 pub struct Server {
     address: SocketAddr,
-    app: Arc<App>,
+    service: Arc<Service>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<bool>,
 }
@@ -95,21 +95,22 @@ impl Server {
         let address = listener.local_addr().context("asking for the address")?;
         let (stop, stopped) = oneshot::channel();
         let service = Arc::new(Service {
-            app: Arc::clone(&app),
+            app,
             doors: Doors::new(&options),
             admission: Admission::new(options.budget),
             body: options.body,
         });
         let watched = watch_pressure(Arc::clone(&service));
+        let serving = Arc::clone(&service);
         let task = tokio::spawn(async move {
             tokio::select! {
-                finished = accept(listener, service, options, stopped) => finished,
+                finished = accept(listener, serving, options, stopped) => finished,
                 () = watched => unreachable!("it watches as long as it is let"),
             }
         });
         Ok(Self {
             address,
-            app,
+            service,
             stop,
             task,
         })
@@ -122,7 +123,12 @@ impl Server {
 
     /// What it serves.
     pub fn app(&self) -> &App {
-        &self.app
+        &self.service.app
+    }
+
+    /// What runs and what waits now.
+    pub fn load(&self) -> Load {
+        self.service.admission.load()
     }
 
     /// Stops listening, lets running requests finish within the grace time, drops the rest. Returns whether all could finish.
