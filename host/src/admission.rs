@@ -447,9 +447,9 @@ mod tests {
         let asked = [("a", now), ("a", now), ("a", now), ("b", now), ("b", now)];
         let expected = ["a", "b", "a", "b", "a"].map(|name| format!("{name} Interactive"));
         assert_eq!(order(admission, &asked).await, expected);
-        // What a function did not ask for before is not owed to it.
+        // What a function did not ask for before is not owed to it: not both of `c` first.
         let asked = [("a", now), ("a", now), ("c", now), ("c", now)];
-        let expected = ["a", "c", "a", "c"].map(|name| format!("{name} Interactive"));
+        let expected = ["c", "a", "c", "a"].map(|name| format!("{name} Interactive"));
         assert_eq!(order(admission, &asked).await, expected);
     }
 
