@@ -49,8 +49,7 @@ impl Pitch {
         let narrowest = self.recent_px.iter().copied().reduce(f32::min);
         narrowest.map_or(Manner::CAREFUL, |letter_px| {
             let squeezed_px = length_px / letter_px * wanted_px;
-            // A line without extent is as it is; `max` and `min` pass over what is no number.
-            Manner::quick((squeezed_px / natural_px).max(MIN_SQUEEZE).min(1.0))
+            Manner::quick((squeezed_px / natural_px.max(1.0)).clamp(MIN_SQUEEZE, 1.0))
         })
     }
 
