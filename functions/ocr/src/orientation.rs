@@ -218,13 +218,14 @@ impl<'a> Reader<'a> {
         if let Some((_, text)) = self.known.iter().find(|(known, _)| known == quad) {
             return Ok(text.clone());
         }
-        let manner = self.pitch.manner();
+        let (length_px, _) = sides(quad);
+        let manner = self.pitch.manner(length_px, natural_px(quad));
         let mut text = self.recognise(quad, manner)?;
         if !manner.is_careful(quad) && doubtful(text.as_ref()) {
             text = self.recognise(quad, Manner::CAREFUL)?;
         }
         if let Some(text) = &text {
-            self.pitch.learn(natural_px(quad), text);
+            self.pitch.learn(length_px, text);
         }
         Ok(text)
     }

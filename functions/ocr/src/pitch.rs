@@ -27,7 +27,8 @@ const SURE: f32 = 0.98;
 #[derive(Debug, Default)]
 pub(crate) struct Pitch {
     dense: bool,
-    /// Widths of a letter on average, one for each of the last lines, the oldest first.
+    /// Widths of a letter on average, in the page's pixels, one for each of the last lines, the oldest first. Not in parts of the
+    /// lines' heights, because boxes are tighter around some lines than around others.
     recent_px: Vec<f32>,
 }
 
@@ -37,21 +38,23 @@ impl Pitch {
         self.dense = columns >= DENSE_COLUMNS;
     }
 
-    /// How the next line may be read. The narrowest letters count, because a line that is squeezed too little only takes its time.
-    pub(crate) fn manner(&self) -> Manner {
+    /// How the next line may be read. `length_px`: of the line, in the page's pixels; `natural_px`: what it has at the recogniser's
+    /// height as it is. The narrowest letters count, because a line that is squeezed too little only takes its time.
+    pub(crate) fn manner(&self, length_px: f32, natural_px: f32) -> Manner {
         let wanted_px = if self.dense {
             DENSE_LETTER_PX
         } else {
             LETTER_PX
         };
         let narrowest = self.recent_px.iter().copied().reduce(f32::min);
-        narrowest.map_or(Manner::CAREFUL, |px| {
-            Manner::quick((wanted_px / px).clamp(MIN_SQUEEZE, 1.0))
+        narrowest.map_or(Manner::CAREFUL, |letter_px| {
+            let squeezed_px = length_px / letter_px * wanted_px;
+            Manner::quick((squeezed_px / natural_px.max(1.0)).clamp(MIN_SQUEEZE, 1.0))
         })
     }
 
-    /// Takes a line into account. `width_px`: what it would have as it is, at the recogniser's height.
-    pub(crate) fn learn(&mut self, width_px: f32, text: &Text) {
+    /// Takes a line of this length into account, in the page's pixels.
+    pub(crate) fn learn(&mut self, length_px: f32, text: &Text) {
         let characters = text.content.chars().count();
         if characters < MIN_CHARACTERS {
             return;
@@ -63,7 +66,7 @@ impl Pitch {
         if self.recent_px.len() == LINES {
             self.recent_px.remove(0);
         }
-        self.recent_px.push(width_px / characters as f32);
+        self.recent_px.push(length_px / characters as f32);
     }
 }
 
@@ -88,36 +91,40 @@ mod tests {
     #[test]
     fn the_narrowest_of_the_last_lines_counts() {
         let mut pitch = Pitch::default();
-        assert_eq!(pitch.manner(), Manner::CAREFUL);
-        // (width, characters, confidence, squeeze for the next line; 0 for a careful reading)
+        assert_eq!(pitch.manner(200.0, 400.0), Manner::CAREFUL);
+        // (length, characters, confidence, squeeze for a next line of 200 px, which at the recogniser's height are 400; 0 for a
+        // careful reading). Letters of 10 px: there are 20, which get 15 px each.
         let cases = [
-            (400.0, 20, 0.99, 0.75),
+            (200.0, 20, 0.99, 0.75),
             // Few characters say nothing, and capitals are wide.
-            (100.0, 10, 0.5, 0.75),
-            (600.0, 20, 0.99, 0.75),
-            (240.0, 20, 0.99, 1.0),
-            (320.0, 20, 0.99, 1.0),
-            (600.0, 20, 0.99, 1.0),
-            (600.0, 20, 0.99, 1.0),
-            // The line of 12 px is the fifth last.
-            (600.0, 20, 0.99, 0.9375),
-            (600.0, 20, 0.99, 0.6),
-            (400.0, 20, 0.97, 0.0),
-            (400.0, 20, 0.99, 0.75),
+            (50.0, 10, 0.5, 0.75),
+            (300.0, 20, 0.99, 0.75),
+            (120.0, 20, 0.99, 1.0),
+            (160.0, 20, 0.99, 1.0),
+            (300.0, 20, 0.99, 1.0),
+            (300.0, 20, 0.99, 1.0),
+            // The line of 6 px is the fifth last.
+            (300.0, 20, 0.99, 0.9375),
+            (300.0, 20, 0.99, 0.6),
+            (200.0, 20, 0.97, 0.0),
+            (200.0, 20, 0.99, 0.75),
         ];
-        for (width, characters, confidence, squeeze) in cases {
-            pitch.learn(width, &line(characters, confidence));
+        for (length, characters, confidence, squeeze) in cases {
+            pitch.learn(length, &line(characters, confidence));
             let expected = if squeeze > 0.0 {
                 Manner::quick(squeeze)
             } else {
                 Manner::CAREFUL
             };
             assert_eq!(
-                pitch.manner(),
+                pitch.manner(200.0, 400.0),
                 expected,
-                "{width} {characters} {confidence}"
+                "{length} {characters} {confidence}"
             );
         }
+        // The same line in a box that is less tight, and one without extent.
+        assert_eq!(pitch.manner(200.0, 320.0), Manner::quick(0.9375));
+        assert_eq!(pitch.manner(0.0, 0.0), Manner::quick(0.6));
     }
 
     #[test]
@@ -125,8 +132,8 @@ mod tests {
         for (columns, expected) in [(98_000.0, 0.75), (300_000.0, 0.65)] {
             let mut pitch = Pitch::default();
             pitch.expect(columns);
-            pitch.learn(400.0, &line(20, 0.99));
-            assert_eq!(pitch.manner(), Manner::quick(expected));
+            pitch.learn(200.0, &line(20, 0.99));
+            assert_eq!(pitch.manner(200.0, 400.0), Manner::quick(expected));
         }
     }
 

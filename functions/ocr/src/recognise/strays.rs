@@ -11,8 +11,8 @@ use super::words::Glyph;
 
 /// A gap between two characters is unread print when at least this part of its columns has ink.
 const MIN_INK_SHARE: f32 = 0.5;
-/// From this many steps on, two thirds of the line's height, such a gap is more than one wide letter or its neighbours' sides,
-const MIN_UNREAD_STEPS: usize = 4;
+/// From this many steps on, one and a third of the line's height, such a gap is more than the sides of two wide letters,
+const MIN_UNREAD_STEPS: usize = 8;
 /// and a line of which all such gaps take this part has characters that are not known. A line in a known script of which some
 /// letters were not read has less.
 const MIN_UNREAD_SHARE: f32 = 0.3;
@@ -133,7 +133,7 @@ mod tests {
                 "CPU of EP",
             ),
             // Close by, it belongs to the word.
-            (read(".", 9, 0.8), "CPU. of EP"),
+            (read(".", 13, 0.8), "CPU. of EP"),
             (Vec::new(), "CPU of EP"),
         ];
         for (middle, expected) in cases {
@@ -143,6 +143,19 @@ mod tests {
                 "{middle:?}"
             );
         }
+    }
+
+    #[test]
+    fn wide_letters_are_not_unread_print() {
+        let letters = ["W", "M", "-", "W"].iter().enumerate();
+        let line: Vec<Glyph<'_>> = letters
+            .map(|(i, &content)| Glyph {
+                content,
+                steps: 3 + 7 * i..4 + 7 * i,
+                probability: 0.8,
+            })
+            .collect();
+        assert_eq!(without_strays(line.clone(), &[true; 27 * STEP_PX]), line);
     }
 
     #[test]
