@@ -106,6 +106,7 @@ def _card(path: Path, figures: dict) -> None:
     lines = ["| | seen angles | other angles |", "|---|---|---|",
              f"| clips | {agreed['clips']} | {sum(map(sum, views['confusion']))} |",
              f"| accuracy, int8 | {int8['accuracy']} | {views['accuracy']} |",
+             f"| standard error | {_error(int8)} | {_error(views)} |",
              f"| accuracy, f32 | {figures['f32']['accuracy']} | |",
              f"| condition right, whatever the grade | {int8['accuracy_of_condition']} | {views['accuracy_of_condition']} |",
              f"| right or the next grade | {int8['accuracy_within_one_grade']} | {views['accuracy_within_one_grade']} |",
@@ -123,6 +124,11 @@ def _card(path: Path, figures: dict) -> None:
         best = sorted(figures["film"]["Normal"].items(), key=lambda kv: -kv[1])[:3]
         lines += ["", "The film of a person on a beam, with the condition `Normal`: " + ", ".join(f"{k} {v:.2f}" for k, v in best) + "."]
     path.write_text(head + folder.MARK_START + "\n" + "\n".join(lines) + "\n" + folder.MARK_END + tail)
+
+
+def _error(figures: dict) -> float:
+    """Standard error of an accuracy."""
+    return round(float(np.sqrt(figures["accuracy"] * (1 - figures["accuracy"]) / np.sum(figures["confusion"]))), 3)
 
 
 def _options():

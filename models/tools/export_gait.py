@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(f"error: {problem}")
     whole = graph_f32.build(state)
     small = int8.quantise_student(whole, calibration(options.calibration, table), table)
-    write(options.out, small, facts, table, conditions_of(options.conditions))
+    write(options.out, small, facts, table)
     print(f"{options.out / 'model.onnx'}: {(options.out / 'model.onnx').stat().st_size / 1e6:.2f} MB")
     if options.clips:
         answers = agreement.Answers([whole, small], table, "test", options.clips)
@@ -90,7 +90,7 @@ def pictures(place: Path) -> np.ndarray:
     return np.stack([cv2.resize(cv2.imread(str(f)), (224, 224))[..., ::-1] for f in files])
 
 
-def write(out: Path, graph, facts: dict, table: np.ndarray, origin: str) -> None:
+def write(out: Path, graph, facts: dict, table: np.ndarray) -> None:
     """The folder's files but for the card and the check set."""
     out.mkdir(parents=True, exist_ok=True)
     graph.save(out / "model.onnx")
@@ -99,16 +99,9 @@ def write(out: Path, graph, facts: dict, table: np.ndarray, origin: str) -> None
              "sha256": sha256(out / "model.onnx"), "training_data": facts["training_data"], "classes": list(CLASSES)}
     inputs = [{"name": "clip", "shape": graph.inputs["clip"], "channels": "rgb", "mean": list(MEAN), "std": list(STD)},
               {"name": "condition", "shape": graph.inputs["condition"]}]
-    tables = [{"name": "conditions", "file": "conditions.f32", "sha256": sha256(out / "conditions.f32"), "source": origin,
+    tables = [{"name": "conditions", "file": "conditions.f32", "sha256": sha256(out / "conditions.f32"),
                "rows": list(CLASSES), "columns": table.shape[1]}]
     (out / "model.toml").write_text(folder.manifest(facts, inputs, [{"name": "logits", "shape": graph.outputs["logits"]}], tables=tables))
-
-
-def conditions_of(given: Path | None) -> str:
-    """Where the table is from, for model.toml."""
-    if given:
-        return f"{given.name}, given to export_gait.py"
-    return f"{conditions.PACKAGE} on PyPI, projected with seed {conditions.PROJECTION_SEED} by models/tools/gait/conditions.py"
 
 
 def _options():

@@ -248,7 +248,7 @@ def _rate(optimiser, rate, step: int, steps: int) -> None:
     """A short rise, then a cosine."""
     part = min(1.0, (step + 1) / 30) * (0.01 + 0.99 * (0.5 + 0.5 * np.cos(np.pi * step / steps)))
     for group in optimiser.param_groups:
-        group["lr"] = (rate or group["initial"]) * part
+        group["lr"] = float((rate or group["initial"]) * part)
 
 
 def _crops(rng, frames, wanted, count: int):
@@ -333,7 +333,11 @@ def _seen_features(student, options, device, count: int):
 
 
 def _array(path: Path, kind, shape) -> np.ndarray:
-    return np.memmap(path, kind, "r+" if path.exists() and path.stat().st_size >= np.prod(shape) * np.dtype(kind).itemsize else "w+", shape=shape)
+    """A file as an array; one that is too short grows and keeps what it has."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    with open(path, "ab") as file:
+        file.truncate(max(size, path.stat().st_size))
+    return np.memmap(path, kind, "r+", shape=shape)
 
 
 def _single() -> None:
