@@ -31,8 +31,8 @@ fn every_model_has_its_hash_and_runs_in_integers() -> Result<()> {
         seen += 1;
     }
     assert!(
-        seen >= 2,
-        "expected the detector and a recogniser, got {seen} models"
+        seen >= 3,
+        "expected the detector, a recogniser and the gait network, got {seen} models"
     );
     Ok(())
 }
@@ -116,9 +116,53 @@ fn the_detector_masks_its_check_pages_as_f32_does() -> Result<()> {
     Ok(())
 }
 
+/// Largest difference of a logit to onnxruntime's int8. Both round to the same integers; what differs is the picture: decoders of JPEG
+/// are a level apart here and there.
+const LOGIT_TOL: f64 = 0.03;
+
+#[test]
+fn the_gait_network_says_of_its_check_clips_what_its_card_says() -> Result<()> {
+    let (manifest, graph) = load("gait-student")?;
+    let folder = runners::root().join("models/gait-student/check");
+    let check: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("check.json"))?)?;
+    let conditions = manifest.table("conditions").context("a table")?;
+    let clips = check["clips"].as_array().context("clips")?;
+    assert!(clips.len() >= 3, "{} clips", clips.len());
+    for clip in clips {
+        let file = clip["file"].as_str().context("a file")?;
+        // Its frames lie one below the other.
+        let frames = image::open(folder.join(file))?.to_rgb8();
+        assert_eq!(frames.dimensions(), (224, 16 * 224));
+        let condition = clip["condition"].as_str().context("a condition")?;
+        let embedding = conditions.row(condition).context("a row of the table")?;
+        let outputs = graph.run(&[
+            (
+                "clip",
+                Tensor::u8(&[1, 16, 224, 224, 3], frames.into_raw())?,
+            ),
+            (
+                "condition",
+                Tensor::f32(&[1, embedding.len()], embedding.to_vec())?,
+            ),
+        ])?;
+        let logits = outputs[0].1.as_f32().context("f32")?;
+        let expected = clip["int8"].as_array().context("int8")?;
+        assert_eq!(logits.len(), expected.len());
+        for (class, (ours, theirs)) in logits.iter().zip(expected).enumerate() {
+            let off = (f64::from(*ours) - theirs.as_f64().context("a number")?).abs();
+            assert!(off <= LOGIT_TOL, "{file}, class {class}: {off} off");
+        }
+    }
+    Ok(())
+}
+
 fn load(name: &str) -> Result<(Manifest, Graph)> {
     let folder = runners::root().join("models").join(name);
-    let manifest = Manifest::parse(&std::fs::read_to_string(folder.join("model.toml"))?)?;
+    let mut manifest = Manifest::parse(&std::fs::read_to_string(folder.join("model.toml"))?)?;
+    for table in &mut manifest.tables {
+        table.fill(&std::fs::read(folder.join(&table.file))?)?;
+    }
     let graph = Graph::load(&manifest, &std::fs::read(folder.join("model.onnx"))?)?;
     Ok((manifest, graph))
 }
