@@ -25,6 +25,7 @@ mod reduce;
 pub(crate) mod requant;
 mod sample;
 mod step;
+mod store;
 mod strip;
 mod unary;
 

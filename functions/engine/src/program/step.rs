@@ -113,7 +113,7 @@ pub(super) struct Scratch {
     pub(super) sums: Box<[Sums; PANELS]>,
     /// The maxima of sums over the windows of a pool.
     pub(super) highest: Box<Sums>,
-    pub(super) results: Box<super::conv::Results>,
+    pub(super) results: Box<super::store::Results>,
     pub(super) strips: super::strip::Strips,
     /// The pixels of a block.
     pub(super) runs: Vec<super::geometry::Run>,
