@@ -10,8 +10,6 @@ All are made where they are needed and never shipped.
 """
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +32,6 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 # MobileNetV2 1.0: widening, channels, blocks, stride of the first block.
 STAGES = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
-
-
-@dataclass(frozen=True)
-class Network:
-    """`build` draws the graph. `image`: what the manifest says of an input that takes pixels."""
-
-    build: Callable[[Sketch], str]
-    image: dict = field(default_factory=dict)
 
 
 def gait_student(g: Sketch) -> str:
@@ -71,9 +61,11 @@ def mobilenetv2(g: Sketch) -> str:
 
 
 NETWORKS = {
-    "gait-student": Network(gait_student),
-    "mobilenetv2": Network(mobilenetv2, {"channels": "rgb", "mean": MEAN, "std": STD}),
+    "gait-student": gait_student,
+    "mobilenetv2": mobilenetv2,
 }
+# What the manifests say of inputs that take pixels; an embedding takes numbers.
+PIXELS = {"channels": "rgb", "mean": MEAN, "std": STD}
 
 
 SHIPPED = {DETECTOR: source_detector, RECOGNISER: lambda: pruned_recogniser()[0]}
@@ -89,7 +81,7 @@ def make_f32(name: str, out: Path) -> None:
 def make(name: str, out: Path) -> None:
     """Writes the three files of a network with random weights."""
     sketch = Sketch(seed=7)
-    whole = sketch.model(NETWORKS[name].build(sketch), OPSET, output="logits")
+    whole = sketch.model(NETWORKS[name](sketch), OPSET, output="logits")
     samples = [{k: _noise(sketch.rng, shape) for k, shape in sketch.inputs.items()} for _ in range(SAMPLES)]
     small = foreign.static(whole, samples, unsigned=True, per_channel=True, reduce_range=True)
     _seven_bits(small)
@@ -97,7 +89,7 @@ def make(name: str, out: Path) -> None:
     paths = [out / f"{name}.{kind}.onnx" for kind in ("f32", "int8")]
     for path, model in zip(paths, (whole, small)):
         path.write_bytes(model.SerializeToString(deterministic=True))
-    inputs = [{"name": k, "shape": shape} | NETWORKS[name].image for k, shape in sketch.inputs.items()]
+    inputs = [{"name": k, "shape": shape} | (PIXELS if len(shape) > 2 else {}) for k, shape in sketch.inputs.items()]
     outputs = [{"name": v.name, "shape": [d.dim_value for d in v.type.tensor_type.shape.dim]} for v in whole.graph.output]
     (out / f"{name}.toml").write_text(manifest(drawn(name, sha256(paths[1])), inputs, outputs))
 
