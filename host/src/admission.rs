@@ -2,8 +2,8 @@
 //!
 //! A request is admitted when its function's ceiling fits into what the budget has left. Others wait, up to a number and a time. Interactive
 //! requests go before batch ones, which get one turn in [`BATCH_TURN`]; within a priority, functions take turns by the memory that they were
-//! given, and a function's own requests go in the order in which they came. Nobody overtakes one that waits for much memory, or it would wait
-//! for ever.
+//! given, and a function's own requests go in the order in which they came. Nobody overtakes one whose turn it is and that waits for much
+//! memory, or it would wait for ever. Batch requests fill at most half of the queue.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -84,10 +84,12 @@ struct State {
     running: u32,
     usable_bytes: u64,
     queues: BTreeMap<(Priority, String), VecDeque<Waiter>>,
-    /// Memory that each function was given so far, in bytes, as far as it counts against the others.
-    given: BTreeMap<String, u64>,
-    /// What the function that was admitted last had been given before.
-    level: u64,
+    /// Memory that each function was given so far for requests of a priority, in bytes, as far as it counts against the others.
+    given: BTreeMap<(Priority, String), u64>,
+    /// What the function that was admitted last had been given before, by priority.
+    level: BTreeMap<Priority, u64>,
+    /// Whose turn it is, if there was no room for it yet: nobody overtakes it.
+    head: Option<(Priority, String)>,
     turn: u32,
     next_id: u64,
     /// How long requests take, in seconds.
@@ -126,12 +128,11 @@ impl Admission {
         let key = (priority, function.to_owned());
         let (id, mut admitted) = {
             let mut state = self.state();
-            if state.queues.values().map(VecDeque::len).sum::<usize>() >= self.budget.waiting
-                && !(state.queues.is_empty() && self.fits(&state, bytes))
-            {
+            let at_once = state.queues.is_empty() && self.fits(&state, bytes);
+            if !at_once && state.waiting() >= self.places(priority) {
                 return Err(self.told(&state));
             }
-            state.catch_up(function);
+            state.catch_up(&key);
             let id = state.next_id;
             state.next_id += 1;
             let (send, admitted) = oneshot::channel();
@@ -181,7 +182,7 @@ impl Admission {
         let state = self.state();
         Load {
             running: state.running,
-            waiting: state.queues.values().map(VecDeque::len).sum(),
+            waiting: state.waiting(),
             admitted_bytes: state.load_bytes,
             usable_bytes: state.usable_bytes,
         }
@@ -189,6 +190,14 @@ impl Admission {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it is held")
+    }
+
+    /// How many may wait before one of this priority is refused: batch leaves half of the places to those somebody waits for.
+    fn places(&self, priority: Priority) -> usize {
+        match priority {
+            Priority::Interactive => self.budget.waiting,
+            Priority::Batch => self.budget.waiting.div_ceil(2),
+        }
     }
 
     fn fits(&self, state: &State, bytes: u64) -> bool {
@@ -202,16 +211,19 @@ impl Admission {
             let queue = state.queues.get_mut(&key).expect("the key is of a queue");
             let bytes = queue.front().expect("queues are not empty").bytes;
             if !self.fits(state, bytes) {
+                state.head = Some(key);
                 return;
             }
+            state.head = None;
             let queue = state.queues.get_mut(&key).expect("as before");
             let waiter = queue.pop_front().expect("as before");
             if queue.is_empty() {
                 state.queues.remove(&key);
             }
             state.turn = state.turn.wrapping_add(1);
-            let given = state.given.entry(key.1).or_default();
-            state.level = *given;
+            let priority = key.0;
+            let given = state.given.entry(key).or_default();
+            state.level.insert(priority, *given);
             *given += bytes;
             state.load_bytes += bytes;
             state.running += 1;
@@ -241,18 +253,29 @@ impl Admission {
 
     /// When those that are here will have been worked off, if all take as long as others did.
     fn told(&self, state: &State) -> Failure {
-        let waiting: usize = state.queues.values().map(VecDeque::len).sum();
-        let ahead = waiting as f64 + f64::from(state.running);
-        let seconds = state.mean_s * ahead / f64::from(self.budget.instances.max(1));
+        let running = f64::from(state.running.max(1));
+        let rounds = (state.waiting() as f64 + running) / running;
+        let seconds = (state.mean_s * rounds).ceil().clamp(1.0, 3600.0);
         Failure::Busy {
-            retry_after: Duration::from_secs(seconds.ceil().clamp(1.0, 3600.0) as u64),
+            retry_after: Duration::from_secs(seconds as u64),
         }
     }
 }
 
 impl State {
+    fn waiting(&self) -> usize {
+        self.queues.values().map(VecDeque::len).sum()
+    }
+
     /// The queue whose turn it is.
     fn next(&self) -> Option<(Priority, String)> {
+        if let Some(head) = self
+            .head
+            .as_ref()
+            .filter(|head| self.queues.contains_key(head))
+        {
+            return Some(head.clone());
+        }
         let mut urgency = Priority::Interactive;
         let waits = |wanted: Priority| self.queues.keys().any(|(priority, _)| *priority == wanted);
         if !waits(Priority::Interactive)
@@ -264,15 +287,15 @@ impl State {
             .queues
             .keys()
             .filter(|(priority, _)| *priority == urgency);
-        keys.min_by_key(|(_, function)| self.given.get(function))
-            .cloned()
+        keys.min_by_key(|key| self.given.get(*key)).cloned()
     }
 
     /// A function that had nothing waiting starts level with those that had: what it did not ask for is not owed to it.
-    fn catch_up(&mut self, function: &str) {
-        if !self.queues.keys().any(|(_, waiting)| waiting == function) {
-            let given = self.given.entry(function.to_owned()).or_default();
-            *given = (*given).max(self.level);
+    fn catch_up(&mut self, key: &(Priority, String)) {
+        if !self.queues.contains_key(key) {
+            let level = self.level.get(&key.0).copied().unwrap_or(0);
+            let given = self.given.entry(key.clone()).or_default();
+            *given = (*given).max(level);
         }
     }
 }
@@ -477,7 +500,8 @@ mod tests {
             .expect("free");
         let large = tokio::spawn(admission.slot("f", 8 * MIB, Priority::Interactive));
         tokio::task::yield_now().await;
-        let small = tokio::spawn(admission.slot("f", MIB, Priority::Interactive));
+        // Of another function, which was given nothing yet.
+        let small = tokio::spawn(admission.slot("g", MIB, Priority::Interactive));
         tokio::task::yield_now().await;
         assert_eq!(admission.load().waiting, 2, "1 MiB would fit");
         drop(half);
@@ -501,6 +525,47 @@ mod tests {
         admission.limit(0.0);
         drop((first, second));
         drop(slot().await.expect("one always runs"));
+    }
+
+    #[tokio::test]
+    async fn batch_leaves_places_to_those_somebody_waits_for() {
+        let admission = leaked(admission(1, 1, 3));
+        let running = admission
+            .slot("f", MIB, Priority::Batch)
+            .await
+            .expect("free");
+        let mut waiting = vec![];
+        for priority in [Priority::Batch, Priority::Batch, Priority::Interactive] {
+            waiting.push(tokio::spawn(admission.slot("f", MIB, priority)));
+            tokio::task::yield_now().await;
+        }
+        for priority in [Priority::Batch, Priority::Interactive] {
+            assert!(matches!(
+                admission.slot("f", MIB, priority).await,
+                Err(Failure::Busy { .. })
+            ));
+        }
+        assert_eq!(admission.load().waiting, 3);
+        waiting.remove(2).abort();
+        let refused = admission.slot("f", MIB, Priority::Batch).await;
+        assert!(matches!(refused, Err(Failure::Busy { .. })), "two of three");
+        for one in waiting {
+            one.abort();
+        }
+        drop(running);
+    }
+
+    /// Batch and interactive requests of a function do not pay for each other: a standing queue of the one buys the other no turns.
+    #[tokio::test]
+    async fn turns_are_counted_by_priority() {
+        let admission = leaked(admission(1, 1, 99));
+        let (now, later) = (Priority::Interactive, Priority::Batch);
+        let mut asked = vec![("a", later)];
+        asked.extend([("g", now); 5]);
+        asked.extend([("a", now); 3]);
+        let order = order(admission, &asked).await;
+        let expected = ["a", "g", "a", "g", "a", "g"].map(|name| format!("{name} Interactive"));
+        assert_eq!(order[..6], expected);
     }
 
     #[test]

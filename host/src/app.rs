@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 
 use crate::body::Pieces;
 use crate::build::Artifact;
@@ -76,7 +76,7 @@ impl App {
             let answer = answer.with_context(|| format!("asking `{name}` whether it is ready"))?;
             let said = String::from_utf8_lossy(answer.body());
             ensure!(
-                answer.status() != StatusCode::SERVICE_UNAVAILABLE,
+                !answer.status().is_server_error(),
                 "`{name}` is not ready: {said}"
             );
         }

@@ -1,9 +1,10 @@
 //! Files that other processes may read or build at the same time.
 
 use std::fs::{File, TryLockError};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
 ///
@@ -25,6 +26,20 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
             let _ = std::fs::remove_file(&temporary);
         })
         .with_context(|| format!("writing {}", path.display()))
+}
+
+/// The bytes of a file that has at most `limit` of them. Devices and pipes say that they have none, so they are counted on the way.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![];
+    Read::by_ref(&mut file)
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    ensure!(
+        bytes.len() as u64 <= limit,
+        "it has over {limit} bytes, which is the limit"
+    );
+    Ok(bytes)
 }
 
 /// Holds the right to build into `folder` until dropped, even by the death of the process.

@@ -115,7 +115,7 @@ struct Sample {
     /// The clip.
     clip: PathBuf,
     /// How many frames.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     frames: u16,
     /// The folder that they are written to.
     #[arg(long, value_name = "FOLDER")]
@@ -363,19 +363,16 @@ fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
     budget.instances = options.max_concurrency.unwrap_or(budget.instances);
     budget.memory_bytes = match options.memory_budget {
         Some(bytes) => bytes,
-        None => memory::available_bytes()? / 4 * 3,
+        // One request runs in any case.
+        None => (memory::available_bytes()? / 4 * 3).max(largest_ceiling(&project)),
     };
     let budget = *budget;
-    for function in project.functions.values() {
-        let ceiling = function.limits.memory_bytes as u64;
-        ensure!(
-            ceiling <= budget.memory_bytes,
-            "`{}` may take {} MiB, the memory budget is {} MiB",
-            function.name,
-            ceiling >> 20,
-            budget.memory_bytes >> 20
-        );
-    }
+    ensure!(
+        largest_ceiling(&project) <= budget.memory_bytes,
+        "a function may take {} MiB, the memory budget is {} MiB",
+        largest_ceiling(&project) >> 20,
+        budget.memory_bytes >> 20
+    );
     let app = App::load(project, artifacts, budget.instances)?;
 
     executor()?.block_on(async {
@@ -395,6 +392,13 @@ fn up(project: Project, artifacts: &[Artifact], options: Up) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// What one request of the largest function may take, in bytes.
+fn largest_ceiling(project: &Project) -> u64 {
+    let ceilings = project.functions.values();
+    let ceilings = ceilings.map(|function| function.limits.memory_bytes as u64);
+    ceilings.max().unwrap_or(0)
 }
 
 /// Says where the server is, and commands to try it with, as the manifest has them.

@@ -14,13 +14,17 @@ const GROWTH: f64 = 0.1;
 /// And does not get smaller than this: one request runs in any case.
 const LEAST: f64 = 1.0 / 16.0;
 
+/// After halving, so many looks pass before it halves again: the kernel's mean over ten seconds still holds what was.
+const REST: u32 = 10;
+
 /// Looks at the kernel's files, and remembers what it saw.
 #[derive(Debug)]
 pub(crate) struct Gauge {
-    stalls: Vec<PathBuf>,
+    stalls: PathBuf,
     events: Option<PathBuf>,
     limit_hits: u64,
     share: f64,
+    rest: u32,
 }
 
 impl Gauge {
@@ -32,18 +36,17 @@ impl Gauge {
         Self::of(Path::new("/proc/pressure/memory"), group.as_deref())
     }
 
-    /// Of a machine, and of a control group if there is one.
+    /// Of a control group, if there is one that tells, else of the machine: what others suffer is not ours to mend.
     fn of(machine: &Path, group: Option<&Path>) -> Self {
         let own = group.map(|group| group.join("memory.pressure"));
-        let events = group.map(|group| group.join("memory.events"));
         let mut gauge = Self {
-            stalls: [Some(machine.to_owned()), own]
-                .into_iter()
-                .flatten()
-                .collect(),
-            events,
+            stalls: own
+                .filter(|own| own.is_file())
+                .unwrap_or(machine.to_owned()),
+            events: group.map(|group| group.join("memory.events")),
             limit_hits: 0,
             share: 1.0,
+            rest: 0,
         };
         gauge.limit_hits = gauge.read_limit_hits();
         gauge
@@ -51,17 +54,18 @@ impl Gauge {
 
     /// Looks again: the share of the budget to give out from now on.
     pub(crate) fn look(&mut self) -> f64 {
-        let stalled = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            stalled_percent(&text).is_some_and(|percent| percent >= STALLED_PERCENT)
-        };
+        let text = std::fs::read_to_string(&self.stalls).unwrap_or_default();
+        let stalled = stalled_percent(&text).is_some_and(|percent| percent >= STALLED_PERCENT);
         let hits = self.read_limit_hits();
-        let pressed = self.stalls.iter().any(stalled) || hits > self.limit_hits;
+        let pressed = stalled || hits > self.limit_hits;
         self.limit_hits = hits;
-        self.share = match pressed {
-            true => (self.share / 2.0).max(LEAST),
-            false => (self.share + GROWTH).min(1.0),
-        };
+        self.rest = self.rest.saturating_sub(1);
+        if !pressed {
+            self.share = (self.share + GROWTH).min(1.0);
+        } else if self.rest == 0 {
+            self.share = (self.share / 2.0).max(LEAST);
+            self.rest = REST;
+        }
         self.share
     }
 
@@ -81,16 +85,13 @@ fn stalled_percent(text: &str) -> Option<f64> {
     mean.parse().ok()
 }
 
-/// How often a control group ran into a limit: `high`, `max` and `oom` of its `memory.events`.
+/// How often a control group was throttled or could not be given memory at all: `high` and `oom` of its `memory.events`. `max` also
+/// counts what cached files run into, which costs nobody anything.
 fn limit_hits(text: &str) -> u64 {
     let counted = |line: &str| {
         let (name, count) = line.split_once(' ')?;
-        ["high", "max", "oom"]
-            .contains(&name)
-            .then_some(count)?
-            .trim()
-            .parse::<u64>()
-            .ok()
+        let counts = ["high", "oom"].contains(&name);
+        counts.then_some(count)?.trim().parse::<u64>().ok()
     };
     text.lines().filter_map(counted).sum()
 }
@@ -121,23 +122,42 @@ mod tests {
             std::fs::write(folder.path().join(file), text).expect("written");
         };
         write("machine", CALM);
-        write("memory.events", "high 0\nmax 7\n");
+        write("memory.events", "high 7\nmax 7\n");
         let mut gauge = Gauge::of(&folder.path().join("machine"), Some(folder.path()));
         assert_eq!(gauge.look(), 1.0, "hits from before do not count");
+        write("memory.events", "high 7\nmax 9\n");
+        assert_eq!(gauge.look(), 1.0, "nor do cached files");
         write("machine", STALLED);
-        assert_eq!((gauge.look(), gauge.look()), (0.5, 0.25));
+        let shares: Vec<f64> = (0..11).map(|_| gauge.look()).collect();
+        assert_eq!((shares[0], shares[9], shares[10]), (0.5, 0.5, 0.25));
         write("machine", CALM);
         assert_eq!(gauge.look(), 0.35);
-        write("memory.events", "high 0\nmax 8\n");
-        assert_eq!(gauge.look(), 0.175);
-        write("memory.pressure", STALLED);
-        assert_eq!((gauge.look(), gauge.look()), (0.0875, LEAST));
-        write("memory.pressure", CALM);
+        write("memory.events", "high 8\nmax 9\n");
+        for _ in 0..9 {
+            gauge.look();
+        }
+        write("memory.events", "high 9\nmax 9\n");
+        let before = gauge.share;
+        assert_eq!(gauge.look(), before / 2.0);
         let shares: Vec<f64> = (0..20).map(|_| gauge.look()).collect();
         assert!(
             shares.is_sorted() && shares.last() == Some(&1.0),
             "{shares:?}"
         );
+    }
+
+    #[test]
+    fn a_groups_own_pressure_counts_for_the_machines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |file: &str, text: &str| {
+            std::fs::write(folder.path().join(file), text).expect("written");
+        };
+        write("machine", STALLED);
+        write("memory.pressure", CALM);
+        let mut gauge = Gauge::of(&folder.path().join("machine"), Some(folder.path()));
+        assert_eq!(gauge.look(), 1.0);
+        write("memory.pressure", STALLED);
+        assert_eq!(gauge.look(), 0.5);
     }
 
     #[test]

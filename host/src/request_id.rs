@@ -1,4 +1,4 @@
-//! `X-Request-Id`: the caller's, or one of ours, on every answer, whoever made it.
+//! `X-Request-Id`: the caller's, or one of ours, on every answer of a function or of the host. What is no HTTP is refused before it has one.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

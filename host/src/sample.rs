@@ -5,12 +5,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use ephemera_video::{Clip, Limits, spread};
 use ephemera_vision::{Rgb, resize_bilinear};
+
+use crate::files;
 
 /// Longest clip that our own decoder is given, in bytes: it holds all of it.
 const MAX_CLIP_BYTES: u64 = 1 << 30;
@@ -60,20 +62,23 @@ pub struct Sampled {
 ///
 /// A clip that the decoder does not take, a missing ffmpeg that was asked for, a folder that cannot be written to.
 pub fn sample(clip: &Path, out: &Path, sampling: &Sampling) -> Result<Sampled> {
-    let decoder = match sampling.decoder {
-        Decoder::Auto if has_ffmpeg() => Decoder::Ffmpeg,
-        Decoder::Auto => Decoder::Own,
-        chosen => chosen,
-    };
     std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+    // Beside frames of another clip, or of more of them, these would be taken for one clip.
+    ensure!(
+        !out.join(frame_name(0)).exists(),
+        "{} holds frames already",
+        out.display()
+    );
     let mut writer = Writer {
         folder: out,
         side_px: sampling.side_px,
         files: vec![],
     };
-    let (total, indices) = match decoder {
-        Decoder::Ffmpeg => with_ffmpeg(clip, sampling.frames, &mut writer)?,
-        Decoder::Auto | Decoder::Own => with_our_own(clip, sampling.frames, &mut writer)?,
+    let frames = sampling.frames;
+    let (decoder, (total, indices)) = match sampling.decoder {
+        Decoder::Ffmpeg => (Decoder::Ffmpeg, with_ffmpeg(clip, frames, &mut writer)?),
+        Decoder::Own => (Decoder::Own, with_our_own(clip, frames, &mut writer)?),
+        Decoder::Auto => with_either(clip, frames, &mut writer)?,
     };
     Ok(Sampled {
         total,
@@ -83,6 +88,17 @@ pub fn sample(clip: &Path, out: &Path, sampling: &Sampling) -> Result<Sampled> {
     })
 }
 
+/// How many frames a clip has, and which were taken.
+type Taken = (usize, Vec<usize>);
+
+/// By ffmpeg where it is installed and knows the clip; archives of pictures it does not.
+fn with_either(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<(Decoder, Taken)> {
+    if has_ffmpeg() && count_with_ffmpeg(clip).is_ok() {
+        return Ok((Decoder::Ffmpeg, with_ffmpeg(clip, frames, writer)?));
+    }
+    Ok((Decoder::Own, with_our_own(clip, frames, writer)?))
+}
+
 /// Indices of the frames to take. A clip that is too short gives all it has: what takes the frames repeats the last.
 fn wanted(total: usize, frames: usize) -> Vec<usize> {
     let mut indices = spread(total, frames);
@@ -90,19 +106,9 @@ fn wanted(total: usize, frames: usize) -> Vec<usize> {
     indices
 }
 
-fn with_our_own(
-    clip: &Path,
-    frames: usize,
-    writer: &mut Writer<'_>,
-) -> Result<(usize, Vec<usize>)> {
-    let bytes = std::fs::metadata(clip)
-        .with_context(|| format!("reading {}", clip.display()))?
-        .len();
-    ensure!(
-        bytes <= MAX_CLIP_BYTES,
-        "the clip has {bytes} bytes, limit is {MAX_CLIP_BYTES}"
-    );
-    let bytes = std::fs::read(clip).with_context(|| format!("reading {}", clip.display()))?;
+fn with_our_own(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<Taken> {
+    let bytes = files::read_at_most(clip, MAX_CLIP_BYTES)
+        .with_context(|| format!("reading {}", clip.display()))?;
     let clip = Clip::open(vec![bytes], &generous())?;
     let total = clip.frames();
     let indices = wanted(total, frames);
@@ -135,26 +141,28 @@ fn has_ffmpeg() -> bool {
     })
 }
 
-fn with_ffmpeg(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<(usize, Vec<usize>)> {
+fn with_ffmpeg(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<Taken> {
     let total = count_with_ffmpeg(clip)?;
     let indices = wanted(total, frames);
     let picked: Vec<String> = indices.iter().map(|i| format!("eq(n\\,{i})")).collect();
-    let mut child = Command::new("ffmpeg")
+    let child = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
         .arg(of_file(clip))
         .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-vf"])
         .arg(format!("select={}", picked.join("+")))
-        .args(["-f", "image2pipe", "-c:v", "ppm", "-"])
+        // Of 10 bits as well: a picture of 16 would follow without.
+        .args(["-pix_fmt", "rgb24", "-f", "image2pipe", "-c:v", "ppm", "-"])
         .stdout(Stdio::piped())
         .spawn()
         .context("starting ffmpeg")?;
-    let mut pictures = BufReader::new(child.stdout.take().context("ffmpeg's output")?);
+    let mut child = Ended(child);
+    let mut pictures = BufReader::new(child.0.stdout.take().context("ffmpeg's output")?);
     let mut seen = 0;
     while let Some(frame) = read_ppm(&mut pictures)? {
         writer.write(&frame)?;
         seen += 1;
     }
-    let status = child.wait().context("waiting for ffmpeg")?;
+    let status = child.0.wait().context("waiting for ffmpeg")?;
     ensure!(status.success(), "ffmpeg ended with {status}");
     let expected = indices.len();
     ensure!(
@@ -162,6 +170,17 @@ fn with_ffmpeg(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<(u
         "expected {expected} frames of ffmpeg, got {seen}"
     );
     Ok((total, indices))
+}
+
+/// A process that does not outlive its owner.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Frames of the first video track, decoded to be counted: containers are often wrong about it.
@@ -231,6 +250,11 @@ fn read_ppm(stream: &mut impl BufRead) -> Result<Option<Rgb>> {
     Ok(Rgb::new(width, height, data))
 }
 
+/// Names whose numbers count by their value, however many there are.
+fn frame_name(index: usize) -> String {
+    format!("frame-{index:02}.png")
+}
+
 /// Writes frames as files, one after the other.
 struct Writer<'a> {
     folder: &'a Path,
@@ -242,9 +266,7 @@ impl Writer<'_> {
     fn write(&mut self, frame: &Rgb) -> Result<()> {
         let resized = self.side_px.map(|side| resize_bilinear(frame, side, side));
         let frame = resized.as_ref().unwrap_or(frame);
-        let file = self
-            .folder
-            .join(format!("frame-{:02}.png", self.files.len()));
+        let file = self.folder.join(frame_name(self.files.len()));
         let writing = || format!("writing {}", file.display());
         std::fs::write(&file, png(frame)?).with_context(writing)?;
         self.files.push(file);

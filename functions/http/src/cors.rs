@@ -6,7 +6,7 @@ use crate::settings::Origins;
 /// Methods of all routes.
 const METHODS: &str = "GET, POST";
 /// Request headers that mean something here, and that scripts must ask for.
-const REQUEST_HEADERS: &str = "content-type, x-api-key, x-request-id";
+const REQUEST_HEADERS: &str = "content-type, x-api-key, x-priority, x-request-id";
 /// Answer headers that scripts may read beside those they always may.
 const ANSWER_HEADERS: &str =
     "server-timing, x-ephemera-models, x-ephemera-peak-memory, x-request-id";

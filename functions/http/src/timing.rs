@@ -22,12 +22,15 @@ impl<'a> Stopwatch<'a> {
         }
     }
 
-    /// Ends the step of this name and begins the next one.
+    /// Ends the step of this name and begins the next one. A step that comes again goes on where it ended.
     pub fn lap(&mut self, step: &'static str) {
-        if let Some(clock) = self.clock {
-            let now = clock();
-            self.laps.push((step, now.saturating_sub(self.last)));
-            self.last = now;
+        let Some(clock) = self.clock else { return };
+        let now = clock();
+        let took = now.saturating_sub(self.last);
+        self.last = now;
+        match self.laps.iter_mut().find(|(known, _)| *known == step) {
+            Some((_, sum)) => *sum += took,
+            None => self.laps.push((step, took)),
         }
     }
 

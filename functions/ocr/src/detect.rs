@@ -235,12 +235,15 @@ fn lay_out(page: &Rgb, rotation: Rotation) -> (Rgb, Placement) {
     )
 }
 
-/// The shorter side at which a strip is seen at a glance, if that is larger than what 960 px of length leave it. Its area is no
-/// larger than that of other glances.
+/// The shorter side at which a strip, more than twice as long as wide, is seen at a glance, if that is larger than what 960 px of
+/// length leave it. Its area is no larger than that of other glances.
 fn strip_side(longest: usize, shortest: usize) -> Option<usize> {
+    if longest <= 2 * shortest {
+        return None;
+    }
     let padded = |side: usize| (side + 2 * STRIP_MARGIN_PX).next_multiple_of(STRIDE_PX);
     let least = shortest * DETECT_MAX_SIDE_PX / longest;
-    (least + 1..=STRIP_PX.min(shortest)).rev().find(|side| {
+    (least + 1..=shortest).rev().find(|side| {
         let length = longest * side / shortest + 1;
         padded(length) * padded(*side) <= DETECT_MAX_SIDE_PX * DETECT_MAX_SIDE_PX
     })

@@ -122,7 +122,7 @@ impl Ocr {
         let options = Options {
             limits: around.settings.limits,
             max_side: around.settings.max_page_side_px,
-            max_strip_side: around.settings.max_page_side_px * page::MAX_STRIP_RATIO,
+            max_strip_side: around.settings.max_strip_side_px,
             page: request.page,
             region: request.region,
         };
@@ -153,7 +153,10 @@ impl Ocr {
         let mut glance = detect::glance(&self.detector, &page, Rotation::Upright)?;
         let sample = detect::sample(&self.detector, &page, &glance)?;
         let telling = sample.map_or_else(|| glance.lines.clone(), |sample| sample.lines);
+        watch.lap("detect");
         let rotation = reader.rotation(&telling)?;
+        // It reads lines.
+        watch.lap("recognise");
         if rotation != Rotation::Upright {
             glance = detect::glance(&self.detector, &page, rotation)?;
         }

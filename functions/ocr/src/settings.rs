@@ -8,7 +8,7 @@ use ephemera_http::settings::Setting;
 pub use ephemera_http::settings::{FunctionSettings, Origins, SettingError};
 use ephemera_vision::Limits;
 
-use crate::page::MAX_PAGE_SIDE_PX;
+use crate::page::{MAX_PAGE_SIDE_PX, MAX_STRIP_RATIO};
 
 /// What an operator sets.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// Longest side of the picture that is read, in pixels: larger pages are shrunk to it.
     pub max_page_side_px: usize,
+    /// Longest side of a strip, more than twice as long as wide. Who sets the side of pages sets this to the same.
+    pub max_strip_side_px: usize,
     /// Bounds on pictures.
     pub limits: Limits,
 }
@@ -35,6 +37,7 @@ impl Default for Settings {
             cors_origins: Origins::default(),
             max_body_bytes: MAX_BODY_BYTES,
             max_page_side_px: MAX_PAGE_SIDE_PX,
+            max_strip_side_px: MAX_PAGE_SIDE_PX * MAX_STRIP_RATIO,
             limits: Limits::default(),
         }
     }
@@ -49,6 +52,7 @@ impl std::fmt::Debug for Settings {
             .field("cors_origins", &self.cors_origins)
             .field("max_body_bytes", &self.max_body_bytes)
             .field("max_page_side_px", &self.max_page_side_px)
+            .field("max_strip_side_px", &self.max_strip_side_px)
             .field("limits", &self.limits)
             .finish()
     }
@@ -94,6 +98,7 @@ impl Settings {
                 }
                 "max_page_side_px" | "surya_max_image_size" => {
                     settings.max_page_side_px = number(64, 8192)? as usize;
+                    settings.max_strip_side_px = settings.max_page_side_px;
                 }
                 "max_image_side_px" => settings.limits.max_side_px = number(1, 100_000)? as u32,
                 "max_image_pixels" => settings.limits.max_pixels = number(1, 1_000_000_000)?,

@@ -69,7 +69,11 @@ pub fn find(named: &[PathBuf], takes: Takes) -> Result<Vec<Input>> {
 
 fn add(path: &Path, takes: Takes, inputs: &mut Vec<Input>) -> Result<()> {
     if path.is_dir() {
-        return list(path, path, takes, MAX_DEPTH, inputs);
+        // `.` and `..` have a name only in full, and answers are named after folders of frames.
+        let named = path.file_name().is_none().then(|| path.canonicalize());
+        let named = named.transpose()?;
+        let folder = named.as_deref().unwrap_or(path);
+        return list(folder, folder, takes, MAX_DEPTH, inputs);
     }
     inputs.push(Input {
         path: path.to_owned(),

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 
 use super::Input;
 use crate::body::Pieces;
+use crate::files;
 
 /// Larger inputs are not even opened: no function has memory for them.
 const MAX_INPUT_BYTES: u64 = 128 << 20;
@@ -56,13 +57,9 @@ fn frames(files: &[std::path::PathBuf]) -> Result<Vec<u8>> {
 }
 
 fn read(file: &Path, room: &mut u64) -> Result<Vec<u8>> {
-    let bytes = std::fs::metadata(file).context("cannot be read")?.len();
-    ensure!(
-        bytes <= *room,
-        "it has over {MAX_INPUT_BYTES} bytes, which is the limit"
-    );
-    *room -= bytes;
-    std::fs::read(file).context("cannot be read")
+    let bytes = files::read_at_most(file, *room).context("cannot be read")?;
+    *room -= bytes.len() as u64;
+    Ok(bytes)
 }
 
 /// By the file's extension; what it really is, the function sees from its content.
