@@ -45,6 +45,12 @@ fn a_key_and_origins_come_from_the_manifest() -> Result<()> {
     let ours = &runners::artifact("ocr").report.imports;
     assert!(!ours.iter().any(|import| import == variables), "{ours:?}");
 
+    // The OCR function as it is built without variables must not be taken for one with them.
+    let mut open = project.function("keyed")?.clone();
+    open.source = runners::PROJECT.function("ocr")?.source.clone();
+    let refused = build::open(&open, &Progress::silent()).expect_err("it asks for none");
+    assert!(refused.to_string().contains("variables"), "{refused}");
+
     let executor = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

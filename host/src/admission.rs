@@ -211,7 +211,9 @@ impl Admission {
             let queue = state.queues.get_mut(&key).expect("the key is of a queue");
             let bytes = queue.front().expect("queues are not empty").bytes;
             if !self.fits(state, bytes) {
-                state.head = Some(key);
+                // One that waits for others to end, and not for memory, has not had its turn.
+                let instances = state.running < self.budget.instances;
+                state.head = instances.then_some(key);
                 return;
             }
             state.head = None;
@@ -269,19 +271,18 @@ impl State {
 
     /// The queue whose turn it is.
     fn next(&self) -> Option<(Priority, String)> {
-        if let Some(head) = self
-            .head
-            .as_ref()
-            .filter(|head| self.queues.contains_key(head))
-        {
-            return Some(head.clone());
-        }
         let mut urgency = Priority::Interactive;
         let waits = |wanted: Priority| self.queues.keys().any(|(priority, _)| *priority == wanted);
         if !waits(Priority::Interactive)
             || (waits(Priority::Batch) && self.turn % BATCH_TURN == BATCH_TURN - 1)
         {
             urgency = Priority::Batch;
+        }
+        if let Some(head) = &self.head
+            && head.0 == urgency
+            && self.queues.contains_key(head)
+        {
+            return Some(head.clone());
         }
         let keys = self
             .queues

@@ -15,7 +15,7 @@ use crate::image::{self, DEFAULT_DENSE_BYTES, Image};
 use crate::models::Bundle;
 use crate::progress::Progress;
 use crate::runtime::{DENSE_BYTES, compiler};
-use crate::{cargo, files, imports, models, module, snapshot, targets};
+use crate::{cargo, files, imports, models, module, snapshot, targets, variables};
 
 /// Goes into every stamp: raise it when this crate makes other bytes of the same inputs.
 const RECIPE: u32 = 2;
@@ -74,6 +74,13 @@ pub fn open(function: &Function, progress: &Progress) -> Result<Artifact> {
         .with_context(|| format!("`{}` is not built: run `ephemera build`", function.name))?;
     // Without the lock: files appear whole, and who wants what is there need not wait for what is being made.
     let report = inspect(&component, function)?;
+    // Built before it had any, it would run with all its settings at their defaults: a service with a key would be open.
+    let asks = |import: &String| import.starts_with(variables::INTERFACE);
+    ensure!(
+        function.variables.is_empty() || report.imports.iter().any(asks),
+        "`{}` was built before it had variables: run `ephemera build`",
+        function.name
+    );
     finish(function, &component, report, progress)
 }
 

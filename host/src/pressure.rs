@@ -110,9 +110,9 @@ mod tests {
         assert_eq!(stalled_percent(""), None);
         assert_eq!(
             limit_hits("low 9\nhigh 1\nmax 20\noom 300\noom_kill 4000\n"),
-            321
+            301
         );
-        assert_eq!(limit_hits("max none\n"), 0);
+        assert_eq!(limit_hits("high none\n"), 0);
     }
 
     #[test]

@@ -4,9 +4,11 @@
 
 use std::convert::Infallible;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
-use futures_util::stream;
+use futures_util::Stream;
 use multer::Multipart;
 use multer::bytes::Bytes;
 
@@ -59,6 +61,35 @@ pub enum FormError {
 /// Pieces that a body is fed to the parser in: it copies what it has not yet handed on.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// The pieces of a body, one at a time. The parser takes all that it can get before it looks at any of it, so this makes it wait after
+/// each: else it would hold a copy of the whole body, in a buffer that grew by doubling.
+struct Paced<I> {
+    pieces: I,
+    given: bool,
+}
+
+impl<I> Paced<I> {
+    fn new(pieces: I) -> Self {
+        Self {
+            pieces,
+            given: false,
+        }
+    }
+}
+
+impl<I: Iterator<Item = Bytes> + Unpin> Stream for Paced<I> {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.given) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.given = true;
+        Poll::Ready(self.pieces.next().map(Ok))
+    }
+}
+
 impl Form {
     /// The texts of a query string.
     ///
@@ -76,7 +107,7 @@ impl Form {
 
     /// Takes a form apart.
     ///
-    /// The whole body is in memory already, so the parser's asynchronous interface never has to wait.
+    /// The whole body is in memory already, so the parser's asynchronous interface has nothing to wait for but its own turn.
     ///
     /// # Errors
     /// Every [`FormError`].
@@ -87,8 +118,7 @@ impl Form {
     ) -> Result<Form, FormError> {
         let boundary = multer::parse_boundary(content_type).map_err(framing)?;
         let body = Body::new(body);
-        let pieces = stream::iter(body.clone().pieces().map(Ok::<Bytes, Infallible>));
-        let parser = Multipart::new(pieces, boundary);
+        let parser = Multipart::new(Paced::new(body.clone().pieces()), boundary);
         let (mut form, ranges) = pollster::block_on(read(fields, parser, &body))?;
         form.files = body.split(&ranges);
         Ok(form)

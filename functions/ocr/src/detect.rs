@@ -365,9 +365,11 @@ mod tests {
             // 7074 px long, and with a margin 7168 x 128 px, which is just under 960 x 960.
             (8192, 66, Some(57)),
             (1500, 100, Some(100)),
-            (3000, 300, Some(128)),
-            // 960 px leave it 128 already.
-            (1500, 200, None),
+            (3000, 300, Some(256)),
+            (1500, 200, Some(200)),
+            (4096, 1024, Some(431)),
+            // No strip.
+            (2048, 1024, None),
             (2048, 2048, None),
             (40_000, 1, None),
         ];

@@ -376,7 +376,7 @@ fn a_clock_times_the_steps() {
         ..Surroundings::default()
     };
     let answer = ocr().handle_in(request, &around);
-    let expected = "decode;dur=1.0, detect;dur=1.0, recognise;dur=1.0, render;dur=1.0";
+    let expected = "decode;dur=1.0, detect;dur=2.0, recognise;dur=2.0, render;dur=1.0";
     assert_eq!(header(&answer, "server-timing"), Some(expected));
 }
 
