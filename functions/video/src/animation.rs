@@ -75,7 +75,7 @@ impl Animation {
         bytes: &[u8],
         indices: impl Iterator<Item = usize>,
         limits: &Limits,
-        mut each: impl FnMut(Rgb) -> Result<(), E>,
+        mut each: impl FnMut(usize, Rgb) -> Result<(), E>,
     ) -> Result<(), E> {
         let (width, height) = self.size;
         let fail = |index: usize| move |reason| Error::CorruptFrame { index, reason };
@@ -93,7 +93,7 @@ impl Animation {
                 frames.draw(&mut canvas).map_err(fail(drawn))?;
                 drawn += 1;
             }
-            each(canvas.rgb())?;
+            each(index, canvas.rgb())?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ fn open(name: &str) -> Result<Clip, Error> {
 
 fn sample(clip: Clip, indices: &[usize]) -> Result<Vec<Rgb>, Error> {
     let mut frames = Vec::new();
-    clip.sample(indices, |frame| {
+    clip.sample(indices, |_, frame| {
         frames.push(frame);
         Ok::<(), Error>(())
     })?;
@@ -98,6 +98,27 @@ fn every_frame_is_reached_from_everywhere() {
             assert_eq!(frame.data, together[index].data, "{name}");
         }
     }
+}
+
+#[test]
+fn a_frame_that_takes_anothers_place_has_its_own_number() {
+    // Decoding begins at 0 and at 10. Two frames may be decoded, and 12 alone would take more.
+    let limits = Limits {
+        max_decoded_pixels: 2 * 64 * 48,
+        ..Limits::default()
+    };
+    let clip = Clip::open(vec![file("high.mp4")], &limits).expect("a clip");
+    let mut seen = Vec::new();
+    let each = |index, frame: Rgb| {
+        seen.push((index, frame.data));
+        Ok::<(), Error>(())
+    };
+    clip.sample(&[1, 12], each).expect("two frames to begin at");
+    let expected = sample(open("high.mp4").expect("a clip"), &[0, 10]).expect("a clip");
+    let expected = [0, 10]
+        .into_iter()
+        .zip(expected.into_iter().map(|f| f.data));
+    assert!(seen.into_iter().eq(expected));
 }
 
 #[test]

@@ -13,11 +13,15 @@ fn open(files: Vec<Vec<u8>>) -> Result<Clip, Error> {
 }
 
 fn sample(clip: Clip, indices: &[usize]) -> Result<Vec<Rgb>, Error> {
-    let mut frames = Vec::new();
-    clip.sample(indices, |frame| {
+    let last = clip.frames() - 1;
+    let (mut numbers, mut frames) = (Vec::new(), Vec::new());
+    clip.sample(indices, |index, frame| {
+        numbers.push(index);
         frames.push(frame);
         Ok::<(), Error>(())
     })?;
+    let expected: Vec<usize> = indices.iter().map(|&i| i.min(last)).collect();
+    assert_eq!(numbers, expected);
     Ok(frames)
 }
 
@@ -153,7 +157,7 @@ fn a_corrupt_frame_matters_where_it_is_sampled() {
 fn what_the_receiver_says_comes_back() {
     let clip = open(vec![file("keep.gif")]).expect("a clip");
     let mut seen = 0;
-    let result = clip.sample(&[0, 1, 2], |_| {
+    let result = clip.sample(&[0, 1, 2], |_, _| {
         seen += 1;
         if seen == 2 {
             Err(Error::NotAClip)

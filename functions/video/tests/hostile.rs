@@ -57,7 +57,7 @@ fn run(bytes: &[u8], limits: &Limits) -> Result<usize, Error> {
     let clip = Clip::open(vec![bytes.to_vec()], limits)?;
     let frames = clip.frames();
     let indices: Vec<usize> = (0..16).map(|i| i * (frames - 1) / 15).collect();
-    clip.sample(&indices, |_| Ok::<(), Error>(()))?;
+    clip.sample(&indices, |_, _| Ok::<(), Error>(()))?;
     Ok(frames)
 }
 
