@@ -122,6 +122,34 @@ fn a_frame_that_takes_anothers_place_has_its_own_number() {
 }
 
 #[test]
+fn the_movies_matrix_turns_what_the_tracks_has_turned() {
+    // Where the matrix lies behind the box's name, in version 0.
+    const MOVIE: (&[u8; 4], usize) = (b"mvhd", 40);
+    const TRACK: (&[u8; 4], usize) = (b"tkhd", 44);
+    let matrix = |bytes: &[u8], (name, behind): (&[u8; 4], usize)| {
+        let at = bytes.windows(4).position(|w| w == name).expect("a box");
+        at + behind..at + behind + 36
+    };
+    let quarter = file("turned-90.mp4");
+    let quarter = &quarter[matrix(&quarter, TRACK)];
+    for (name, expected) in [
+        ("high.mp4", "turned-90.mp4"),
+        ("turned-90.mp4", "turned-180.mp4"),
+        ("turned-180.mp4", "turned-270.mp4"),
+        ("turned-270.mp4", "high.mp4"),
+    ] {
+        let mut bytes = file(name);
+        let place = matrix(&bytes, MOVIE);
+        bytes[place].copy_from_slice(quarter);
+        let clip = Clip::open(vec![bytes], &Limits::default()).expect(name);
+        let frames = sample(clip, &[3]).expect(name);
+        let expected = sample(open(expected).expect(expected), &[3]).expect(expected);
+        assert_eq!(frames[0].width, expected[0].width, "{name}");
+        assert_eq!(frames[0].data, expected[0].data, "{name}");
+    }
+}
+
+#[test]
 fn what_is_not_read_says_so() {
     let cases = [
         ("hevc.mp4", "HEVC"),
