@@ -98,6 +98,16 @@ fn archives_and_streams_are_in_order() {
 }
 
 #[test]
+fn a_saved_multipart_stream_is_a_clip() {
+    for head in ["--frame\r\nContent-Type: image/jpeg\r\n\r\n", "\r\n"] {
+        let bytes = [head.as_bytes(), &file("multipart.mjpeg")].concat();
+        let clip = open(vec![bytes]).unwrap_or_else(|e| panic!("{head}: {e}"));
+        assert_eq!((clip.kind(), clip.frames()), (Kind::Mjpeg, 6), "{head}");
+        check_colours(head, &sample(clip, &[0, 5]).expect(head), &[0, 5]);
+    }
+}
+
+#[test]
 fn pictures_are_frames_in_the_order_sent() {
     let parts = file("joined.mjpeg");
     let starts: Vec<usize> = (0..parts.len() - 2)
