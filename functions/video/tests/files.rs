@@ -108,6 +108,18 @@ fn a_saved_multipart_stream_is_a_clip() {
 }
 
 #[test]
+fn an_end_inside_a_zips_comment_is_none() {
+    let mut bytes = file("stored.zip");
+    // An end of an archive without entries.
+    let comment = [&b"PK\x05\x06"[..], &[0; 18], b"!"].concat();
+    let length = bytes.len() - 2;
+    bytes[length..].copy_from_slice(&(comment.len() as u16).to_le_bytes());
+    bytes.extend(comment);
+    let frames = sample(open(vec![bytes]).expect("a zip"), &[0, 5]).expect("frames");
+    check_colours("zip", &frames, &[0, 5]);
+}
+
+#[test]
 fn pictures_are_frames_in_the_order_sent() {
     let parts = file("joined.mjpeg");
     let starts: Vec<usize> = (0..parts.len() - 2)

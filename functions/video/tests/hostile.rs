@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use ephemera_video::{Clip, Error, Kind, Limits};
+use ephemera_video::{Clip, Error, Kind, Limits, natural_order};
 use proptest::prelude::*;
 
 struct Counting;
@@ -258,6 +258,16 @@ fn every_attack_gets_a_sentence_and_no_memory() {
             b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
             "no pictures",
         ),
+        (
+            "an empty entry",
+            zip("a.png", &[3, 0], 0, 0),
+            "file is empty",
+        ),
+        (
+            "a zip with a long name",
+            zip(&"1x".repeat(600), b"x", 1, 0),
+            "a name of 1200 bytes",
+        ),
         ("a zip cut off", b"PK\x03\x04\0\0".to_vec(), "truncated"),
         ("entries that share bytes", overlapping, "share bytes"),
         ("a gif of 65535 x 65535", gif([0xff; 4]), "65535 x 65535"),
@@ -365,6 +375,15 @@ fn an_animation_takes_no_more_memory_than_was_counted() {
         let error = run(&bytes, &limits(counted - 1)).expect_err("too little");
         assert!(matches!(error, Error::TooHeavy { .. }), "{kind}: {error}");
     }
+}
+
+#[test]
+fn comparing_names_takes_no_memory() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = |last: &str| "12x".repeat(300) + last;
+    let (short, long) = (name("2"), name("10"));
+    let (order, peak) = peak(|| natural_order(&short, &long));
+    assert_eq!((order, peak), (std::cmp::Ordering::Less, 0));
 }
 
 #[test]
