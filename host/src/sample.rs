@@ -112,7 +112,7 @@ fn with_our_own(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<T
     let clip = Clip::open(vec![bytes], &generous())?;
     let total = clip.frames();
     let indices = wanted(total, frames);
-    clip.sample(&indices, |frame| writer.write(&frame))?;
+    clip.sample(&indices, |_, frame| writer.write(&frame))?;
     Ok((total, indices))
 }
 

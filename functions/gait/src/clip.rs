@@ -57,7 +57,8 @@ pub struct Input {
 pub struct Frames {
     /// How many the clip has.
     pub total: usize,
-    /// Which of them, from 0, oldest first; repeated where the clip has too few.
+    /// Which of them, from 0, oldest first; repeated where the clip has too few. Those that were decoded: of a long clip they may be
+    /// others than those that are spread evenly over it, see [`Clip::sample`].
     pub sampled: Vec<usize>,
     /// What the clip came as.
     pub kind: Kind,
@@ -78,20 +79,19 @@ impl Input {
     ) -> Result<Input, Error> {
         let clip = Clip::open(files, limits)?;
         let (kind, total) = (clip.kind(), clip.frames());
-        let sampled = spread(total, shape.frames);
+        let planned = spread(total, shape.frames);
         let mut pixels = Vec::with_capacity(shape.frames * shape.frame_bytes());
         // A frame that stands there several times is decoded once.
-        let mut wanted = sampled.clone();
+        let mut wanted = planned.clone();
         wanted.dedup();
-        let mut places = sampled.iter().peekable();
-        clip.sample(&wanted, |frame: Rgb| {
+        let mut places = planned.chunk_by(|a, b| a == b);
+        let mut sampled = Vec::with_capacity(planned.len());
+        clip.sample(&wanted, |index, frame: Rgb| {
             deadline.check()?;
             let frame = resize_bilinear(&frame, shape.side_px, shape.side_px);
-            if let Some(index) = places.next() {
+            for _ in places.next().unwrap_or_default() {
                 pixels.extend_from_slice(&frame.data);
-                while places.next_if_eq(&index).is_some() {
-                    pixels.extend_from_slice(&frame.data);
-                }
+                sampled.push(index);
             }
             Ok::<(), Error>(())
         })?;
@@ -103,5 +103,37 @@ impl Input {
             kind,
         };
         Ok(Input { tensor, frames })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ephemera_engine::Data;
+
+    use super::*;
+
+    #[test]
+    fn the_frames_that_are_named_are_those_that_were_looked_at() {
+        // Twenty frames, of which decoding begins at 0 and 10. The last one alone would take more than two.
+        let clip = include_bytes!("../../video/tests/clips/high.mp4");
+        let limits = Limits {
+            max_decoded_pixels: 2 * 64 * 48,
+            ..Limits::default()
+        };
+        let read = |frames, limits: &Limits| {
+            let shape = Shape { frames, side_px: 8 };
+            let deadline = Deadline::start(None, None);
+            Input::read(vec![clip.to_vec()], shape, limits, &deadline).expect("a clip")
+        };
+        assert_eq!(read(2, &Limits::default()).frames.sampled, [0, 19]);
+        let input = read(2, &limits);
+        assert_eq!(input.frames.sampled, [0, 10]);
+        let all = read(20, &Limits::default()).tensor;
+        let frame = |tensor: &Tensor, i: usize| match &tensor.data {
+            Data::U8(bytes) => bytes[i * 8 * 8 * 3..][..8 * 8 * 3].to_vec(),
+            Data::F32(_) => panic!("not pixels"),
+        };
+        assert_eq!(frame(&input.tensor, 0), frame(&all, 0));
+        assert_eq!(frame(&input.tensor, 1), frame(&all, 10));
     }
 }

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let indices = indices(total, count);
     let start = Instant::now();
     let mut size = (0, 0);
-    clip.sample(&indices, |frame| {
+    clip.sample(&indices, |_, frame| {
         size = (frame.width, frame.height);
         if let Some(out) = &mut out
             && let Err(error) = out.write_all(&frame.data)

@@ -49,15 +49,20 @@ impl Animation {
         if animation.areas.is_empty() {
             return Err(Error::corrupt(kind, "no frame"));
         }
-        // The canvas, a frame, and what was there before it or a decoder's planes.
-        let canvas = u64::from(animation.size.0) * u64::from(animation.size.1);
-        limits.check_bytes(
-            animation
-                .largest()
-                .saturating_mul(8)
-                .saturating_add(4 * canvas),
-        )?;
+        limits.check_bytes(animation.decoder_bytes())?;
         Ok(animation)
+    }
+
+    /// What drawing takes, in bytes: of the largest frame its pixels, and what was there before it or a decoder's planes; the canvas,
+    /// and a copy of it as RGB. The decoder of PNG has room for a frame as large as the canvas beside them.
+    fn decoder_bytes(&self) -> u64 {
+        let canvas = u64::from(self.size.0) * u64::from(self.size.1);
+        let canvas_bytes = match self.kind {
+            Kind::Apng => 4 + 4 + 3,
+            _ => 4 + 3,
+        };
+        let frame_bytes = self.largest().saturating_mul(8);
+        frame_bytes.saturating_add(canvas * canvas_bytes)
     }
 
     /// Pixels of the largest frame.
@@ -75,7 +80,7 @@ impl Animation {
         bytes: &[u8],
         indices: impl Iterator<Item = usize>,
         limits: &Limits,
-        mut each: impl FnMut(Rgb) -> Result<(), E>,
+        mut each: impl FnMut(usize, Rgb) -> Result<(), E>,
     ) -> Result<(), E> {
         let (width, height) = self.size;
         let fail = |index: usize| move |reason| Error::CorruptFrame { index, reason };
@@ -93,7 +98,7 @@ impl Animation {
                 frames.draw(&mut canvas).map_err(fail(drawn))?;
                 drawn += 1;
             }
-            each(canvas.rgb())?;
+            each(index, canvas.rgb())?;
         }
         Ok(())
     }

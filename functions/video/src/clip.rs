@@ -87,18 +87,18 @@ impl Clip {
     }
 
     /// Decodes the frames at `indices` (ascending, may repeat; beyond the last one is the last one) one at a time and hands each out
-    /// upright, as RGB at full size.
+    /// upright, as RGB at full size, behind its number in presentation order.
     ///
     /// Of H.264, frames between those that are wanted have to be decoded too. Where that is more than
     /// [`Limits::max_decoded_pixels`], each wanted frame is replaced by the nearest at which decoding can begin, if these are as many
-    /// different ones.
+    /// different ones. The number that is handed out is then that of the other frame.
     ///
     /// # Errors
     /// Every [`Error`], and what `each` returns. A frame that is not wanted, nor needed for one that is, is not looked at.
     pub fn sample<E: From<Error>>(
         self,
         indices: &[usize],
-        mut each: impl FnMut(Rgb) -> Result<(), E>,
+        mut each: impl FnMut(usize, Rgb) -> Result<(), E>,
     ) -> Result<(), E> {
         let last = self.frames() - 1;
         let limits = &self.limits;
@@ -106,12 +106,13 @@ impl Clip {
         match &self.source {
             Source::Pictures(files) => {
                 for index in indices {
-                    each(picture::open(&files[index], index, limits)?)?;
+                    each(index, picture::open(&files[index], index, limits)?)?;
                 }
             }
             Source::Parts { bytes, parts } => {
                 for index in indices {
-                    each(picture::open(&bytes[parts[index].clone()], index, limits)?)?;
+                    let file = &bytes[parts[index].clone()];
+                    each(index, picture::open(file, index, limits)?)?;
                 }
             }
             Source::Zip { bytes, entries } => {
@@ -119,7 +120,7 @@ impl Clip {
                     let file = entries[index].unpack(bytes, index, limits)?;
                     let frame = picture::open(&file, index, limits)?;
                     drop(file);
-                    each(frame)?;
+                    each(index, frame)?;
                 }
             }
             Source::Animation { bytes, animation } => {

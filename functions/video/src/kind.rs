@@ -13,7 +13,7 @@ use crate::{animation, mjpeg};
 pub enum Kind {
     /// MP4, MOV or another ISO base media file (ISO/IEC 14496-12).
     Mp4,
-    /// JPEG pictures one behind the other.
+    /// JPEG pictures one behind the other, perhaps as parts of a `multipart/x-mixed-replace` stream.
     Mjpeg,
     /// GIF, animated or not.
     Gif,
@@ -47,6 +47,9 @@ impl Kind {
         // POSIX and GNU headers have it in the same place.
         if bytes.get(257..262) == Some(b"ustar") {
             return Some(Kind::Tar);
+        }
+        if mjpeg::is_multipart(bytes) {
+            return Some(Kind::Mjpeg);
         }
         // Old QuickTime files begin with other boxes than `ftyp`.
         let name = bytes.get(4..8)?;

@@ -9,7 +9,8 @@ pub struct Limits {
     pub max_side_px: u32,
     /// Largest area of a frame in pixels. A frame is held at three bytes a pixel.
     pub max_frame_pixels: u64,
-    /// Largest sum of a decoder's buffers in bytes, the file and the frame that is handed out not included.
+    /// Largest sum of a decoder's buffers in bytes, the file not included, nor the frame that is handed out but of animations, whose
+    /// canvas stays beside it.
     pub max_decode_bytes: u64,
     /// Pixels that one call of [`crate::Clip::sample`] may decode, those of frames that are only passed through included. It
     /// bounds the time.

@@ -14,10 +14,17 @@ pub(crate) fn is_stream(bytes: &[u8]) -> bool {
     !first.extended && next_start(bytes, first.end).is_some()
 }
 
+/// Whether a file starts with a boundary or the lines of a multipart stream, and a picture soon follows.
+pub(crate) fn is_multipart(bytes: &[u8]) -> bool {
+    const HEAD_BYTES: usize = 1024;
+    let head = bytes.starts_with(b"--") || bytes.starts_with(b"\r\n");
+    head && next_start(bytes, 0).is_some_and(|at| at < HEAD_BYTES)
+}
+
 /// The pictures, each from its first marker to its last; a last one that is cut off ends with the file.
 pub(crate) fn split(bytes: &[u8], limits: &Limits) -> Result<Vec<Range<usize>>, Error> {
     let mut pictures = Vec::new();
-    let mut start = Some(0);
+    let mut start = next_start(bytes, 0);
     while let Some(at) = start {
         let end = picture(bytes, at).end;
         pictures.push(at..end);
@@ -79,9 +86,26 @@ fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
 
 /// Where the next picture starts: what stands between two, such as a multipart boundary, is passed over.
 fn next_start(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    let at = rest.windows(3).position(|w| w == [0xff, 0xd8, 0xff])?;
-    Some(from + at)
+    (from..bytes.len()).find(|&at| begins(&bytes[at..]))
+}
+
+/// Whether these bytes begin a picture: its first marker, then a segment that may stand there and ends at another marker or with what
+/// there is. Else the bytes of a clip behind a photo would now and then be one.
+fn begins(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+        return false;
+    }
+    let fill = bytes[2..].iter().take_while(|&&b| b == 0xff).count();
+    let Some(&[marker, high, low]) = bytes.get(2 + fill..2 + fill + 3) else {
+        return false;
+    };
+    // Tables and frame headers, what precedes them, application data and comments (ITU-T T.81, B.1).
+    if !matches!(marker, 0xc0..=0xcf | 0xdb..=0xef | 0xfe) {
+        return false;
+    }
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let next = bytes.get(2 + fill + 1 + length..);
+    length >= 2 && next.is_none_or(|next| next.first().is_none_or(|&b| b == 0xff))
 }
 
 #[cfg(test)]
@@ -135,6 +159,43 @@ mod tests {
             assert_eq!(places, expected);
             assert_eq!(is_stream(&bytes), expected.len() > 1);
         }
+    }
+
+    #[test]
+    fn a_saved_multipart_stream_is_read_from_its_first_picture() {
+        let picture = jpeg(0xe0, b"x", b"");
+        let limits = Limits::default();
+        for (head, expected) in [
+            (b"--part\r\n\r\n".to_vec(), true),
+            (b"\r\n".to_vec(), true),
+            (b"x\r\n".to_vec(), false),
+            ([&b"--part\r\n"[..], &[b' '; 1015], b"\r\n"].concat(), false),
+        ] {
+            let bytes = [&head[..], &picture, b"\r\n--part\r\n\r\n", &picture].concat();
+            assert_eq!(is_multipart(&bytes), expected);
+            let pictures = split(&bytes, &limits).expect("pictures");
+            assert_eq!(pictures[0], head.len()..head.len() + picture.len());
+            assert_eq!(pictures.len(), 2);
+        }
+        assert!(!is_multipart(b"-- a text\r\n"));
+    }
+
+    #[test]
+    fn what_looks_like_a_picture_behind_a_photo_is_none() {
+        let photo = jpeg(0xe0, b"x", b"");
+        // No marker that may stand there, a length that none has, no marker behind the segment; and cut off too early to know.
+        for trailer in [
+            &[0xff, 0xd8, 0xff, 0x01, 0, 4, 0, 0, 0xff][..],
+            &[0xff, 0xd8, 0xff, 0xd0, 0, 4, 0, 0, 0xff],
+            &[0xff, 0xd8, 0xff, 0xe0, 0, 1, 0xff],
+            &[0xff, 0xd8, 0xff, 0xe0, 0, 4, 0, 0, 0x12],
+            &[0xff, 0xd8, 0xff],
+        ] {
+            let bytes = [&photo[..], b"ftypmp42", trailer].concat();
+            assert!(!is_stream(&bytes), "{trailer:02x?}");
+        }
+        let bytes = [&photo[..], b"ftypmp42", &photo].concat();
+        assert!(is_stream(&bytes));
     }
 
     #[test]

@@ -5,12 +5,14 @@
 mod atoms;
 mod edits;
 mod fragments;
+mod matrix;
 mod samples;
 mod track;
 
 pub(crate) use samples::Sample;
 
 use atoms::{Atoms, Fields, need};
+use matrix::Matrix;
 use samples::Samples;
 
 use crate::avc::{Stream, Turn};
@@ -34,9 +36,8 @@ impl Movie {
         let track = track::choose(movie)?;
         let mut samples = Samples::read(track.sample_table, limits)?;
         fragments::read(file, movie, track.id, limits, &mut samples)?;
-        let (mut fields, version, _) = Fields::full(need(movie, b"mvhd")?)?;
-        fields.take(if version == 0 { 8 } else { 16 })?;
-        let scale = (track.timescale, fields.u32()?);
+        let (timescale, matrix) = header(need(movie, b"mvhd")?)?;
+        let scale = (track.timescale, timescale);
         let order = edits::order(&samples.times, &track.edits, scale, limits)?;
         if order.is_empty() {
             return Err(corrupt("its video track shows no frame"));
@@ -53,7 +54,7 @@ impl Movie {
         Ok(Movie {
             samples: samples.places,
             order,
-            turn: track.turn,
+            turn: track.matrix.then(matrix).turn(),
             stream,
         })
     }
@@ -80,6 +81,17 @@ fn movie(file: &[u8]) -> Result<&[u8], Error> {
     Err(corrupt(
         "box moov is missing; a recording that was broken off has none",
     ))
+}
+
+/// Ticks of a second in the movie, and its matrix (8.2.2), which turns what each track's own has turned.
+fn header(bytes: &[u8]) -> Result<(u32, Matrix), Error> {
+    let (mut fields, version, _) = Fields::full(bytes)?;
+    fields.take(if version == 0 { 8 } else { 16 })?;
+    let timescale = fields.u32()?;
+    fields.take(if version == 0 { 4 } else { 8 })?;
+    // Rate, volume, reserved.
+    fields.take(16)?;
+    Ok((timescale, Matrix::read(&mut fields)?))
 }
 
 /// The first sample; nothing if it does not lie in the file.

@@ -14,7 +14,8 @@ pub(crate) fn frames(bytes: &[u8], limits: &Limits) -> Result<Vec<Range<usize>>,
         limits.check_frames(count as u64 + 1)?;
         let entry = entry.map_err(fail)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !entry.header().entry_type().is_file() || !names::is_frame(&name) {
+        names::check(&name, Kind::Tar)?;
+        if !entry.header().entry_type().is_file() || !names::may_be_frame(&name) {
             continue;
         }
         let start = entry.raw_file_position();
@@ -23,9 +24,9 @@ pub(crate) fn frames(bytes: &[u8], limits: &Limits) -> Result<Vec<Range<usize>>,
         let end = end.ok_or_else(|| Error::corrupt(Kind::Tar, "archive ends inside a file"))?;
         frames.push((name, start as usize..end as usize));
     }
+    names::keep_frames(&mut frames, |(name, _)| name);
     if frames.is_empty() {
         return Err(Error::Empty("the tar archive holds no pictures"));
     }
-    frames.sort_by(|a, b| names::compare(&a.0, &b.0));
     Ok(frames.into_iter().map(|(_, range)| range).collect())
 }

@@ -15,7 +15,6 @@ use crate::{Error, Kind, Limits, names};
 /// A file of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    name: String,
     /// Where its packed bytes lie.
     packed: Range<usize>,
     /// Packed by Deflate, else as it is.
@@ -30,27 +29,30 @@ pub(crate) fn frames(bytes: &[u8], limits: &Limits) -> Result<Vec<Entry>, Error>
     let directory = Directory::find(bytes)?;
     limits.check_frames(directory.entries)?;
     let mut at = directory.range.start;
-    let mut frames = Vec::new();
+    let mut frames: Vec<(Record, Range<usize>)> = Vec::new();
     // All entries, so that a hidden one cannot share bytes with a frame either.
     let mut taken: Vec<Range<usize>> = Vec::new();
     for _ in 0..directory.entries {
         let record = Record::read(bytes, &mut at, directory.range.end)?;
         let packed = record.packed(bytes, directory.range.start)?;
+        names::check(&record.name, Kind::Zip)?;
         taken.push(record.local..packed.end);
-        if !names::is_frame(&record.name) {
-            continue;
+        if names::may_be_frame(&record.name) {
+            frames.push((record, packed));
         }
-        frames.push(record.entry(packed)?);
     }
     taken.sort_by_key(|range| range.start);
     if taken.windows(2).any(|pair| pair[0].end > pair[1].start) {
         return Err(corrupt("entries share bytes"));
     }
+    names::keep_frames(&mut frames, |(record, _)| &record.name);
     if frames.is_empty() {
         return Err(Error::Empty("the zip archive holds no pictures"));
     }
-    frames.sort_by(|a, b| names::compare(&a.name, &b.name));
-    Ok(frames)
+    let entries = frames.into_iter();
+    entries
+        .map(|(record, packed)| record.entry(packed))
+        .collect()
 }
 
 impl Entry {
@@ -106,7 +108,8 @@ struct Directory {
 }
 
 impl Directory {
-    /// Looks for its end from the end of the file, where a comment of up to 65,535 bytes may stand.
+    /// Looks for its end from the end of the file, where a comment of up to 65,535 bytes may stand. That comment may look like an end
+    /// itself, but not like one whose own comment ends with the file as well.
     fn find(bytes: &[u8]) -> Result<Directory, Error> {
         const END_BYTES: usize = 22;
         let last = bytes
@@ -114,9 +117,13 @@ impl Directory {
             .checked_sub(END_BYTES)
             .ok_or_else(|| corrupt("archive is truncated"))?;
         let first = last.saturating_sub(usize::from(u16::MAX));
+        let comment_end = |at: usize| {
+            let length = [bytes[at + END_BYTES - 2], bytes[at + END_BYTES - 1]];
+            at + END_BYTES + usize::from(u16::from_le_bytes(length))
+        };
         let at = (first..=last)
             .rev()
-            .find(|&at| bytes[at..].starts_with(b"PK\x05\x06"))
+            .find(|&at| bytes[at..].starts_with(b"PK\x05\x06") && comment_end(at) == bytes.len())
             .ok_or_else(|| corrupt("central directory is missing"))?;
         let mut fields = Fields::new(bytes, at + 4);
         let disks = [fields.u16()?, fields.u16()?];
@@ -240,7 +247,6 @@ impl Record {
             other => return Err(unsupported(&format!("compression method {other}"))),
         };
         Ok(Entry {
-            name: self.name,
             packed,
             deflated,
             bytes: self.bytes,

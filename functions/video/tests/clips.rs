@@ -20,7 +20,7 @@ fn open(name: &str) -> Result<Clip, Error> {
 
 fn sample(clip: Clip, indices: &[usize]) -> Result<Vec<Rgb>, Error> {
     let mut frames = Vec::new();
-    clip.sample(indices, |frame| {
+    clip.sample(indices, |_, frame| {
         frames.push(frame);
         Ok::<(), Error>(())
     })?;
@@ -97,6 +97,55 @@ fn every_frame_is_reached_from_everywhere() {
         for (frame, index) in repeated.iter().zip([1, 1, count - 1, count - 1]) {
             assert_eq!(frame.data, together[index].data, "{name}");
         }
+    }
+}
+
+#[test]
+fn a_frame_that_takes_anothers_place_has_its_own_number() {
+    // Decoding begins at 0 and at 10. Two frames may be decoded, and 12 alone would take more.
+    let limits = Limits {
+        max_decoded_pixels: 2 * 64 * 48,
+        ..Limits::default()
+    };
+    let clip = Clip::open(vec![file("high.mp4")], &limits).expect("a clip");
+    let mut seen = Vec::new();
+    let each = |index, frame: Rgb| {
+        seen.push((index, frame.data));
+        Ok::<(), Error>(())
+    };
+    clip.sample(&[1, 12], each).expect("two frames to begin at");
+    let expected = sample(open("high.mp4").expect("a clip"), &[0, 10]).expect("a clip");
+    let expected = [0, 10]
+        .into_iter()
+        .zip(expected.into_iter().map(|f| f.data));
+    assert!(seen.into_iter().eq(expected));
+}
+
+#[test]
+fn the_movies_matrix_turns_what_the_tracks_has_turned() {
+    // Where the matrix lies behind the box's name, in version 0.
+    const MOVIE: (&[u8; 4], usize) = (b"mvhd", 40);
+    const TRACK: (&[u8; 4], usize) = (b"tkhd", 44);
+    let matrix = |bytes: &[u8], (name, behind): (&[u8; 4], usize)| {
+        let at = bytes.windows(4).position(|w| w == name).expect("a box");
+        at + behind..at + behind + 36
+    };
+    let quarter = file("turned-90.mp4");
+    let quarter = &quarter[matrix(&quarter, TRACK)];
+    for (name, expected) in [
+        ("high.mp4", "turned-90.mp4"),
+        ("turned-90.mp4", "turned-180.mp4"),
+        ("turned-180.mp4", "turned-270.mp4"),
+        ("turned-270.mp4", "high.mp4"),
+    ] {
+        let mut bytes = file(name);
+        let place = matrix(&bytes, MOVIE);
+        bytes[place].copy_from_slice(quarter);
+        let clip = Clip::open(vec![bytes], &Limits::default()).expect(name);
+        let frames = sample(clip, &[3]).expect(name);
+        let expected = sample(open(expected).expect(expected), &[3]).expect(expected);
+        assert_eq!(frames[0].width, expected[0].width, "{name}");
+        assert_eq!(frames[0].data, expected[0].data, "{name}");
     }
 }
 

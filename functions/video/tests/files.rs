@@ -13,11 +13,15 @@ fn open(files: Vec<Vec<u8>>) -> Result<Clip, Error> {
 }
 
 fn sample(clip: Clip, indices: &[usize]) -> Result<Vec<Rgb>, Error> {
-    let mut frames = Vec::new();
-    clip.sample(indices, |frame| {
+    let last = clip.frames() - 1;
+    let (mut numbers, mut frames) = (Vec::new(), Vec::new());
+    clip.sample(indices, |index, frame| {
+        numbers.push(index);
         frames.push(frame);
         Ok::<(), Error>(())
     })?;
+    let expected: Vec<usize> = indices.iter().map(|&i| i.min(last)).collect();
+    assert_eq!(numbers, expected);
     Ok(frames)
 }
 
@@ -94,6 +98,28 @@ fn archives_and_streams_are_in_order() {
 }
 
 #[test]
+fn a_saved_multipart_stream_is_a_clip() {
+    for head in ["--frame\r\nContent-Type: image/jpeg\r\n\r\n", "\r\n"] {
+        let bytes = [head.as_bytes(), &file("multipart.mjpeg")].concat();
+        let clip = open(vec![bytes]).unwrap_or_else(|e| panic!("{head}: {e}"));
+        assert_eq!((clip.kind(), clip.frames()), (Kind::Mjpeg, 6), "{head}");
+        check_colours(head, &sample(clip, &[0, 5]).expect(head), &[0, 5]);
+    }
+}
+
+#[test]
+fn an_end_inside_a_zips_comment_is_none() {
+    let mut bytes = file("stored.zip");
+    // An end of an archive without entries.
+    let comment = [&b"PK\x05\x06"[..], &[0; 18], b"!"].concat();
+    let length = bytes.len() - 2;
+    bytes[length..].copy_from_slice(&(comment.len() as u16).to_le_bytes());
+    bytes.extend(comment);
+    let frames = sample(open(vec![bytes]).expect("a zip"), &[0, 5]).expect("frames");
+    check_colours("zip", &frames, &[0, 5]);
+}
+
+#[test]
 fn pictures_are_frames_in_the_order_sent() {
     let parts = file("joined.mjpeg");
     let starts: Vec<usize> = (0..parts.len() - 2)
@@ -153,7 +179,7 @@ fn a_corrupt_frame_matters_where_it_is_sampled() {
 fn what_the_receiver_says_comes_back() {
     let clip = open(vec![file("keep.gif")]).expect("a clip");
     let mut seen = 0;
-    let result = clip.sample(&[0, 1, 2], |_| {
+    let result = clip.sample(&[0, 1, 2], |_, _| {
         seen += 1;
         if seen == 2 {
             Err(Error::NotAClip)

@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use ephemera_video::{Clip, Error, Limits};
+use ephemera_video::{Clip, Error, Kind, Limits, natural_order};
 use proptest::prelude::*;
 
 struct Counting;
@@ -57,7 +57,7 @@ fn run(bytes: &[u8], limits: &Limits) -> Result<usize, Error> {
     let clip = Clip::open(vec![bytes.to_vec()], limits)?;
     let frames = clip.frames();
     let indices: Vec<usize> = (0..16).map(|i| i * (frames - 1) / 15).collect();
-    clip.sample(&indices, |_| Ok::<(), Error>(()))?;
+    clip.sample(&indices, |_, _| Ok::<(), Error>(()))?;
     Ok(frames)
 }
 
@@ -258,6 +258,16 @@ fn every_attack_gets_a_sentence_and_no_memory() {
             b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
             "no pictures",
         ),
+        (
+            "an empty entry",
+            zip("a.png", &[3, 0], 0, 0),
+            "file is empty",
+        ),
+        (
+            "a zip with a long name",
+            zip(&"1x".repeat(600), b"x", 1, 0),
+            "a name of 1200 bytes",
+        ),
         ("a zip cut off", b"PK\x03\x04\0\0".to_vec(), "truncated"),
         ("entries that share bytes", overlapping, "share bytes"),
         ("a gif of 65535 x 65535", gif([0xff; 4]), "65535 x 65535"),
@@ -318,6 +328,62 @@ fn memory_does_not_grow_with_the_clip() {
     let grown = lots - many.len() - (few - one.len());
     // Where each lies.
     assert!(grown < 600 * 64, "{grown} bytes");
+}
+
+/// Transparent, `width` x `height`, and two frames of one pixel.
+fn small_frames_on_a_large_canvas(kind: Kind, width: u16, height: u16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if kind == Kind::Gif {
+        let mut encoder = gif::Encoder::new(&mut bytes, width, height, &[0; 6]).expect("memory");
+        for _ in 0..2 {
+            let frame = gif::Frame::from_indexed_pixels(1, 1, vec![0], None);
+            encoder.write_frame(&frame).expect("memory");
+        }
+        drop(encoder);
+        return bytes;
+    }
+    let mut encoder = png::Encoder::new(&mut bytes, width.into(), height.into());
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_animated(2, 0).expect("two frames");
+    encoder.set_sep_def_img(true).expect("an animation");
+    let mut writer = encoder.write_header().expect("memory");
+    let pixels = vec![0; usize::from(width) * usize::from(height) * 4];
+    writer.write_image_data(&pixels).expect("memory");
+    for _ in 0..2 {
+        writer.set_frame_dimension(1, 1).expect("a pixel");
+        writer.write_image_data(&[0; 4]).expect("memory");
+    }
+    writer.finish().expect("memory");
+    bytes
+}
+
+#[test]
+fn an_animation_takes_no_more_memory_than_was_counted() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let canvas = 1000 * 700;
+    for (kind, bytes_per_pixel) in [(Kind::Gif, 7), (Kind::Apng, 11)] {
+        let bytes = small_frames_on_a_large_canvas(kind, 1000, 700);
+        let counted = canvas * bytes_per_pixel + 8;
+        let limits = |max_decode_bytes| Limits {
+            max_decode_bytes,
+            ..Limits::default()
+        };
+        let (frames, peak) = peak(|| run(&bytes, &limits(counted)));
+        assert_eq!(frames.expect("enough"), 2, "{kind}");
+        let spare = peak.abs_diff(counted as usize + bytes.len());
+        assert!(spare < MIB / 2, "{kind}: {peak} bytes, counted {counted}");
+        let error = run(&bytes, &limits(counted - 1)).expect_err("too little");
+        assert!(matches!(error, Error::TooHeavy { .. }), "{kind}: {error}");
+    }
+}
+
+#[test]
+fn comparing_names_takes_no_memory() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = |last: &str| "12x".repeat(300) + last;
+    let (short, long) = (name("2"), name("10"));
+    let (order, peak) = peak(|| natural_order(&short, &long));
+    assert_eq!((order, peak), (std::cmp::Ordering::Less, 0));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn run(file: Vec<u8>, kinds: &[Kind]) {
     assert!((1..=limits.max_frames).contains(&frames));
     let indices = [0, 0, frames / 2, frames - 1, frames];
     let mut seen = 0;
-    let result = clip.sample(&indices, |frame| {
+    let result = clip.sample(&indices, |_, frame| {
         assert_eq!(frame.data.len(), frame.width * frame.height * 3);
         assert!((frame.width * frame.height) as u64 <= limits.max_frame_pixels);
         seen += 1;

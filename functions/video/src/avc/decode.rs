@@ -21,7 +21,7 @@ pub(crate) fn sample<E: From<Error>>(
     file: &[u8],
     indices: impl Iterator<Item = usize>,
     limits: &Limits,
-    mut each: impl FnMut(Rgb) -> Result<(), E>,
+    mut each: impl FnMut(usize, Rgb) -> Result<(), E>,
 ) -> Result<(), E> {
     let wanted: Vec<Wanted> = indices
         .map(|index| Wanted {
@@ -87,7 +87,7 @@ impl Frames<'_> {
         &mut self,
         run: &Run,
         samples: &Samples,
-        each: &mut impl FnMut(Rgb) -> Result<(), E>,
+        each: &mut impl FnMut(usize, Rgb) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut queue: Vec<usize> = run.wanted.iter().map(|wanted| wanted.sample).collect();
         queue.sort_unstable();
@@ -115,7 +115,7 @@ impl Frames<'_> {
                 let Some(at) = held.iter().position(|held| held.sample == wanted.sample) else {
                     break;
                 };
-                each(self.show(&held[at].planes, wanted.index)?)?;
+                each(wanted.index, self.show(&held[at].planes, wanted.index)?)?;
                 shown.next();
                 held[at].uses -= 1;
                 if held[at].uses == 0 {

@@ -1,16 +1,17 @@
 //! A movie's boxes -> its first enabled video track: how its samples are packed, turned and shown.
 
 use super::atoms::{Atoms, Fields, child, need, table, text, word};
+use super::matrix::Matrix;
 use super::{corrupt, unsupported};
 use crate::Error;
-use crate::avc::{Colour, Turn};
+use crate::avc::Colour;
 
 /// A video track of H.264.
 pub(super) struct Track<'a> {
     pub(super) id: u32,
     /// Ticks of a second in the track.
     pub(super) timescale: u32,
-    pub(super) turn: Turn,
+    pub(super) matrix: Matrix,
     /// What is shown, in order; nothing if all is.
     pub(super) edits: Vec<Edit>,
     /// Where samples lie.
@@ -69,7 +70,7 @@ pub(super) fn choose(movie: &[u8]) -> Result<Track<'_>, Error> {
 }
 
 fn read<'a>(track: &'a [u8], media: &'a [u8]) -> Result<Track<'a>, Error> {
-    let (id, turn) = header(need(track, b"tkhd")?)?;
+    let (id, matrix) = header(need(track, b"tkhd")?)?;
     let (mut fields, version, _) = Fields::full(need(media, b"mdhd")?)?;
     fields.take(if version == 0 { 8 } else { 16 })?;
     let timescale = fields.u32()?;
@@ -84,27 +85,22 @@ fn read<'a>(track: &'a [u8], media: &'a [u8]) -> Result<Track<'a>, Error> {
     Ok(Track {
         id,
         timescale,
-        turn,
+        matrix,
         edits,
         sample_table,
         coding: coding(need(sample_table, b"stsd")?)?,
     })
 }
 
-/// The track's number, and its matrix (8.3.2), of which the signs say how it is turned.
-fn header(bytes: &[u8]) -> Result<(u32, Turn), Error> {
+/// The track's number, and its matrix (8.3.2).
+fn header(bytes: &[u8]) -> Result<(u32, Matrix), Error> {
     let (mut fields, version, _) = Fields::full(bytes)?;
     fields.take(if version == 0 { 8 } else { 16 })?;
     let id = fields.u32()?;
     fields.take(if version == 0 { 8 } else { 12 })?;
     // Reserved, layer, group, volume, reserved.
     fields.take(16)?;
-    let mut matrix = [0; 5];
-    for value in &mut matrix {
-        *value = fields.u32()? as i32;
-    }
-    let [a, b, _, c, d] = matrix;
-    Ok((id, Turn::of(a, b, c, d)))
+    Ok((id, Matrix::read(&mut fields)?))
 }
 
 fn edits(bytes: &[u8]) -> Result<Vec<Edit>, Error> {
