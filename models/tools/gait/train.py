@@ -142,6 +142,7 @@ def _head(student, table, options, device, map_count: int, frame_count: int) -> 
     computed, map_labels = _computed_maps(options, map_count)
     if frame_count:
         seen, frame_labels = _seen_features(student, options, device, frame_count)
+        factor = _align(student, seen, computed)
     rest = [*student.clinical_proj.parameters(), student.classifier[0].bias, *student.classifier[3].parameters()]
     wide = student.classifier[0].weight
     optimiser = torch.optim.AdamW([
@@ -156,7 +157,7 @@ def _head(student, table, options, device, map_count: int, frame_count: int) -> 
         _rate(optimiser, None, step, total)
         if frame_count and step % 3 != 2:
             at = np.sort(rng.choice(frame_count, batch, replace=False))
-            features, labels = _shifted(rng, seen[at]), frame_labels[at]
+            features, labels = _shifted(rng, seen[at] * factor), frame_labels[at]
         else:
             at = np.sort(rng.choice(map_count, batch, replace=False))
             features, labels = _worn(rng, _shifted(rng, computed[at])), map_labels[at]
@@ -242,6 +243,23 @@ def _resume(stage: str, student, optimiser, options) -> tuple[int, list]:
     student.load_state_dict(kept["student"])
     optimiser.load_state_dict(kept["optimiser"])
     return kept["step"], kept["log"]
+
+
+def _align(student, seen: np.ndarray, computed: np.ndarray) -> np.ndarray:
+    """Scales each channel of what is seen to spread as the computed maps do, and shifts the head's bias to their mean.
+
+    A factor behind a ReLU is one before it, so it goes into the last normalisation. Returns the factors, `[64, 1, 1, 1] f16`.
+    """
+    seen, computed = (np.asarray(a[:1000], np.float32) for a in (seen, computed))
+    spread, wanted = (np.sqrt(a.var(axis=0).mean(axis=(1, 2, 3))) for a in (seen, computed))
+    factor = np.where(spread > 1e-4, np.clip(wanted / np.maximum(spread, 1e-6), 1e-3, 10), 1e-3).astype(np.float32)
+    norm, first = student.visual_encoder[9], student.classifier[0]
+    shift = seen.mean(axis=0) * factor[:, None, None, None] - computed.mean(axis=0)
+    with torch.no_grad():
+        norm.weight *= torch.from_numpy(factor).to(norm.weight.device)
+        norm.bias *= torch.from_numpy(factor).to(norm.bias.device)
+        first.bias -= first.weight[:, :shift.size] @ torch.from_numpy(shift.reshape(-1)).to(first.weight.device)
+    return factor[:, None, None, None]
 
 
 def _rate(optimiser, rate, step: int, steps: int) -> None:

@@ -119,19 +119,19 @@ def _film(rng, bands, body, at, size: int):
     azimuth = np.radians(rng.uniform(low, high)) * rng.choice([-1, 1])
     squeeze = float(rng.choice([s for s, _ in SQUEEZE], p=[p for _, p in SQUEEZE]))
     distance, height_m = rng.uniform(4, 8), rng.uniform(0.8, 1.6)
-    tall = rng.uniform(0.6, 0.82) * size
+    tall = rng.uniform(0.66, 0.8) * size
     focal = tall * distance / body.height_m
     # Feet somewhere above the lower edge, head below the upper one.
-    feet = size * rng.uniform(0.5 + tall / size / 2, min(0.97, 0.62 + tall / size / 2))
+    feet = size * (0.54 + tall / size / 2 + rng.uniform(-0.03, 0.03))
     camera = scene.Camera(size, float(azimuth), distance, height_m, focal, squeeze, feet - focal * height_m / distance, bool(rng.random() < 0.5))
     x = at["pelvis"][:, 0]
     middle = (x[0] + x[-1]) / 2
     travel_px = (x[-1] - x[0]) * np.cos(azimuth) * focal * squeeze / distance
-    room = size * rng.uniform(0.15, 0.45)
-    kept = 0.0 if rng.random() < 0.6 else min(1.0, room / max(1.0, travel_px))
+    room = size * rng.uniform(0.1, 0.25)
+    kept = 0.0 if rng.random() < 0.75 else min(1.0, room / max(1.0, travel_px))
     across = focal * squeeze * np.cos(azimuth) / distance * (x - middle)
     spare = max(0.0, size * 0.36 - kept * travel_px / 2)
-    offset = rng.uniform(-1, 1) * min(spare, size * 0.09)
+    offset = rng.uniform(-1, 1) * min(spare, size * 0.04)
     # On a treadmill nothing turns, the walker just stays where he is.
     treadmill = kept == 0.0 and rng.random() < 0.4
     if treadmill:
