@@ -1,50 +1,25 @@
 //! Files that mean harm, or were cut off: an error with a sentence, never a panic, and little memory.
-#![expect(
-    unsafe_code,
-    reason = "the global allocator's interface; it hands every call on"
-)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ephemera_video::{Clip, Error, Kind, Limits, natural_order};
+use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// One test at a time, since the counters are shared.
 static TURN: Mutex<()> = Mutex::new(());
 
-// SAFETY: every call is the system allocator's with the same arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: handed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const MIB: usize = 1 << 20;
 
 /// Runs `f` and returns the most bytes that it held at once.
 fn peak<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    ALLOCATOR.reset_peak_usage();
+    let before = ALLOCATOR.current_usage();
     let result = f();
-    (result, PEAK.load(Ordering::Relaxed) - before)
+    (result, ALLOCATOR.peak_usage() - before)
 }
 
 fn file(name: &str) -> Vec<u8> {

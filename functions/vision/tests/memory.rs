@@ -1,48 +1,23 @@
 //! Pictures of a hundred million pixels, with a counting allocator: what decoding takes stays far under what a request
 //! may take, and what would not is refused before it is decoded.
-#![expect(
-    unsafe_code,
-    reason = "the global allocator's interface; it hands every call on"
-)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ephemera_vision::{Error, Limits, Options, Region, decode};
+use peak_alloc::PeakAlloc;
 
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// One test at a time, since the counters are shared.
 static TURN: Mutex<()> = Mutex::new(());
 
-// SAFETY: every call is the system allocator's with the same arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: handed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// Runs `f` and returns the most bytes that it held at once.
 fn peak<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    ALLOCATOR.reset_peak_usage();
+    let before = ALLOCATOR.current_usage();
     let result = f();
-    (result, PEAK.load(Ordering::Relaxed) - before)
+    (result, ALLOCATOR.peak_usage() - before)
 }
 
 const SIDE: u16 = 10_000;
