@@ -76,7 +76,11 @@ pub fn sample(clip: &Path, out: &Path, sampling: &Sampling) -> Result<Sampled> {
     };
     let frames = sampling.frames;
     let (decoder, (total, indices)) = match sampling.decoder {
-        Decoder::Ffmpeg => (Decoder::Ffmpeg, with_ffmpeg(clip, frames, &mut writer)?),
+        Decoder::Ffmpeg => {
+            let total = count_with_ffmpeg(clip)?;
+            let taken = with_ffmpeg(clip, total, frames, &mut writer)?;
+            (Decoder::Ffmpeg, taken)
+        }
         Decoder::Own => (Decoder::Own, with_our_own(clip, frames, &mut writer)?),
         Decoder::Auto => with_either(clip, frames, &mut writer)?,
     };
@@ -93,8 +97,11 @@ type Taken = (usize, Vec<usize>);
 
 /// By ffmpeg where it is installed and knows the clip; archives of pictures it does not.
 fn with_either(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<(Decoder, Taken)> {
-    if has_ffmpeg() && count_with_ffmpeg(clip).is_ok() {
-        return Ok((Decoder::Ffmpeg, with_ffmpeg(clip, frames, writer)?));
+    if has_ffmpeg()
+        && let Ok(total) = count_with_ffmpeg(clip)
+    {
+        let taken = with_ffmpeg(clip, total, frames, writer)?;
+        return Ok((Decoder::Ffmpeg, taken));
     }
     Ok((Decoder::Own, with_our_own(clip, frames, writer)?))
 }
@@ -141,8 +148,8 @@ fn has_ffmpeg() -> bool {
     })
 }
 
-fn with_ffmpeg(clip: &Path, frames: usize, writer: &mut Writer<'_>) -> Result<Taken> {
-    let total = count_with_ffmpeg(clip)?;
+/// `total`: how many frames the clip has.
+fn with_ffmpeg(clip: &Path, total: usize, frames: usize, writer: &mut Writer<'_>) -> Result<Taken> {
     let indices = wanted(total, frames);
     let picked: Vec<String> = indices.iter().map(|i| format!("eq(n\\,{i})")).collect();
     let child = Command::new("ffmpeg")
