@@ -100,10 +100,7 @@ impl Error {
             Error::ApiKey => 401,
             Error::ContentType { .. } => 415,
             Error::BodyTooLarge { .. } => 413,
-            Error::Form(form) => match form {
-                FormError::Framing(_) | FormError::Duplicate(_) | FormError::BadText { .. } => 400,
-                FormError::TooManyFiles { .. } => 413,
-            },
+            Error::Form(form) => form.status(),
             Error::MissingClip | Error::MissingCondition { .. } => 400,
             Error::Condition { .. } => 422,
             Error::Clip(clip) => clip_status(clip),

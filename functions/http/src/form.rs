@@ -58,6 +58,16 @@ pub enum FormError {
     },
 }
 
+impl FormError {
+    /// The HTTP status that tells whose fault it is.
+    pub fn status(&self) -> u16 {
+        match self {
+            FormError::Framing(_) | FormError::Duplicate(_) | FormError::BadText { .. } => 400,
+            FormError::TooManyFiles { .. } => 413,
+        }
+    }
+}
+
 /// Pieces that a body is fed to the parser in: it copies what it has not yet handed on.
 const PIECE_BYTES: usize = 64 << 10;
 

@@ -123,10 +123,7 @@ impl Error {
             Error::ApiKey => 401,
             Error::ContentType { .. } => 415,
             Error::Empty | Error::MissingField(_) => 400,
-            Error::Form(form) => match form {
-                FormError::Framing(_) | FormError::Duplicate(_) | FormError::BadText { .. } => 400,
-                FormError::TooManyFiles { .. } => 413,
-            },
+            Error::Form(form) => form.status(),
             Error::BodyTooLarge { .. } => 413,
             Error::Engine { .. }
             | Error::Language { .. }
