@@ -26,6 +26,7 @@ pub mod inspect;
 pub mod memory;
 pub mod models;
 mod module;
+pub mod nn;
 mod pressure;
 pub mod procfs;
 pub mod progress;

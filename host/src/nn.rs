@@ -1,0 +1,7 @@
+//! Named graphs run outside the guest: `models/<name>` + tensors -> tensors, on a device of this machine.
+//!
+//! ```text
+//! device.rs   what runs a named graph once, and why it may not
+//! ```
+
+pub mod device;
