@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::{self, Group};
+
 /// Percentage of the last ten seconds in which something waited for memory, from which on it counts as pressure. Below it reclaim keeps up.
 const STALLED_PERCENT: f64 = 10.0;
 
@@ -21,7 +23,7 @@ const REST: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Gauge {
     stalls: PathBuf,
-    events: Option<PathBuf>,
+    group: Option<Group>,
     limit_hits: u64,
     share: f64,
     rest: u32,
@@ -30,33 +32,27 @@ pub(crate) struct Gauge {
 impl Gauge {
     /// Of this process.
     pub(crate) fn new() -> Self {
-        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
-        let group = own.map(|own| Path::new("/sys/fs/cgroup").join(own));
-        Self::of(Path::new("/proc/pressure/memory"), group.as_deref())
+        let own = cgroup::groups().into_iter().next();
+        Self::of(Path::new("/proc/pressure/memory"), own)
     }
 
     /// Of a control group, if there is one that tells, else of the machine: what others suffer is not ours to mend.
-    fn of(machine: &Path, group: Option<&Path>) -> Self {
-        let own = group.map(|group| group.join("memory.pressure"));
-        let mut gauge = Self {
-            stalls: own
-                .filter(|own| own.is_file())
-                .unwrap_or(machine.to_owned()),
-            events: group.map(|group| group.join("memory.events")),
-            limit_hits: 0,
+    fn of(machine: &Path, group: Option<Group>) -> Self {
+        let own = group.as_ref().and_then(Group::stalls);
+        Self {
+            stalls: own.unwrap_or(machine.to_owned()),
+            limit_hits: group.as_ref().map_or(0, Group::limit_hits),
+            group,
             share: 1.0,
             rest: 0,
-        };
-        gauge.limit_hits = gauge.read_limit_hits();
-        gauge
+        }
     }
 
     /// Looks again: the share of the budget to give out from now on.
     pub(crate) fn look(&mut self) -> f64 {
         let text = std::fs::read_to_string(&self.stalls).unwrap_or_default();
         let stalled = stalled_percent(&text).is_some_and(|percent| percent >= STALLED_PERCENT);
-        let hits = self.read_limit_hits();
+        let hits = self.group.as_ref().map_or(0, Group::limit_hits);
         let pressed = stalled || hits > self.limit_hits;
         self.limit_hits = hits;
         self.rest = self.rest.saturating_sub(1);
@@ -67,12 +63,6 @@ impl Gauge {
             self.rest = REST;
         }
         self.share
-    }
-
-    fn read_limit_hits(&self) -> u64 {
-        let text = self.events.as_ref().map(std::fs::read_to_string);
-        text.and_then(Result::ok)
-            .map_or(0, |text| limit_hits(&text))
     }
 }
 
@@ -85,20 +75,10 @@ fn stalled_percent(text: &str) -> Option<f64> {
     mean.parse().ok()
 }
 
-/// How often a control group was throttled or could not be given memory at all: `high` and `oom` of its `memory.events`. `max` also
-/// counts what cached files run into, which costs nobody anything.
-fn limit_hits(text: &str) -> u64 {
-    let counted = |line: &str| {
-        let (name, count) = line.split_once(' ')?;
-        let counts = ["high", "oom"].contains(&name);
-        counts.then_some(count)?.trim().parse::<u64>().ok()
-    };
-    text.lines().filter_map(counted).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::tests::group_in;
 
     const STALLED: &str = "some avg10=12.50 avg60=1.00 avg300=0.10 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
     const CALM: &str = "some avg10=9.99 avg60=50.00 avg300=50.00 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
@@ -108,11 +88,6 @@ mod tests {
         assert_eq!(stalled_percent(STALLED), Some(12.5));
         assert_eq!(stalled_percent("full avg10=3.0\n"), None);
         assert_eq!(stalled_percent(""), None);
-        assert_eq!(
-            limit_hits("low 9\nhigh 1\nmax 20\noom 300\noom_kill 4000\n"),
-            301
-        );
-        assert_eq!(limit_hits("high none\n"), 0);
     }
 
     #[test]
@@ -123,7 +98,10 @@ mod tests {
         };
         write("machine", CALM);
         write("memory.events", "high 7\nmax 7\n");
-        let mut gauge = Gauge::of(&folder.path().join("machine"), Some(folder.path()));
+        let mut gauge = Gauge::of(
+            &folder.path().join("machine"),
+            Some(group_in(folder.path())),
+        );
         assert_eq!(gauge.look(), 1.0, "hits from before do not count");
         write("memory.events", "high 7\nmax 9\n");
         assert_eq!(gauge.look(), 1.0, "nor do cached files");
@@ -154,7 +132,10 @@ mod tests {
         };
         write("machine", STALLED);
         write("memory.pressure", CALM);
-        let mut gauge = Gauge::of(&folder.path().join("machine"), Some(folder.path()));
+        let mut gauge = Gauge::of(
+            &folder.path().join("machine"),
+            Some(group_in(folder.path())),
+        );
         assert_eq!(gauge.look(), 1.0);
         write("memory.pressure", STALLED);
         assert_eq!(gauge.look(), 0.5);
