@@ -6,6 +6,7 @@ mod batch;
 mod bits;
 mod budget;
 mod cases;
+mod crowd;
 mod gait;
 mod image;
 mod models;

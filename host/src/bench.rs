@@ -1,6 +1,10 @@
-//! `ephemera bench`: how soon models are ready, what many requests leave behind, how fast graphs run.
+//! `ephemera bench`: how soon models are ready, what many requests leave behind, how throughput grows with cores, how fast graphs run.
 
+pub mod child;
+pub mod client;
 pub mod engine;
+mod plot;
+pub mod scale;
 pub mod soak;
 pub mod start;
 

@@ -1,6 +1,10 @@
 //! Control groups: how much memory this process may use, as the kernel's files say, in version 1 and 2 of their layout.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 use crate::memory::field;
 
@@ -19,6 +23,7 @@ pub(crate) struct Group {
 struct Files {
     limit: &'static str,
     used: &'static str,
+    most: &'static str,
     /// In `memory.stat`: cached files, which count as used until somebody wants the memory.
     cached: &'static str,
     /// The file that counts what the group could not be given, and the counters in it. Not those that cached files run into as well, which
@@ -29,6 +34,7 @@ struct Files {
 const VERSION_1: Files = Files {
     limit: "memory.limit_in_bytes",
     used: "memory.usage_in_bytes",
+    most: "memory.max_usage_in_bytes",
     cached: "total_inactive_file",
     hits: ("memory.oom_control", &["oom_kill"]),
 };
@@ -36,6 +42,7 @@ const VERSION_1: Files = Files {
 const VERSION_2: Files = Files {
     limit: "memory.max",
     used: "memory.current",
+    most: "memory.peak",
     cached: "inactive_file",
     hits: ("memory.events", &["high", "oom"]),
 };
@@ -92,6 +99,78 @@ impl Group {
 
     fn read(&self, file: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.join(file)).ok()
+    }
+}
+
+/// A group with a limit, for one process; it is gone with this value, once that process is.
+#[derive(Debug)]
+pub struct Limited {
+    group: Group,
+    limit_bytes: u64,
+}
+
+impl Limited {
+    /// Makes a group whose processes may take `limit_bytes` in all, without swap.
+    ///
+    /// # Errors
+    ///
+    /// Groups that cannot be made here, as for a user who may not, and why.
+    pub fn new(limit_bytes: u64) -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ephemera-{}-{number}", std::process::id());
+        let outer = groups()
+            .pop()
+            .context("this machine has no control groups")?;
+        let folder = outer.folder.join(name);
+        std::fs::create_dir(&folder).context("making a control group")?;
+        let group = Group {
+            folder,
+            files: outer.files,
+        };
+        let limited = Self { group, limit_bytes };
+        let limit = limited.group.folder.join(outer.files.limit);
+        std::fs::write(limit, limit_bytes.to_string()).context("limiting a control group")?;
+        // Kernels that count no swap have no such file.
+        let (file, value) = match *outer.files == VERSION_1 {
+            true => ("memory.memsw.limit_in_bytes", limit_bytes),
+            false => ("memory.swap.max", 0),
+        };
+        let _ = std::fs::write(limited.group.folder.join(file), value.to_string());
+        Ok(limited)
+    }
+
+    /// The file that takes the number of a process that is to be in it; 0 is the one that writes.
+    pub fn entrance(&self) -> PathBuf {
+        self.group.folder.join("cgroup.procs")
+    }
+
+    /// Its limit, in bytes.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    /// The most that its processes had, cached files included, in bytes.
+    pub fn most_bytes(&self) -> Option<u64> {
+        self.group.read(self.group.files.most)?.trim().parse().ok()
+    }
+
+    /// How many processes the kernel ended in it for want of memory.
+    pub fn killed(&self) -> u64 {
+        let text = self.group.read(self.group.files.hits.0);
+        field(&text.unwrap_or_default(), "oom_kill").unwrap_or(0)
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        // A process that was just killed leaves a moment later.
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.group.folder).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub mod bench;
 pub mod body;
 pub mod build;
 mod cargo;
-mod cgroup;
+pub mod cgroup;
 pub mod config;
 pub mod digest;
 mod epoch;

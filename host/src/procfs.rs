@@ -10,8 +10,18 @@ use crate::memory::field_kib;
 ///
 /// No `/proc`, as on systems other than Linux.
 pub fn anonymous_bytes() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("reading /proc")?;
-    let kib = field_kib(&status, "RssAnon:").context("no RssAnon in /proc/self/status")?;
+    anonymous_bytes_of(std::process::id())
+}
+
+/// The same of any process.
+///
+/// # Errors
+///
+/// No such process, or no `/proc`.
+pub fn anonymous_bytes_of(process: u32) -> Result<u64> {
+    let status = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(status).context("reading /proc")?;
+    let kib = field_kib(&status, "RssAnon:").context("no RssAnon in a process's status")?;
     Ok(kib * 1024)
 }
 

@@ -9,6 +9,8 @@ use hyper::Request;
 use hyper::header::HOST;
 use serde::Serialize;
 
+use super::child::Child;
+use super::client::Message;
 use super::{READY, median};
 use crate::body::Pieces;
 use crate::build::{Artifact, precompile};
@@ -27,7 +29,7 @@ pub struct Row {
     /// The function.
     pub case: String,
     /// `snapshot`: a fresh instance of the component as built, to the answer that its models are there. `unloaded`: the same function
-    /// before its snapshot, reading the same lowered models.
+    /// before its snapshot, reading the same lowered models. `up` and `wasmtime serve`: the first of these, asked over a new connection.
     pub runner: &'static str,
     /// Median, in microseconds.
     pub median_us: f64,
@@ -80,14 +82,57 @@ pub fn start(
         Ok(since.elapsed())
     })?;
 
-    let row = |runner, samples: Vec<Duration>| Row {
-        case: function.name.clone(),
+    let name = function.name.as_str();
+    Ok(vec![
+        row(name, "snapshot", &snapshot),
+        row(name, "unloaded", &unloaded),
+    ])
+}
+
+/// Measures the whole way over HTTP, a new connection for each request: `server`, which routes `/health` to the function, and `wasmtime
+/// serve` of the same component, in turns.
+///
+/// # Errors
+///
+/// A server that does not answer on `/health`.
+pub fn over_http(
+    artifact: &Artifact,
+    server: &Child,
+    wasmtime: Option<&Child>,
+    runs: u32,
+) -> Result<Vec<Row>> {
+    let message = Message::new(READY, None)?;
+    let ask = |server: &Child| {
+        let (status, taken) = message.send(server.address())?;
+        ensure!(status == 200, "{READY}: expected 200, got {status}");
+        Ok(taken)
+    };
+    let servers: Vec<_> = [("up", Some(server)), ("wasmtime serve", wasmtime)]
+        .into_iter()
+        .filter_map(|(runner, server)| Some((runner, server?)))
+        .collect();
+    let mut taken = vec![Vec::new(); servers.len()];
+    for run in 0..WARM_UP + runs {
+        for ((_, server), taken) in servers.iter().zip(&mut taken) {
+            let sample = ask(server)?;
+            if run >= WARM_UP {
+                taken.push(sample);
+            }
+        }
+    }
+    let rows = servers.iter().zip(&taken);
+    let rows = rows.map(|((runner, _), samples)| row(&artifact.name, runner, samples));
+    Ok(rows.collect())
+}
+
+fn row(case: &str, runner: &'static str, samples: &[Duration]) -> Row {
+    Row {
+        case: case.to_owned(),
         runner,
         median_us: median(samples.iter().map(microseconds)),
         min_us: samples.iter().min().map_or(f64::NAN, microseconds),
         runs: samples.len() as u32,
-    };
-    Ok(vec![row("snapshot", snapshot), row("unloaded", unloaded)])
+    }
 }
 
 async fn ready(function: &Loaded) -> Result<Duration> {
@@ -126,7 +171,7 @@ pub fn print(rows: &[Row], json: bool, out: &mut impl Write) -> Result<()> {
     if !json {
         writeln!(
             out,
-            "case        runner        median us        min us   runs"
+            "case        runner              median us        min us   runs"
         )?;
     }
     for row in rows {
@@ -142,7 +187,7 @@ pub fn print(rows: &[Row], json: bool, out: &mut impl Write) -> Result<()> {
             } = row;
             writeln!(
                 out,
-                "{case:<12}{runner:<10}{median_us:>13.1}{min_us:>14.1}{runs:>7}"
+                "{case:<12}{runner:<16}{median_us:>13.1}{min_us:>14.1}{runs:>7}"
             )?;
         }
     }

@@ -4,40 +4,88 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use ephemera::bench::child::Child;
 use ephemera::bench::engine::{Options, Runner};
-use ephemera::bench::{engine, soak, start};
-use ephemera::build;
+use ephemera::bench::{engine, scale, soak, start};
+use ephemera::config::Project;
+use ephemera::{build, memory};
 
-use super::{Surroundings, executor};
+use super::Surroundings;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
-    /// From an accepted request to loaded models: the snapshot against loading at request time.
-    Start {
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-        /// Samples of each.
-        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
-        runs: u32,
-        /// The component.
-        #[arg(long, default_value = "ocr")]
-        component: String,
-    },
+    /// From an accepted request to loaded models: the snapshot against loading at request time, and the whole way over HTTP against
+    /// `wasmtime serve`.
+    Start(StartOptions),
     /// Memory of a server over many requests.
-    Soak {
-        /// One JSON object.
-        #[arg(long)]
-        json: bool,
-        /// Requests in all.
-        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
-        requests: u32,
-        /// A file to send; without one, `/health` is asked.
-        #[arg(long)]
-        file: Option<PathBuf>,
-    },
+    Soak(SoakOptions),
+    /// Answers a second with one instance, and with as many as there are cores.
+    Scale(ScaleOptions),
     /// Graphs: ours in WebAssembly and natively, beside tract and onnxruntime, on one thread each.
     Engine(EngineOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct StartOptions {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Samples of each.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// The component.
+    #[arg(long, default_value = "ocr")]
+    component: String,
+    /// A `wasmtime` to compare with; `cargo build --release -p ephemera-tests --bin wasmtime` makes one.
+    #[arg(long, env = "EPHEMERA_WASMTIME")]
+    wasmtime: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SoakOptions {
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Requests in all.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
+    /// At a time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    clients: u32,
+    /// A file to send; without one, `/health` is asked.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Where the file is sent to.
+    #[arg(long, default_value = "/v1/ocr")]
+    path: String,
+    /// The server's budget, as of `up`.
+    #[arg(long, value_name = "SIZE")]
+    memory_budget: Option<String>,
+    /// Run the server in a control group with this limit, such as 768MiB; needs the right to make one.
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse_bytes)]
+    memory_limit: Option<u64>,
+    /// Write `soak.csv` and `soak.svg` to this folder.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ScaleOptions {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// The page.
+    #[arg(long, default_value = "tests/cases/ocr/clean-page/request.png")]
+    file: PathBuf,
+    /// Where it is sent to.
+    #[arg(long, default_value = "/v1/ocr")]
+    path: String,
+    /// How often in one round.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
+    /// Rounds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
 }
 
 #[derive(Args)]
@@ -64,28 +112,38 @@ pub(crate) struct EngineOptions {
 
 pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
     let project = around.project()?;
-    let progress = &around.progress;
     let mut out = std::io::stdout();
     match what {
-        Bench::Start {
-            json,
-            runs,
-            component,
-        } => {
-            let artifact = &build::build(&project, &[component], progress)?[0];
-            let function = project.function(&artifact.name)?;
-            let models = project.root.join("models");
-            let rows = start::start(function, artifact, &models, runs, progress)?;
-            start::print(&rows, json, &mut out)
+        Bench::Start(options) => measure_start(around, &project, &options),
+        Bench::Soak(options) => {
+            around.artifacts(&project, &[], false)?;
+            let budget = options.memory_budget.into_iter();
+            let arguments = budget.flat_map(|size| ["--memory-budget".to_owned(), size]);
+            let asked = soak::Options {
+                requests: options.requests,
+                clients: options.clients,
+                file: options.file,
+                path: options.path,
+                memory_limit: options.memory_limit,
+                arguments: arguments.collect(),
+                out: options.out,
+            };
+            let program = std::env::current_exe()?;
+            let soak = soak::soak(&program, &around.manifest, &asked)?;
+            soak.print(options.json, &mut out)
         }
-        Bench::Soak {
-            json,
-            requests,
-            file,
-        } => {
-            let artifacts = around.artifacts(&project, &[], false)?;
-            let soak = soak::soak(project, &artifacts, requests, file);
-            executor()?.block_on(soak)?.print(json, &mut out)
+        Bench::Scale(options) => {
+            around.artifacts(&project, &[], false)?;
+            let asked = scale::Options {
+                file: &options.file,
+                path: &options.path,
+                requests: options.requests,
+                rounds: options.rounds,
+            };
+            let cores = std::thread::available_parallelism()?.get();
+            let program = std::env::current_exe()?;
+            let rows = scale::scale(&program, &around.manifest, cores as u32, &asked)?;
+            scale::print(&rows, options.json, &mut out)
         }
         Bench::Engine(options) => {
             let EngineOptions {
@@ -103,8 +161,32 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
                 profile,
                 python,
             };
-            let rows = engine::run(&project.root, &options, progress)?;
+            let rows = engine::run(&project.root, &options, &around.progress)?;
             engine::print(&rows, json, &mut out)
         }
     }
+}
+
+fn measure_start(around: &Surroundings, project: &Project, options: &StartOptions) -> Result<()> {
+    let progress = &around.progress;
+    let names = std::slice::from_ref(&options.component);
+    let artifact = &build::build(project, names, progress)?[0];
+    let function = project.function(&artifact.name)?;
+    let models = project.root.join("models");
+    let mut rows = start::start(function, artifact, &models, options.runs, progress)?;
+
+    if project.routes.find("/health") == Some(&artifact.name) {
+        let program = std::env::current_exe()?;
+        let server = Child::host(&program, &around.manifest, &[], None)?;
+        let peer = options.wasmtime.as_ref();
+        let peer = peer.map(|wasmtime| Child::wasmtime(wasmtime, &artifact.component));
+        let peer = peer.transpose()?;
+        rows.extend(start::over_http(
+            artifact,
+            &server,
+            peer.as_ref(),
+            options.runs,
+        )?);
+    }
+    start::print(&rows, options.json, &mut std::io::stdout())
 }
