@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
+use crate::runtime::ASIDE;
 
 /// Of so many turns that both priorities want, batch gets one.
 const BATCH_TURN: u32 = 8;
@@ -63,6 +64,7 @@ pub(crate) struct Slot<'a> {
     admission: &'a Admission,
     bytes: u64,
     since: Instant,
+    aside: bool,
 }
 
 /// What is going on.
@@ -82,6 +84,8 @@ pub struct Load {
 struct State {
     load_bytes: u64,
     running: u32,
+    /// Requests that run beside those, because they take long.
+    aside: u32,
     usable_bytes: u64,
     queues: BTreeMap<(Priority, String), VecDeque<Waiter>>,
     /// Memory that each function was given so far for requests of a priority, in bytes, as far as it counts against the others.
@@ -163,6 +167,7 @@ impl Admission {
                 admission: self,
                 bytes,
                 since: Instant::now(),
+                aside: false,
             });
         }
         // Leaves its place, or gives back what it was given at the last moment; its end of the channel is open until then.
@@ -181,7 +186,7 @@ impl Admission {
     pub(crate) fn load(&self) -> Load {
         let state = self.state();
         Load {
-            running: state.running,
+            running: state.running + state.aside,
             waiting: state.waiting(),
             admitted_bytes: state.load_bytes,
             usable_bytes: state.usable_bytes,
@@ -202,7 +207,7 @@ impl Admission {
 
     fn fits(&self, state: &State, bytes: u64) -> bool {
         let room = state.load_bytes.saturating_add(bytes) <= state.usable_bytes;
-        state.running == 0 || (room && state.running < self.budget.instances)
+        state.running + state.aside == 0 || (room && state.running < self.budget.instances)
     }
 
     /// Lets in whoever is next, as long as there is room for them.
@@ -234,10 +239,13 @@ impl Admission {
         }
     }
 
-    fn give_back(&self, bytes: u64, took: Option<Duration>) {
+    fn give_back(&self, bytes: u64, took: Option<Duration>, aside: bool) {
         let mut state = self.state();
         state.load_bytes -= bytes;
-        state.running -= 1;
+        match aside {
+            true => state.aside -= 1,
+            false => state.running -= 1,
+        }
         if let Some(took) = took {
             let took = took.as_secs_f64();
             state.mean_s = match state.mean_s {
@@ -246,6 +254,13 @@ impl Admission {
             };
         }
         self.admit(&mut state);
+    }
+
+    /// Whether a request of this priority would be refused now.
+    pub(crate) fn is_full(&self, priority: Priority) -> bool {
+        let state = self.state();
+        let free = state.queues.is_empty() && state.running < self.budget.instances;
+        !free && state.waiting() >= self.places(priority)
     }
 
     /// The refusal of a request: there is no room, and it says when there may be.
@@ -330,15 +345,30 @@ impl Drop for Waiting<'_> {
             self.admission.admit(&mut state);
         } else {
             drop(state);
-            self.admission.give_back(self.bytes, None);
+            self.admission.give_back(self.bytes, None, false);
+        }
+    }
+}
+
+impl Slot<'_> {
+    /// Lets another request run beside this one, which takes long; its memory still counts. There is room for [`ASIDE`] times as many such
+    /// requests as may run; beyond that it stays as it is.
+    pub(crate) fn step_aside(&mut self) {
+        let budget = &self.admission.budget;
+        let mut state = self.admission.state();
+        if !self.aside && state.aside < budget.instances.saturating_mul(ASIDE) {
+            self.aside = true;
+            state.running -= 1;
+            state.aside += 1;
+            self.admission.admit(&mut state);
         }
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.admission
-            .give_back(self.bytes, Some(self.since.elapsed()));
+        let took = Some(self.since.elapsed());
+        self.admission.give_back(self.bytes, took, self.aside);
     }
 }
 
@@ -428,6 +458,29 @@ mod tests {
         drop(large);
         let load = admission.load();
         assert_eq!((load.running, load.waiting, load.admitted_bytes), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_takes_long_lets_others_run_and_keeps_its_memory() {
+        let admission = admission(3, 1, 0);
+        let slot = || admission.slot("f", MIB, Priority::Interactive);
+        let mut first = slot().await.expect("nobody is there");
+        assert!(admission.is_full(Priority::Interactive));
+        first.step_aside();
+        first.step_aside();
+        assert!(!admission.is_full(Priority::Interactive));
+        let mut second = slot().await.expect("the first takes long");
+        second.step_aside();
+        let third = slot().await.expect("so does the second");
+        assert_eq!(admission.load().running, 3);
+        drop(third);
+        let many = (admission.load().admitted_bytes, admission.load().running);
+        assert_eq!(many, (2 * MIB, 2));
+        let large = admission.slot("f", 2 * MIB, Priority::Interactive);
+        assert!(matches!(large.await, Err(Failure::Busy { .. })), "4 of 3");
+        drop((first, second));
+        let load = admission.load();
+        assert_eq!((load.running, load.admitted_bytes), (0, 0));
     }
 
     #[tokio::test]

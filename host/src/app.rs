@@ -88,23 +88,12 @@ impl App {
         let name = self.routes.find(path).ok_or(Failure::NoRoute)?;
         self.functions.get(name).ok_or(Failure::NoRoute)
     }
-
-    /// Answers `request`, whatever happens.
-    pub async fn handle(&self, request: Request<Pieces>) -> Response<Bytes> {
-        let answer = match self.route(request.uri().path()) {
-            Ok(function) => function.handle(request).await,
-            Err(failure) => Err(failure),
-        };
-        answer.unwrap_or_else(|failure| explain(&failure))
-    }
 }
 
 /// The response that tells the caller of `failure`.
 pub(crate) fn explain(failure: &Failure) -> Response<Bytes> {
-    match failure {
-        Failure::Function(cause) => tracing::error!("{failure}: {cause:#}"),
-        other => tracing::debug!("{other}"),
-    }
+    // What a guest did is logged where its stack is known.
+    tracing::debug!("{failure}");
     let mut response = Response::new(Bytes::from(failure.json()));
     *response.status_mut() = failure.status();
     let headers = response.headers_mut();

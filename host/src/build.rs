@@ -18,7 +18,7 @@ use crate::runtime::{DENSE_BYTES, compiler};
 use crate::{cargo, files, imports, models, module, snapshot, targets, variables};
 
 /// Goes into every stamp: raise it when this crate makes other bytes of the same inputs.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// A function, built.
 #[derive(Debug, Clone)]
@@ -106,9 +106,16 @@ fn build_one(project: &Project, function: &Function, progress: &Progress) -> Res
         return finish(function, &component, report, progress);
     }
 
-    let step = progress.step(format!("{name}: loading {}", function.models.join(", ")));
+    let step = progress.step(match function.models.as_slice() {
+        [] => format!("{name}: no models to load"),
+        models => format!("{name}: loading {}", models.join(", ")),
+    });
     let unloaded = module::to_component(&core)?;
-    let component = snapshot::snapshot(&unloaded, models.stream)?;
+    // A function without models may well have nothing to load, and then starts as it was compiled.
+    let component = match function.models.is_empty() && !snapshot::loads(&unloaded)? {
+        true => unloaded.clone(),
+        false => snapshot::snapshot(&unloaded, models.stream)?,
+    };
     let report = inspect(&component, function)?;
     files::write_atomic(&unloaded_path(function), &unloaded)?;
     files::write_atomic(&function.source, &component)?;
@@ -299,6 +306,7 @@ mod tests {
             limits: Limits {
                 memory_bytes: 1 << 20,
                 timeout: Duration::from_secs(1),
+                ..Limits::default()
             },
             variables: Default::default(),
             run: None,

@@ -59,8 +59,5 @@ impl Surroundings {
 
 /// Runs what is asynchronous.
 pub(crate) fn executor() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the executor")
+    ephemera::serve::executor()
 }

@@ -26,6 +26,12 @@ const MAX_MEMORY_MIB: u32 = 4096;
 /// Beyond an hour a request is a job, and wants a queue.
 const MAX_TIMEOUT_S: u32 = 3600;
 
+/// A function's answer is text about one request, or a PDF with its page; the host holds it whole. In MiB.
+const DEFAULT_ANSWER_MIB: u32 = 32;
+
+/// Larger answers want a place to be fetched from, in MiB.
+const MAX_ANSWER_MIB: u32 = 1024;
+
 /// A manifest, checked, and the folder that its paths are relative to.
 #[derive(Debug)]
 pub struct Project {
@@ -89,6 +95,27 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// From the start of the instance to the last byte of its answer.
     pub timeout: Duration,
+    /// Of that, how long the guest itself may compute.
+    pub cpu: Duration,
+    /// The longest answer, in bytes.
+    pub answer_bytes: usize,
+}
+
+impl Default for Limits {
+    /// Those of a manifest that says nothing.
+    fn default() -> Self {
+        let timeout = Duration::from_secs(DEFAULT_TIMEOUT_S.into());
+        Self {
+            memory_bytes: mib(DEFAULT_MEMORY_MIB),
+            timeout,
+            cpu: timeout,
+            answer_bytes: mib(DEFAULT_ANSWER_MIB),
+        }
+    }
+}
+
+fn mib(mib: u32) -> usize {
+    mib as usize * 1024 * 1024
 }
 
 impl Project {
@@ -265,6 +292,10 @@ struct Tool {
     memory_mib: u32,
     #[serde(default = "default_timeout_s")]
     timeout_s: u32,
+    /// As much as `timeout_s` if not given.
+    cpu_s: Option<u32>,
+    #[serde(default = "default_answer_mib")]
+    max_answer_mib: u32,
     run: Option<FileRequests>,
     example: Option<String>,
 }
@@ -277,6 +308,10 @@ fn default_timeout_s() -> u32 {
     DEFAULT_TIMEOUT_S
 }
 
+fn default_answer_mib() -> u32 {
+    DEFAULT_ANSWER_MIB
+}
+
 impl Component {
     fn check(self, name: String, root: &Path) -> Result<Function> {
         let Tool {
@@ -284,6 +319,8 @@ impl Component {
             models,
             memory_mib,
             timeout_s,
+            cpu_s,
+            max_answer_mib,
             run,
             example,
         } = self.tool.ephemera;
@@ -300,6 +337,15 @@ impl Component {
             (1..=MAX_TIMEOUT_S).contains(&timeout_s),
             "component `{name}`: timeout_s: expected 1 to {MAX_TIMEOUT_S}, got {timeout_s}"
         );
+        let cpu_s = cpu_s.unwrap_or(timeout_s);
+        ensure!(
+            (1..=timeout_s).contains(&cpu_s),
+            "component `{name}`: cpu_s: expected 1 to {timeout_s}, which is timeout_s, got {cpu_s}"
+        );
+        ensure!(
+            (1..=MAX_ANSWER_MIB).contains(&max_answer_mib),
+            "component `{name}`: max_answer_mib: expected 1 to {MAX_ANSWER_MIB}, got {max_answer_mib}"
+        );
         if let Some(run) = &run {
             ensure!(
                 run.path.starts_with('/'),
@@ -313,8 +359,10 @@ impl Component {
             package,
             models,
             limits: Limits {
-                memory_bytes: memory_mib as usize * 1024 * 1024,
+                memory_bytes: mib(memory_mib),
                 timeout: Duration::from_secs(timeout_s.into()),
+                cpu: Duration::from_secs(cpu_s.into()),
+                answer_bytes: mib(max_answer_mib),
             },
             variables: self.variables,
             run,
@@ -357,6 +405,7 @@ anything = 1
 package = "shop-ocr"
 models = ["detector", "reader"]
 timeout_s = 7
+cpu_s = 5
 run = { path = "/v1/ocr?format=text", takes = "pictures" }
 "#;
 
@@ -373,6 +422,8 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
             limits: Limits {
                 memory_bytes: 128 * 1024 * 1024,
                 timeout: Duration::from_secs(7),
+                cpu: Duration::from_secs(5),
+                answer_bytes: 32 << 20,
             },
             variables: [("api_key".to_owned(), "{{ key }}".to_owned())].into(),
             run: Some(FileRequests {
@@ -431,6 +482,16 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
                 replace: "timeout_s = 7",
                 by: "memory_mib = 5000",
                 error: "expected 1 to 4096, got 5000",
+            },
+            Case {
+                replace: "cpu_s = 5",
+                by: "cpu_s = 8",
+                error: "cpu_s: expected 1 to 7, which is timeout_s, got 8",
+            },
+            Case {
+                replace: "cpu_s = 5",
+                by: "max_answer_mib = 0",
+                error: "max_answer_mib: expected 1 to 1024, got 0",
             },
             Case {
                 replace: "timeout_s = 7",

@@ -76,7 +76,7 @@ impl Lines {
 }
 
 /// `line` with its control characters spelled out, so that a guest cannot forge lines or steer a terminal.
-fn printable(line: &[u8]) -> String {
+pub(crate) fn printable(line: &[u8]) -> String {
     let mut printable = String::with_capacity(line.len());
     for character in String::from_utf8_lossy(line).chars() {
         if character.is_control() {

@@ -1,4 +1,4 @@
-//! Core module -> component: debug sections out, the preview-1 adapter in.
+//! Core module -> component: debug information out, the preview-1 adapter in.
 //!
 //! In: the WebAssembly module that Cargo made for `wasm32-wasip1`. Out: a component that imports WASI 0.2 and exports an HTTP handler,
 //! models not yet loaded. Running it is left to `snapshot`.
@@ -16,7 +16,8 @@ use wit_component::ComponentEncoder;
 /// `wasi:http`.
 pub(crate) const ADAPTER: &[u8] = WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
 
-/// Makes a component of `core`, without `core`'s names and debug information.
+/// Makes a component of `core`, without `core`'s debug information. The names of its functions stay: the log tells by them where a guest was
+/// when it was ended.
 ///
 /// # Errors
 ///
@@ -33,7 +34,7 @@ pub(crate) fn to_component(core: &[u8]) -> Result<Vec<u8>> {
         .context("encoding the component")
 }
 
-/// `core` without the custom sections that only describe it: names, producers, DWARF.
+/// `core` without the custom sections that only describe how it was made: producers, target features, DWARF.
 fn strip(core: &[u8]) -> Result<Vec<u8>> {
     // Sections follow each other without gaps, so a section starts where the last one ended, and copying bytes is enough.
     let mut kept = Vec::with_capacity(core.len());
@@ -61,22 +62,20 @@ fn strip(core: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn describes(section: &str) -> bool {
-    section == "name"
-        || section == "producers"
-        || section == "target_features"
-        || section.starts_with(".debug_")
+    section == "producers" || section == "target_features" || section.starts_with(".debug_")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A module of three custom sections around an empty type section, by hand: `\0asm`, version 1, then (id, size, name length, name).
+    /// A module of four custom sections around an empty type section, by hand: `\0asm`, version 1, then (id, size, name length, name).
     fn module() -> Vec<u8> {
         let mut bytes = b"\0asm\x01\0\0\0".to_vec();
         bytes.extend(b"\x00\x06\x04keep1");
         bytes.extend(b"\x01\x01\x00");
         bytes.extend(b"\x00\x06\x04name1");
+        bytes.extend(b"\x00\x0b\x09producers1");
         bytes.extend(b"\x00\x0d\x0b.debug_info1");
         bytes
     }
@@ -87,6 +86,7 @@ mod tests {
         let mut expected = b"\0asm\x01\0\0\0".to_vec();
         expected.extend(b"\x00\x06\x04keep1");
         expected.extend(b"\x01\x01\x00");
+        expected.extend(b"\x00\x06\x04name1");
         assert_eq!(stripped, expected);
         assert_eq!(strip(&stripped).expect("a module"), stripped);
     }

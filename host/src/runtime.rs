@@ -5,14 +5,16 @@
 //! dropped. Connections, queues and files are left to others.
 
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response};
 use tokio::sync::oneshot;
-use wasmtime::component::{Component, Linker};
+use tokio::time::{sleep, timeout};
+use wasmtime::component::{Component, Linker, ResourceTableError};
 use wasmtime::error::Context;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
@@ -21,17 +23,20 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
+use crate::answer::collect;
 use crate::body::Pieces;
 use crate::config::Limits;
 use crate::epoch::Ticker;
 use crate::failure::Failure;
+use crate::guest::{Long, Reason, Reins};
 use crate::guest_log::GuestLog;
+use crate::guest_stack;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
-use crate::state::{Living, Sandbox, link};
+use crate::state::{Living, MAX_HANDLES, MAX_TABLE_ELEMENTS, Refused, Sandbox, link};
+use crate::turns::Turns;
 use crate::variables::Values;
 
 /// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because what tract leaves behind when it
@@ -41,8 +46,18 @@ pub const DENSE_BYTES: u64 = 128 << 20;
 /// Core modules in one component: the function, the WASI adapter, and the two that join them.
 const MODULES: u32 = 8;
 
-/// A function's answer is text about one request; the host holds it whole, so it is bounded.
-const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// What a guest may hand to the host in one call, in bytes; and get of random bytes.
+const CALL_BYTES: usize = 1 << 20;
+const RANDOM_BYTES: u64 = 64 << 10;
+
+/// Of as many guests as may run, so many times more may have computed for long and run beside them.
+pub(crate) const ASIDE: u32 = 4;
+
+/// How long a guest whose answer is complete may take to return, before it is ended.
+const RETURN_TIME: Duration = Duration::from_millis(20);
+
+/// How long one that is ended may take to get to its next loop, where its stack is taken; then it is dropped without.
+const END_TIME: Duration = Duration::from_millis(100);
 
 /// Settings that decide what compiled code looks like. Code compiled under them runs in every engine that has them.
 ///
@@ -69,6 +84,7 @@ pub struct Runtime {
     engine: Engine,
     linker: Linker<Sandbox>,
     ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
     living: Arc<Living>,
 }
 
@@ -79,11 +95,12 @@ pub struct Loaded {
     variables: Arc<Values>,
     pre: ProxyPre<Sandbox>,
     ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
     living: Arc<Living>,
 }
 
 impl Runtime {
-    /// An engine for at most `instances` instances at once.
+    /// An engine for at most `instances` instances at once, and [`ASIDE`] times as many that have computed for long.
     ///
     /// # Errors
     ///
@@ -96,6 +113,7 @@ impl Runtime {
         link(&mut linker)?;
         Ok(Self {
             ticker: Arc::new(Ticker::start(engine.clone())?),
+            turns: Arc::new(Turns::new(cores())),
             engine,
             linker,
             living: Arc::default(),
@@ -127,6 +145,7 @@ impl Runtime {
             variables: Arc::new(variables),
             pre,
             ticker: Arc::clone(&self.ticker),
+            turns: Arc::clone(&self.turns),
             living: Arc::clone(&self.living),
         })
     }
@@ -144,13 +163,18 @@ impl Runtime {
 
 /// Address space for `instances` instances, nothing resident in any of it.
 fn pool(instances: u32) -> PoolingAllocationConfig {
+    let instances = instances.saturating_mul(1 + ASIDE);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(MODULES))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(MODULES))
         .total_stacks(instances)
+        // No component takes another's share.
         .max_memories_per_component(1)
+        .max_core_instances_per_component(MODULES)
+        .max_tables_per_component(MODULES)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(instances)
         // All three are 0 already; stated, because the promise hangs on them.
         .linear_memory_keep_resident(0)
@@ -158,6 +182,11 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
         .async_stack_keep_resident(0)
         .pagemap_scan(Enabled::No);
     pool
+}
+
+/// How many guests can compute at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Makes what runs in `store` give way to others at every tick of the engine's clock.
@@ -188,12 +217,25 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// The limits of memory and time, a trap, or no answer.
+    /// A limit, a trap, or no answer. Each is logged, with the guest's stack where it was computing.
     pub async fn handle(&self, request: Request<Pieces>) -> Result<Response<Bytes>, Failure> {
-        let deadline = self.limits.timeout;
-        tokio::time::timeout(deadline, self.run(request))
-            .await
-            .unwrap_or(Err(Failure::Deadline(deadline)))
+        self.handle_telling(request, Arc::default()).await
+    }
+
+    /// The same, and tells by `long` when the guest has computed for long.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub async fn handle_telling(
+        &self,
+        mut request: Request<Pieces>,
+        long: Arc<Long>,
+    ) -> Result<Response<Bytes>, Failure> {
+        check_host(&mut request)?;
+        let limits = self.limits;
+        let reins = Reins::new(&self.turns, limits.cpu, limits.timeout, long);
+        self.run(request, Arc::new(reins)).await
     }
 
     /// Loads the models in the tar stream `models` in an instance that was built without them, and drops it: what a snapshot saves.
@@ -232,19 +274,26 @@ impl Loaded {
     /// A store, which counts as an instance from here on.
     fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize) -> Store<Sandbox> {
         let log = GuestLog::new(Arc::clone(&self.name));
-        let wasi = wasi.stdout(log.clone()).stderr(log).build();
+        let wasi = wasi.stdout(log.clone()).stderr(log);
+        let wasi = wasi.max_random_size(RANDOM_BYTES).build();
         let sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
+        store.set_hostcall_fuel(CALL_BYTES);
         yielding(&mut store);
         store
     }
 
-    async fn run(&self, mut request: Request<Pieces>) -> Result<Response<Bytes>, Failure> {
-        check_host(&mut request)?;
+    async fn run(
+        &self,
+        request: Request<Pieces>,
+        reins: Arc<Reins>,
+    ) -> Result<Response<Bytes>, Failure> {
         let _running = self.ticker.running();
         let (send, answer) = oneshot::channel();
         let mut store = self.store(WasiCtx::builder(), self.limits.memory_bytes);
+        let ticked = Arc::clone(&reins);
+        store.epoch_deadline_callback(move |_| ticked.tick());
 
         // The store goes with this future: when the guest is done, whatever it still held is dropped, and a reader of an answer that will
         // not come is woken.
@@ -258,19 +307,104 @@ impl Loaded {
                 handler.call_handle(&mut store, request, out).await
             }
             .await;
-            (result, store.data().memory.refused)
+            result.map_err(|trap| (trap, store.data().memory.refused))
         };
-        let ((result, refused), response) = tokio::join!(guest, collect(answer));
-
-        match (result, response) {
-            (Ok(()), response) => response,
-            // A guest that cannot allocate aborts; the refusal before that is the reason.
-            (Err(_), _) if refused => Err(Failure::Memory {
-                limit_bytes: self.limits.memory_bytes,
-            }),
-            (Err(trap), _) => Err(Failure::Function(trap.into())),
+        let mut guest = pin!(reins.hold(guest));
+        let mut answer = pin!(collect(answer, self.limits.answer_bytes));
+        let step = tokio::select! {
+            biased;
+            returned = &mut guest => Step::Returned(returned),
+            answer = &mut answer => Step::Answered(answer),
+            () = sleep(self.limits.timeout) => Step::Late,
+        };
+        match step {
+            Step::Returned(Ok(())) => answer.await.map_err(|failure| self.ended(failure, None)),
+            Step::Returned(Err(end)) => Err(self.trapped(end, &reins)),
+            Step::Answered(Ok(answer)) => match timeout(RETURN_TIME, &mut guest).await {
+                Ok(Ok(())) => Ok(answer),
+                Ok(Err(end)) => Err(self.trapped(end, &reins)),
+                Err(_) => {
+                    let trap = end(guest, &reins, Reason::Answered).await;
+                    let stack = trap.as_ref().and_then(guest_stack::of);
+                    let stack = stack.as_deref().unwrap_or("(not computing)");
+                    tracing::warn!(function = &*self.name, stack, "ended after its answer");
+                    Ok(answer)
+                }
+            },
+            // A guest whose answer is refused fails to write more of it, and may well trap over that.
+            Step::Answered(Err(failure)) => {
+                let trap = end(guest, &reins, Reason::Answered).await;
+                Err(self.ended(failure, trap.as_ref()))
+            }
+            Step::Late => {
+                let trap = end(guest, &reins, Reason::Deadline).await;
+                Err(self.ended(Failure::Deadline(self.limits.timeout), trap.as_ref()))
+            }
         }
     }
+
+    /// Why a guest that trapped did: what the host ended it for, what it was refused before, or its own doing.
+    fn trapped(&self, (trap, refused): Trapped, reins: &Reins) -> Failure {
+        let limits = &self.limits;
+        let no_handles = matches!(
+            trap.downcast_ref::<ResourceTableError>(),
+            Some(ResourceTableError::Full)
+        );
+        let failure = match (reins.reason(), refused) {
+            (Some(Reason::Cpu), _) => Failure::Cpu(limits.cpu),
+            (Some(Reason::Deadline), _) => Failure::Deadline(limits.timeout),
+            (_, _) if no_handles => Failure::Handles { limit: MAX_HANDLES },
+            // A guest that cannot allocate aborts; the refusal before that is the reason.
+            (_, Some(Refused::Memory)) => Failure::Memory {
+                limit_bytes: limits.memory_bytes,
+            },
+            (_, Some(Refused::Tables)) => Failure::Tables {
+                limit: MAX_TABLE_ELEMENTS,
+            },
+            _ => Failure::Function(anyhow::Error::msg(guest_stack::cause(&trap))),
+        };
+        self.ended(failure, Some(&trap))
+    }
+
+    /// Logs `failure`, as one event with the stack that `trap` has.
+    fn ended(&self, failure: Failure, trap: Option<&wasmtime::Error>) -> Failure {
+        let function = &*self.name;
+        let stack = trap.and_then(guest_stack::of);
+        let stack = stack.as_deref().unwrap_or("(not computing)");
+        match &failure {
+            Failure::Function(cause) => tracing::error!(function, stack, "{failure}: {cause:#}"),
+            Failure::NoAnswer => tracing::error!(function, stack, "{failure}"),
+            _ => tracing::warn!(function, stack, "{failure}"),
+        }
+        failure
+    }
+}
+
+/// A trap, and what was refused before it.
+type Trapped = (wasmtime::Error, Option<Refused>);
+
+/// What happens first to a guest.
+enum Step {
+    Returned(Result<(), Trapped>),
+    Answered(Result<Response<Bytes>, Failure>),
+    Late,
+}
+
+/// Ends `guest`; with its stack, if it computes.
+async fn end(
+    guest: Pin<&mut impl Future<Output = Result<(), Trapped>>>,
+    reins: &Reins,
+    reason: Reason,
+) -> Option<wasmtime::Error> {
+    reins.end(reason);
+    // One that waits in the host is dropped as it is, unless what it waits for is just now there: to write an answer that is refused.
+    let time = if reins.is_away() {
+        Duration::ZERO
+    } else {
+        END_TIME
+    };
+    let returned = timeout(time, guest).await.ok()?;
+    returned.err().map(|(trap, _)| trap)
 }
 
 /// `wasi:http` wants an authority. HTTP/1.0 may leave it out, and no function of ours reads it.
@@ -283,28 +417,4 @@ fn check_host(request: &mut Request<Pieces>) -> Result<(), Failure> {
         .entry(HOST)
         .or_insert(HeaderValue::from_static("localhost"));
     host.to_str().map(|_| ()).map_err(|_| Failure::Host)
-}
-
-type Answer = Result<Response<HyperOutgoingBody>, ErrorCode>;
-
-/// Takes the whole answer, while the guest writes it.
-async fn collect(answer: oneshot::Receiver<Answer>) -> Result<Response<Bytes>, Failure> {
-    let failed = |message: String| Failure::Function(anyhow::Error::msg(message));
-    let response = answer
-        .await
-        .map_err(|_| failed("it ended without an answer".into()))?
-        .map_err(|code| failed(format!("it answered with the error {code:?}")))?;
-    let (mut head, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER_BYTES)
-        .collect()
-        .await
-        .map_err(|error| match error.downcast::<LengthLimitError>() {
-            Ok(_) => Failure::AnswerTooLarge {
-                limit_bytes: MAX_ANSWER_BYTES,
-            },
-            Err(error) => failed(format!("its answer broke off: {error}")),
-        })?;
-    // The server states the length of what it sends.
-    head.headers.remove(CONTENT_LENGTH);
-    Ok(Response::from_parts(head, body.to_bytes()))
 }

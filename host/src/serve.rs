@@ -1,32 +1,49 @@
 //! `ephemera up`: an [`App`] behind HTTP/1.1.
 //!
 //! A connection's request is routed, its body read within bounds, a slot waited for, and only then an instance made. What is full answers
-//! 503 instead of growing: connections, bodies in memory, and requests that wait all have a limit.
+//! 503 instead of growing: bodies and answers in memory, and requests that wait, have a limit. A client that sends or reads slowly costs its
+//! connection and what has arrived of its body, nothing that others wait for. Connections have a limit too: while it is reached, new ones
+//! wait in the kernel's queue until one of the others ends, which all do that are idle, or slower than is allowed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http_body_util::Full;
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admission::{Admission, Budget, Load, Priority, Slot};
 use crate::app::{App, explain};
-use crate::body::{BodyLimits, Pieces};
+use crate::body::{Arriving, BodyLimits, Pieces};
 use crate::failure::Failure;
+use crate::guest::Long;
+use crate::pace::Floor;
 use crate::pressure::Gauge;
 use crate::request_id;
+use crate::room::{Held, Room};
+use crate::runtime::Loaded;
+use crate::socket::Socket;
+
+/// Names and values of one request's headers, in bytes; more is answered 431, as are more than 100 headers.
+const HEADER_BYTES: usize = 32 << 10;
+
+/// What is read ahead, in bytes: headers that do not fit are refused before they are all there.
+const READ_BYTES: usize = 64 << 10;
+
+/// Slower than any telephone line that still carries pictures, and fast enough that nobody holds a connection for long with little.
+const FLOOR: Floor = Floor {
+    grace: Duration::from_secs(10),
+    bytes_per_s: 4 << 10,
+};
 
 /// How often the kernel is asked whether memory is short.
 const PRESSURE_TIME: Duration = Duration::from_secs(1);
@@ -40,6 +57,10 @@ pub struct Options {
     pub budget: Budget,
     /// Bodies in memory at once, in KiB, those of running requests included.
     pub bodies_kib: u32,
+    /// Finished answers in memory at once, in KiB, until their clients have read them.
+    pub answers_kib: u32,
+    /// How fast an answer has to be read.
+    pub answer_floor: Floor,
     /// Open connections, idle ones included.
     pub connections: usize,
     /// Bounds of one body.
@@ -62,16 +83,32 @@ impl Default for Options {
                 wait_time: Duration::from_secs(30),
             },
             bodies_kib: 64 << 10,
+            answers_kib: 64 << 10,
+            answer_floor: FLOOR,
             connections: 512,
             body: BodyLimits {
                 // The body limit of the smallest edge platform we target.
                 bytes: 10 << 20,
-                time: Duration::from_secs(30),
+                floor: FLOOR,
             },
             header_time: Duration::from_secs(15),
             grace: Duration::from_secs(30),
         }
     }
+}
+
+/// The threads that a server runs on: one more than there are cores, so that one is free to serve while guests compute.
+///
+/// # Errors
+///
+/// The system has no threads left.
+pub fn executor() -> Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores + 1)
+        .enable_all()
+        .build()
+        .context("starting the executor")
 }
 
 /// A server, listening.
@@ -96,7 +133,8 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let service = Arc::new(Service {
             app,
-            doors: Doors::new(&options),
+            bodies: Room::new(options.bodies_kib, options.budget.wait_time),
+            answers: Room::new(options.answers_kib, options.budget.wait_time),
             admission: Admission::new(options.budget),
             body: options.body,
         });
@@ -159,9 +197,9 @@ async fn accept(
     options: Options,
     mut stopped: oneshot::Receiver<()>,
 ) -> bool {
-    let graceful = GracefulShutdown::new();
+    let (stop, stopping) = watch::channel(());
     let room = Arc::new(Semaphore::new(options.connections));
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = JoinSet::new();
     loop {
         let next = async {
             let permit = Arc::clone(&room).acquire_owned().await;
@@ -174,8 +212,9 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             (accepted, permit) = next => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connect(stream, &service, &options, &graceful, permit);
-                    connections.spawn(connection);
+                    let service = Arc::clone(&service);
+                    let connection = connect(stream, service, options.clone(), stopping.clone());
+                    connections.spawn(keeping(permit, connection));
                 }
                 Err(error) => {
                     // Out of descriptors, or a client that has left: nothing that a short rest would make worse.
@@ -185,80 +224,157 @@ async fn accept(
             },
         }
     }
-    drop(listener);
-    let finished = tokio::time::timeout(options.grace, graceful.shutdown()).await;
+    drop((listener, stopping));
+    // Each connection ends after the request that it is at; the channel is closed when the last one has.
+    let _ = stop.send(());
+    let finished = tokio::time::timeout(options.grace, stop.closed()).await;
     connections.shutdown().await;
     finished.is_ok()
 }
 
-fn connect(
+async fn keeping(_permit: OwnedSemaphorePermit, connection: impl Future<Output = ()>) {
+    connection.await;
+}
+
+async fn connect(
     stream: TcpStream,
-    service: &Arc<Service>,
-    options: &Options,
-    graceful: &GracefulShutdown,
-    permit: OwnedSemaphorePermit,
-) -> impl Future<Output = ()> + Send + 'static {
-    let service = Arc::clone(service);
-    // An answer is one write; waiting to fill a packet only delays it. A socket that refuses is about to fail anyway.
-    let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
+    service: Arc<Service>,
+    options: Options,
+    mut stopping: watch::Receiver<()>,
+) {
+    let socket = Socket::new(stream, options.answer_floor);
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_time)
+        .max_buf_size(READ_BYTES)
         .serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(socket),
             service_fn(move |request| {
                 let service = Arc::clone(&service);
                 async move { Ok::<_, Infallible>(service.answer(request).await) }
             }),
         );
-    let connection = graceful.watch(connection);
-    async move {
-        let _permit = permit;
-        if let Err(error) = connection.await {
-            tracing::debug!("connection: {error}");
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        _ = stopping.changed() => {
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    let Err(error) = ended else {
+        return;
+    };
+    tracing::debug!("connection: {error}");
+    if error.is_timeout() {
+        let parts = connection.into_parts();
+        // One that is merely idle is closed without a word.
+        if !parts.read_buf.is_empty() {
+            let failure = Failure::HeadersTooSlow(options.header_time);
+            parts.io.into_inner().say(&failure);
         }
     }
 }
 
 struct Service {
     app: Arc<App>,
-    doors: Doors,
     admission: Admission,
+    bodies: Room,
+    answers: Room,
     body: BodyLimits,
+}
+
+/// A request that may run.
+struct Admitted<'a> {
+    function: &'a Loaded,
+    request: Request<Pieces>,
+    slot: Slot<'a>,
+    /// What its body takes, until it is answered.
+    _held: Held,
 }
 
 impl Service {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         let id = request_id::of_request(request.headers_mut());
-        let mut response = match self.admit(request).await {
-            Ok((request, _held)) => self.app.handle(request).await,
-            Err(failure) => explain(&failure),
-        };
+        let answer = async { self.run(self.admit(request).await?).await }.await;
+        let mut response = answer.unwrap_or_else(|failure| explain(&failure));
         request_id::on_answer(response.headers_mut(), id);
         response.map(Full::new)
     }
 
-    /// The request with its body, and the right to hold it and to run.
-    async fn admit(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<(Request<Pieces>, (BodyPlace<'_>, Slot<'_>)), Failure> {
-        let function = self.app.route(request.uri().path())?;
-        let priority = priority(request.headers())?;
-        let busy = || self.admission.busy();
-        let place = self.doors.place().ok_or_else(busy)?;
+    /// The request with its body, and the right to hold it and to run. Until the body is there, only its bytes count.
+    async fn admit(&self, request: Request<Incoming>) -> Result<Admitted<'_>, Failure> {
         let (head, body) = request.into_parts();
-        // A body of unknown length may become as long as the longest.
-        let bytes = body.size_hint().exact().unwrap_or(u64::MAX);
-        let place = place.with_body(bytes.min(self.body.bytes as u64)).await;
-        let place = place.ok_or_else(busy)?;
-        let body = Pieces::read(&head.headers, body, self.body).await?;
+        let arriving = Arriving::new(&head.headers, body, self.body);
+        let busy = || self.admission.busy();
+        let welcome = || {
+            check_size(&head.headers)?;
+            let function = self.app.route(head.uri.path())?;
+            let priority = priority(&head.headers)?;
+            match self.admission.is_full(priority) {
+                true => Err(busy()),
+                false => Ok((function, priority)),
+            }
+        };
+        let (function, priority) = match welcome() {
+            Ok(welcome) => welcome,
+            Err(failure) => return Err(arriving.refused(failure).await),
+        };
+        let (body, _held) = arriving.read(&self.bodies, busy).await?;
         let bytes = function.limits().memory_bytes as u64;
-        let slot = self
-            .admission
-            .slot(function.name(), bytes, priority)
-            .await?;
-        Ok((Request::from_parts(head, body), (place, slot)))
+        let slot = self.admission.slot(function.name(), bytes, priority);
+        Ok(Admitted {
+            function,
+            slot: slot.await?,
+            request: Request::from_parts(head, body),
+            _held,
+        })
+    }
+
+    /// The function's answer, which holds its place among the answers until it has been sent.
+    async fn run(&self, admitted: Admitted<'_>) -> Result<Response<Bytes>, Failure> {
+        let Admitted {
+            function,
+            request,
+            mut slot,
+            _held,
+        } = admitted;
+        let long = Arc::new(Long::default());
+        let mut running = std::pin::pin!(function.handle_telling(request, Arc::clone(&long)));
+        let answer = tokio::select! {
+            answer = &mut running => answer?,
+            () = long.happened() => {
+                slot.step_aside();
+                running.await?
+            }
+        };
+        let mut held = Held::default();
+        let grown = self.answers.grow(&mut held, answer.body().len()).await;
+        grown.map_err(|_| self.admission.busy())?;
+        Ok(answer.map(|bytes| Bytes::from_owner(Answer { bytes, _held: held })))
+    }
+}
+
+/// Bytes that count until the last of them is dropped.
+struct Answer {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn check_size(headers: &HeaderMap) -> Result<(), Failure> {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    match sizes.sum::<usize>() > HEADER_BYTES {
+        true => Err(Failure::HeadersTooLarge {
+            limit_bytes: HEADER_BYTES,
+        }),
+        false => Ok(()),
     }
 }
 
@@ -269,103 +385,4 @@ fn priority(headers: &HeaderMap) -> Result<Priority, Failure> {
     };
     let name = name.to_str().ok();
     name.and_then(Priority::named).ok_or(Failure::Priority)
-}
-
-/// Who may hold a body in memory: a bounded number of requests, and of bytes.
-struct Doors {
-    bodies_kib: Semaphore,
-    max_bodies_kib: u32,
-    /// Requests between their headers and their answer.
-    inside: AtomicUsize,
-    max_inside: usize,
-    wait_time: Duration,
-}
-
-/// The right to be inside.
-struct Place<'a>(&'a Doors);
-
-/// The right to hold a body in memory.
-struct BodyPlace<'a> {
-    _place: Place<'a>,
-    _memory: SemaphorePermit<'a>,
-}
-
-impl Doors {
-    fn new(options: &Options) -> Self {
-        let instances = options.budget.instances as usize;
-        Self {
-            bodies_kib: Semaphore::new(options.bodies_kib as usize),
-            max_bodies_kib: options.bodies_kib,
-            inside: AtomicUsize::new(0),
-            max_inside: instances.saturating_add(options.budget.waiting),
-            wait_time: options.budget.wait_time,
-        }
-    }
-
-    fn place(&self) -> Option<Place<'_>> {
-        let place = Place(self);
-        (self.inside.fetch_add(1, Ordering::SeqCst) < self.max_inside).then_some(place)
-    }
-}
-
-impl<'a> Place<'a> {
-    /// Waits for memory for a body of `bytes`; `None` when that takes too long.
-    async fn with_body(self, bytes: u64) -> Option<BodyPlace<'a>> {
-        let doors = self.0;
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        // One that is larger than all of the memory waits until it is alone.
-        let permit = doors.bodies_kib.acquire_many(kib.min(doors.max_bodies_kib));
-        let permit = tokio::time::timeout(doors.wait_time, permit).await.ok()?;
-        Some(BodyPlace {
-            _memory: permit.expect("the semaphore is never closed"),
-            _place: self,
-        })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn doors(instances: u32, waiting: usize) -> Doors {
-        Doors::new(&Options {
-            budget: Budget {
-                memory_bytes: 1 << 20,
-                instances,
-                waiting,
-                wait_time: Duration::from_millis(20),
-            },
-            bodies_kib: 3,
-            ..Options::default()
-        })
-    }
-
-    #[test]
-    fn requests_inside_are_bounded() {
-        let doors = doors(1, 1);
-        let running = doors.place().expect("one runs");
-        let waiting = doors.place().expect("one may wait");
-        assert!(doors.place().is_none());
-        drop(waiting);
-        drop(doors.place().expect("one may wait"));
-        drop(running);
-        assert_eq!(doors.inside.load(Ordering::SeqCst), 0);
-    }
-
-    #[tokio::test]
-    async fn bodies_in_memory_are_bounded() {
-        let doors = doors(9, 9);
-        let body = async |bytes| doors.place()?.with_body(bytes).await;
-        let first = body(1025).await.expect("2 of 3 KiB");
-        let second = body(1024).await.expect("3 of 3 KiB");
-        assert!(body(1).await.is_none());
-        drop((first, second));
-        drop(body(u64::MAX).await.expect("alone"));
-    }
 }

@@ -4,6 +4,7 @@
 //! the component's initial memory. The sandbox is closed and its time and randomness are fixed, so the same inputs give the same bytes.
 
 use anyhow::{Context, Result, anyhow, ensure};
+use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Store};
 use wasmtime_wasi::cli::StdoutStream;
@@ -21,6 +22,31 @@ const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// The "random" bytes a guest gets while it is snapshotted: whatever it derives from them is the same in every build and every request.
 const FIXED_RANDOM: [u8; 16] = *b"ephemera/fixed/1";
+
+/// Whether `component` has the export that loads models.
+///
+/// # Errors
+///
+/// Bytes that do not parse.
+pub fn loads(component: &[u8]) -> Result<bool> {
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.context("parsing the component")? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            // Modules and inner components have exports of their own.
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    if export?.name.name == INIT {
+                        return Ok(true);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
 
 /// Loads the models in the tar stream `models` into `component`.
 ///

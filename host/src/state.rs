@@ -17,10 +17,16 @@ use wasmtime_wasi_http::{
 use crate::variables::{self, Values};
 
 /// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
-const MAX_HANDLES: usize = 1024;
+pub(crate) const MAX_HANDLES: usize = 256;
 
 /// Entries that all tables of an instance may hold. Our largest function has some thousands.
-const MAX_TABLE_ELEMENTS: usize = 1 << 20;
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 1 << 16;
+
+/// What one set of headers may be, in bytes: each is a handle, and the host holds it.
+const MAX_FIELDS_BYTES: usize = 32 << 10;
+
+/// What is written of an answer before it must be taken, in bytes. A guest may begin as many answers as it has handles.
+const ANSWER_CHUNK_BYTES: usize = 64 << 10;
 
 /// The data of one store.
 pub(crate) struct Sandbox {
@@ -55,9 +61,11 @@ impl Sandbox {
     pub(crate) fn unlimited(wasi: WasiCtx) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
         Self {
             wasi,
-            http: WasiHttpCtx::new(),
+            http,
             table,
             outbound: NoOutbound,
             memory: Ceiling::new(usize::MAX),
@@ -116,16 +124,27 @@ impl WasiHttpHooks for NoOutbound {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
     }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        ANSWER_CHUNK_BYTES
+    }
 }
 
-/// Grants linear memory up to a sum over all memories of a store.
+/// Grants linear memory up to a sum over all memories of a store, and table entries up to a sum over all its tables.
 #[derive(Debug)]
 pub(crate) struct Ceiling {
     max_bytes: usize,
     held_bytes: usize,
     table_elements: usize,
-    /// Whether something was not granted.
-    pub(crate) refused: bool,
+    /// What was not granted first.
+    pub(crate) refused: Option<Refused>,
+}
+
+/// What an instance wanted too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Memory,
+    Tables,
 }
 
 impl Ceiling {
@@ -134,7 +153,7 @@ impl Ceiling {
             max_bytes,
             held_bytes: 0,
             table_elements: 0,
-            refused: false,
+            refused: None,
         }
     }
 
@@ -161,7 +180,9 @@ impl ResourceLimiter for Ceiling {
             return Ok(false);
         }
         let granted = Self::grant(&mut self.held_bytes, current, desired, self.max_bytes);
-        self.refused |= !granted;
+        if !granted {
+            self.refused.get_or_insert(Refused::Memory);
+        }
         Ok(granted)
     }
 
@@ -169,11 +190,17 @@ impl ResourceLimiter for Ceiling {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> Result<bool> {
+        // As above; the pool's tables have a maximum of their own, which is ours.
+        if maximum.is_some_and(|maximum| desired > maximum && maximum < MAX_TABLE_ELEMENTS) {
+            return Ok(false);
+        }
         let elements = &mut self.table_elements;
         let granted = Self::grant(elements, current, desired, MAX_TABLE_ELEMENTS);
-        self.refused |= !granted;
+        if !granted {
+            self.refused.get_or_insert(Refused::Tables);
+        }
         Ok(granted)
     }
 }
@@ -228,7 +255,7 @@ mod tests {
             let answer = ceiling.memory_growing(current, desired, None);
             assert_eq!(answer.expect("never an error"), granted, "{desired}");
         }
-        assert!(ceiling.refused);
+        assert_eq!(ceiling.refused, Some(Refused::Memory));
         assert_eq!(ceiling.held_bytes, 100);
     }
 
@@ -237,7 +264,26 @@ mod tests {
         let mut ceiling = Ceiling::new(100);
         let answer = ceiling.memory_growing(0, 60, Some(50));
         assert!(!answer.expect("never an error"));
-        assert!(!ceiling.refused);
+        assert_eq!(ceiling.refused, None);
+    }
+
+    #[test]
+    fn table_entries_are_granted_up_to_the_sum() {
+        let mut ceiling = Ceiling::new(100);
+        let half = MAX_TABLE_ELEMENTS / 2;
+        // (current, desired, granted): two tables.
+        let cases = [
+            (0, half, true),
+            (0, half, true),
+            (half, half + 1, false),
+            (0, usize::MAX, false),
+        ];
+        for (current, desired, granted) in cases {
+            let answer = ceiling.table_growing(current, desired, None);
+            assert_eq!(answer.expect("never an error"), granted, "{desired}");
+        }
+        assert_eq!(ceiling.refused, Some(Refused::Tables));
+        assert_eq!(ceiling.held_bytes, 0);
     }
 
     #[test]
