@@ -15,6 +15,7 @@ use crate::config::Project;
 use crate::failure::Failure;
 use crate::routes::Routes;
 use crate::runtime::{Loaded, Runtime};
+use crate::telemetry::trail::Trail;
 
 /// Routes, and the functions behind them.
 pub struct App {
@@ -58,6 +59,11 @@ impl App {
         loaded.with_context(|| format!("function `{name}` is not loaded"))
     }
 
+    /// All functions.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &Loaded> {
+        self.functions.values()
+    }
+
     /// Where instances are counted.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
@@ -83,6 +89,11 @@ impl App {
         Ok(())
     }
 
+    /// Whether the manifest has `path` itself, and not only by a route that takes every path.
+    pub(crate) fn names(&self, path: &str) -> bool {
+        self.routes.names(path)
+    }
+
     /// The function that answers `path`.
     pub(crate) fn route(&self, path: &str) -> Result<&Loaded, Failure> {
         let name = self.routes.find(path).ok_or(Failure::NoRoute)?;
@@ -91,11 +102,15 @@ impl App {
 
     /// Answers `request`, whatever happens.
     pub async fn handle(&self, request: Request<Pieces>) -> Response<Bytes> {
+        let trail = Trail::of(&request);
         let answer = match self.route(request.uri().path()) {
             Ok(function) => function.handle(request).await,
             Err(failure) => Err(failure),
         };
-        answer.unwrap_or_else(|failure| explain(&failure))
+        answer.unwrap_or_else(|failure| {
+            trail.failed(&failure);
+            explain(&failure)
+        })
     }
 }
 

@@ -2,13 +2,14 @@
 
 mod commands;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use ephemera::progress::Progress;
+use ephemera::telemetry::logging;
 
 use commands::Surroundings;
 use commands::bench::{self, Bench};
@@ -25,6 +26,9 @@ struct Cli {
     /// The manifest of the project.
     #[arg(long, global = true, default_value = "spin.toml")]
     manifest: PathBuf,
+    /// What lines of the log look like. `EPHEMERA_LOG` says which lines there are.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log: logging::Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -49,14 +53,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("EPHEMERA_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    logging::start(cli.log);
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -32,6 +32,8 @@ use crate::guest_log::GuestLog;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, Sandbox, link};
+use crate::telemetry::record::Phase;
+use crate::telemetry::trail::Trail;
 use crate::variables::Values;
 
 /// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because what tract leaves behind when it
@@ -179,6 +181,11 @@ impl Loaded {
         &self.name
     }
 
+    /// The same, to keep.
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// What one request may take.
     pub fn limits(&self) -> Limits {
         self.limits
@@ -205,7 +212,7 @@ impl Loaded {
         let _running = self.ticker.running();
         let mut wasi = WasiCtx::builder();
         wasi.stdin(MemoryInputPipe::new(models));
-        let mut store = self.store(wasi, usize::MAX);
+        let mut store = self.store(wasi, usize::MAX, Trail::default());
         let pre = self.pre.instance_pre();
         let instance = pre.instantiate_async(&mut store).await?;
         let load = instance.get_typed_func::<(), ()>(&mut store, INIT)?;
@@ -222,7 +229,8 @@ impl Loaded {
     /// The function does not start, or the kernel does not count.
     pub async fn start_faults(&self) -> anyhow::Result<u64> {
         let before = thread_minor_faults()?;
-        let mut store = self.store(WasiCtx::builder(), self.limits.memory_bytes);
+        let memory_bytes = self.limits.memory_bytes;
+        let mut store = self.store(WasiCtx::builder(), memory_bytes, Trail::default());
         let pre = self.pre.instance_pre();
         pre.instantiate_async(&mut store).await?;
         drop(store);
@@ -230,10 +238,11 @@ impl Loaded {
     }
 
     /// A store, which counts as an instance from here on.
-    fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize) -> Store<Sandbox> {
-        let log = GuestLog::new(Arc::clone(&self.name));
+    fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize, trail: Trail) -> Store<Sandbox> {
+        let log = GuestLog::new(Arc::clone(&self.name), trail.request_id());
         let wasi = wasi.stdout(log.clone()).stderr(log).build();
-        let sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        let mut sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        sandbox.memory.trail = trail;
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
         yielding(&mut store);
@@ -244,7 +253,10 @@ impl Loaded {
         check_host(&mut request)?;
         let _running = self.ticker.running();
         let (send, answer) = oneshot::channel();
-        let mut store = self.store(WasiCtx::builder(), self.limits.memory_bytes);
+        let trail = Trail::of(&request);
+        trail.enter(Phase::Instantiation);
+        let memory_bytes = self.limits.memory_bytes;
+        let mut store = self.store(WasiCtx::builder(), memory_bytes, trail.clone());
 
         // The store goes with this future: when the guest is done, whatever it still held is dropped, and a reader of an answer that will
         // not come is woken.
@@ -254,13 +266,14 @@ impl Loaded {
                 let request = http.new_incoming_request(Scheme::Http, request)?;
                 let out = http.new_response_outparam(send)?;
                 let proxy = self.pre.instantiate_async(&mut store).await?;
+                store.data().memory.trail.enter(Phase::Guest);
                 let handler = proxy.wasi_http_incoming_handler();
                 handler.call_handle(&mut store, request, out).await
             }
             .await;
             (result, store.data().memory.refused)
         };
-        let ((result, refused), response) = tokio::join!(guest, collect(answer));
+        let ((result, refused), response) = tokio::join!(trail.measured(guest), collect(answer));
 
         match (result, response) {
             (Ok(()), response) => response,

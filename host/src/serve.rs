@@ -25,8 +25,13 @@ use crate::admission::{Admission, Budget, Load, Priority, Slot};
 use crate::app::{App, explain};
 use crate::body::{BodyLimits, Pieces};
 use crate::failure::Failure;
+use crate::metrics::Gauges;
 use crate::pressure::Gauge;
 use crate::request_id;
+use crate::telemetry::listener::MetricsListener;
+use crate::telemetry::record::Phase;
+use crate::telemetry::trail::Trail;
+use crate::telemetry::{self, Place as MetricsPlace, Telemetry};
 
 /// How often the kernel is asked whether memory is short.
 const PRESSURE_TIME: Duration = Duration::from_secs(1);
@@ -48,6 +53,8 @@ pub struct Options {
     pub header_time: Duration,
     /// How long running requests may still take after the server is told to stop.
     pub grace: Duration,
+    /// What is told of requests, and where.
+    pub telemetry: telemetry::Settings,
 }
 
 impl Default for Options {
@@ -70,6 +77,7 @@ impl Default for Options {
             },
             header_time: Duration::from_secs(15),
             grace: Duration::from_secs(30),
+            telemetry: telemetry::Settings::default(),
         }
     }
 }
@@ -78,6 +86,7 @@ impl Default for Options {
 pub struct Server {
     address: SocketAddr,
     service: Arc<Service>,
+    metrics: Option<MetricsListener>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<bool>,
 }
@@ -94,12 +103,27 @@ impl Server {
             .with_context(|| format!("listening on {}", options.listen))?;
         let address = listener.local_addr().context("asking for the address")?;
         let (stop, stopped) = oneshot::channel();
+        let place = options.telemetry.metrics;
+        let functions = app.functions();
+        let functions = functions.map(|f| (f.name(), f.limits().memory_bytes as u64));
+        let telemetry = Telemetry::start(options.telemetry.clone(), functions);
         let service = Arc::new(Service {
+            metrics_here: place == MetricsPlace::Beside && !app.names(telemetry::PATH),
+            telemetry,
+            connections: options.connections,
             app,
             doors: Doors::new(&options),
             admission: Admission::new(options.budget),
             body: options.body,
         });
+        let metrics = match place {
+            MetricsPlace::Apart(address) => {
+                let asked = Arc::clone(&service);
+                let page = move |request: &Request<Incoming>| asked.metrics(request);
+                Some(MetricsListener::start(address, page).await?)
+            }
+            MetricsPlace::Beside | MetricsPlace::Nowhere => None,
+        };
         let watched = watch_pressure(Arc::clone(&service));
         let serving = Arc::clone(&service);
         let task = tokio::spawn(async move {
@@ -111,6 +135,7 @@ impl Server {
         Ok(Self {
             address,
             service,
+            metrics,
             stop,
             task,
         })
@@ -119,6 +144,12 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let beside = self.service.metrics_here.then_some(self.address);
+        beside.or(self.metrics.as_ref().map(MetricsListener::address))
     }
 
     /// What it serves.
@@ -135,7 +166,9 @@ impl Server {
     pub async fn stop(self) -> bool {
         // Nobody to tell: it has stopped already.
         let _ = self.stop.send(());
-        self.task.await.unwrap_or(false)
+        let finished = self.task.await.unwrap_or(false);
+        self.service.telemetry.stop().await;
+        finished
     }
 }
 
@@ -198,7 +231,7 @@ fn connect(
     graceful: &GracefulShutdown,
     permit: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let service = Arc::clone(service);
+    let (service, counted) = (Arc::clone(service), service);
     // An answer is one write; waiting to fill a packet only delays it. A socket that refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -212,8 +245,9 @@ fn connect(
             }),
         );
     let connection = graceful.watch(connection);
+    let open = counted.telemetry.connection();
     async move {
-        let _permit = permit;
+        let _held = (permit, open);
         if let Err(error) = connection.await {
             tracing::debug!("connection: {error}");
         }
@@ -222,6 +256,11 @@ fn connect(
 
 struct Service {
     app: Arc<App>,
+    telemetry: Arc<Telemetry>,
+    /// Whether metrics are served beside the functions.
+    metrics_here: bool,
+    /// How many may be open.
+    connections: usize,
     doors: Doors,
     admission: Admission,
     body: BodyLimits,
@@ -229,13 +268,38 @@ struct Service {
 
 impl Service {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if self.metrics_here && request.uri().path() == telemetry::PATH {
+            return self.metrics(&request).map(Full::new);
+        }
         let id = request_id::of_request(request.headers_mut());
+        let ongoing = self.telemetry.begin(&mut request, &id);
         let mut response = match self.admit(request).await {
             Ok((request, _held)) => self.app.handle(request).await,
-            Err(failure) => explain(&failure),
+            Err(failure) => {
+                ongoing.failed(&failure);
+                explain(&failure)
+            }
         };
         request_id::on_answer(response.headers_mut(), id);
-        response.map(Full::new)
+        ongoing.sending(response).map(Full::new)
+    }
+
+    /// The answer to a request for metrics.
+    fn metrics(&self, request: &Request<Incoming>) -> Response<Bytes> {
+        let gauges = Gauges {
+            load: self.admission.load(),
+            budget: self.admission.budget(),
+            instances: self.app.runtime().live_instances(),
+            most_instances: self.app.runtime().most_instances(),
+            connections: self.telemetry.connections(),
+            max_connections: self.connections,
+            inside: self.doors.inside.load(Ordering::Relaxed),
+            bodies_bytes: self.doors.held_bytes(),
+            max_bodies_bytes: u64::from(self.doors.max_bodies_kib) << 10,
+            spans: self.telemetry.spans(),
+        };
+        self.telemetry
+            .page(request.method(), request.headers(), &gauges)
     }
 
     /// The request with its body, and the right to hold it and to run.
@@ -243,16 +307,21 @@ impl Service {
         &self,
         request: Request<Incoming>,
     ) -> Result<(Request<Pieces>, (BodyPlace<'_>, Slot<'_>)), Failure> {
+        let trail = Trail::of(&request);
         let function = self.app.route(request.uri().path())?;
         let priority = priority(request.headers())?;
+        trail.leads_to(function.shared_name(), priority);
         let busy = || self.admission.busy();
         let place = self.doors.place().ok_or_else(busy)?;
         let (head, body) = request.into_parts();
+        trail.enter(Phase::Body);
         // A body of unknown length may become as long as the longest.
         let bytes = body.size_hint().exact().unwrap_or(u64::MAX);
         let place = place.with_body(bytes.min(self.body.bytes as u64)).await;
         let place = place.ok_or_else(busy)?;
         let body = Pieces::read(&head.headers, body, self.body).await?;
+        trail.received(body.size_hint().lower());
+        trail.enter(Phase::Admission);
         let bytes = function.limits().memory_bytes as u64;
         let slot = self
             .admission
@@ -300,6 +369,12 @@ impl Doors {
             max_inside: instances.saturating_add(options.budget.waiting),
             wait_time: options.budget.wait_time,
         }
+    }
+
+    /// Memory that is set aside for bodies.
+    fn held_bytes(&self) -> u64 {
+        let free_kib = self.bodies_kib.available_permits() as u64;
+        (u64::from(self.max_bodies_kib).saturating_sub(free_kib)) << 10
     }
 
     fn place(&self) -> Option<Place<'_>> {

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::telemetry::trail::Trail;
 use crate::variables::{self, Values};
 
 /// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
@@ -124,6 +125,8 @@ pub(crate) struct Ceiling {
     max_bytes: usize,
     held_bytes: usize,
     table_elements: usize,
+    /// Who is told of every growth.
+    pub(crate) trail: Trail,
     /// Whether something was not granted.
     pub(crate) refused: bool,
 }
@@ -134,6 +137,7 @@ impl Ceiling {
             max_bytes,
             held_bytes: 0,
             table_elements: 0,
+            trail: Trail::default(),
             refused: false,
         }
     }
@@ -162,6 +166,7 @@ impl ResourceLimiter for Ceiling {
         }
         let granted = Self::grant(&mut self.held_bytes, current, desired, self.max_bytes);
         self.refused |= !granted;
+        self.trail.holds(self.held_bytes);
         Ok(granted)
     }
 
