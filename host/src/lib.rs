@@ -43,4 +43,5 @@ pub mod snapshot;
 mod state;
 mod targets;
 pub mod telemetry;
+pub mod top;
 pub mod variables;

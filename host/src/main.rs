@@ -17,6 +17,7 @@ use commands::build::{self, Build};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
+use commands::top::{self, Top};
 use commands::up::{self, Up};
 
 /// Vision models as serverless WebAssembly functions.
@@ -43,6 +44,8 @@ enum Command {
     Run(Run),
     /// Take frames spread evenly over a clip, for functions that take frames.
     Sample(Sample),
+    /// Look at a server that runs: rates, times, memory, and what to change.
+    Top(Top),
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
@@ -74,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Up(options) => up::up(&around, options)?,
         Command::Run(options) => return run::run(&around, options),
         Command::Sample(options) => sample::sample(&options)?,
+        Command::Top(options) => top::top(&options)?,
         Command::Bench(what) => bench::bench(&around, what)?,
         Command::Model(what) => model::model(&around, &what)?,
     }
