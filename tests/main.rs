@@ -15,5 +15,6 @@ mod rejected;
 mod runners;
 mod sample;
 mod samples;
+mod telemetry;
 mod variables;
 mod wasm_units;

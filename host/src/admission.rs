@@ -182,6 +182,11 @@ impl Admission {
         self.admit(&mut state);
     }
 
+    /// What there is to give out.
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget
+    }
+
     /// What is going on.
     pub(crate) fn load(&self) -> Load {
         let state = self.state();

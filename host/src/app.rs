@@ -15,6 +15,7 @@ use crate::config::Project;
 use crate::failure::Failure;
 use crate::routes::Routes;
 use crate::runtime::{Loaded, Runtime};
+use crate::telemetry::trail::Trail;
 
 /// Routes, and the functions behind them.
 pub struct App {
@@ -58,6 +59,11 @@ impl App {
         loaded.with_context(|| format!("function `{name}` is not loaded"))
     }
 
+    /// All functions.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &Loaded> {
+        self.functions.values()
+    }
+
     /// Where instances are counted.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
@@ -81,6 +87,11 @@ impl App {
             );
         }
         Ok(())
+    }
+
+    /// Whether the manifest has `path` itself, and not only by a route that takes every path.
+    pub(crate) fn names(&self, path: &str) -> bool {
+        self.routes.names(path)
     }
 
     /// The function that answers `path`.

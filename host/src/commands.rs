@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;
+pub(crate) mod top;
 pub(crate) mod up;
 
 use std::path::PathBuf;

@@ -23,16 +23,19 @@ pub(crate) struct GuestLog(Arc<Mutex<Lines>>);
 
 struct Lines {
     function: Arc<str>,
+    /// Of the request that it answers, if there is one.
+    request_id: Option<Arc<str>>,
     /// The line begun, without its end.
     line: Vec<u8>,
     left_bytes: usize,
 }
 
 impl GuestLog {
-    /// For the function called `function`.
-    pub(crate) fn new(function: Arc<str>) -> Self {
+    /// For the function called `function`, in a request with the id `request_id`.
+    pub(crate) fn new(function: Arc<str>, request_id: Option<Arc<str>>) -> Self {
         Self(Arc::new(Mutex::new(Lines {
             function,
+            request_id,
             line: Vec::new(),
             left_bytes: MAX_REQUEST_BYTES,
         })))
@@ -40,8 +43,9 @@ impl GuestLog {
 
     fn add(&self, bytes: &[u8]) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let request_id = lines.request_id.clone();
         lines.add(bytes, |function, line| {
-            tracing::info!(function, "{line}");
+            emit(function, request_id.as_deref(), line);
         });
     }
 }
@@ -75,6 +79,10 @@ impl Lines {
     }
 }
 
+fn emit(function: &str, request_id: Option<&str>, line: &str) {
+    tracing::info!(target: "ephemera::guest", function, request_id, "{line}");
+}
+
 /// `line` with its control characters spelled out, so that a guest cannot forge lines or steer a terminal.
 pub(crate) fn printable(line: &[u8]) -> String {
     let mut printable = String::with_capacity(line.len());
@@ -90,7 +98,8 @@ pub(crate) fn printable(line: &[u8]) -> String {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        self.flush(|function, line| tracing::info!(function, "{line}"));
+        let request_id = self.request_id.clone();
+        self.flush(|function, line| emit(function, request_id.as_deref(), line));
     }
 }
 
@@ -158,6 +167,7 @@ mod tests {
     fn lines(writes: &[&[u8]]) -> Vec<String> {
         let mut lines = Lines {
             function: "f".into(),
+            request_id: None,
             line: Vec::new(),
             left_bytes: MAX_REQUEST_BYTES,
         };

@@ -2,13 +2,14 @@
 
 mod commands;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use ephemera::progress::Progress;
+use ephemera::telemetry::logging;
 
 use commands::Surroundings;
 use commands::bench::{self, Bench};
@@ -16,6 +17,7 @@ use commands::build::{self, Build};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
+use commands::top::{self, Top};
 use commands::up::{self, Up};
 
 /// Vision models as serverless WebAssembly functions.
@@ -25,6 +27,9 @@ struct Cli {
     /// The manifest of the project.
     #[arg(long, global = true, default_value = "spin.toml")]
     manifest: PathBuf,
+    /// What lines of the log look like. `EPHEMERA_LOG` says which lines there are.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log: logging::Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -39,6 +44,8 @@ enum Command {
     Run(Run),
     /// Take frames spread evenly over a clip, for functions that take frames.
     Sample(Sample),
+    /// Look at a server that runs: rates, times, memory, and what to change.
+    Top(Top),
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
@@ -49,14 +56,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("EPHEMERA_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    logging::start(cli.log);
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -77,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Up(options) => up::up(&around, options)?,
         Command::Run(options) => return run::run(&around, options),
         Command::Sample(options) => sample::sample(&options)?,
+        Command::Top(options) => top::top(&options)?,
         Command::Bench(what) => bench::bench(&around, what)?,
         Command::Model(what) => model::model(&around, &what)?,
     }

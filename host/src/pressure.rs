@@ -67,7 +67,7 @@ impl Gauge {
 }
 
 /// `avg10` of the line `some` of a pressure file: in how much of the last ten seconds at least one task was stalled, in percent.
-fn stalled_percent(text: &str) -> Option<f64> {
+pub(crate) fn stalled_percent(text: &str) -> Option<f64> {
     let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
     let mean = some
         .split(' ')

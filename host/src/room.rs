@@ -61,6 +61,19 @@ impl Room {
     }
 }
 
+impl Room {
+    /// What is held now, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let free_kib = self.kib.available_permits() as u64;
+        u64::from(self.all_kib).saturating_sub(free_kib) << 10
+    }
+
+    /// What there is, in bytes.
+    pub(crate) fn all_bytes(&self) -> u64 {
+        u64::from(self.all_kib) << 10
+    }
+}
+
 impl Held {
     fn kib(&self) -> u32 {
         let kib = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);

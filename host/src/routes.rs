@@ -84,6 +84,13 @@ impl Routes {
         Ok(())
     }
 
+    /// Whether `path` has a route other than the one that takes every path.
+    pub fn names(&self, path: &str) -> bool {
+        let everything = Pattern::Under(String::new());
+        let mut patterns = self.entries.iter().map(|(pattern, _)| pattern);
+        patterns.any(|pattern| *pattern != everything && pattern.matches(path))
+    }
+
     /// The function that answers `path` (no query), or none.
     pub fn find(&self, path: &str) -> Option<&str> {
         self.entries

@@ -36,6 +36,8 @@ use crate::guest_stack;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, MAX_HANDLES, MAX_TABLE_ELEMENTS, Refused, Sandbox, link};
+use crate::telemetry::record::Phase;
+use crate::telemetry::trail::Trail;
 use crate::turns::Turns;
 use crate::variables::Values;
 
@@ -208,6 +210,11 @@ impl Loaded {
         &self.name
     }
 
+    /// The same, to keep.
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// What one request may take.
     pub fn limits(&self) -> Limits {
         self.limits
@@ -247,7 +254,7 @@ impl Loaded {
         let _running = self.ticker.running();
         let mut wasi = WasiCtx::builder();
         wasi.stdin(MemoryInputPipe::new(models));
-        let mut store = self.store(wasi, usize::MAX);
+        let mut store = self.store(wasi, usize::MAX, Trail::default());
         let pre = self.pre.instance_pre();
         let instance = pre.instantiate_async(&mut store).await?;
         let load = instance.get_typed_func::<(), ()>(&mut store, INIT)?;
@@ -264,7 +271,8 @@ impl Loaded {
     /// The function does not start, or the kernel does not count.
     pub async fn start_faults(&self) -> anyhow::Result<u64> {
         let before = thread_minor_faults()?;
-        let mut store = self.store(WasiCtx::builder(), self.limits.memory_bytes);
+        let memory_bytes = self.limits.memory_bytes;
+        let mut store = self.store(WasiCtx::builder(), memory_bytes, Trail::default());
         let pre = self.pre.instance_pre();
         pre.instantiate_async(&mut store).await?;
         drop(store);
@@ -272,11 +280,12 @@ impl Loaded {
     }
 
     /// A store, which counts as an instance from here on.
-    fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize) -> Store<Sandbox> {
-        let log = GuestLog::new(Arc::clone(&self.name));
+    fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize, trail: Trail) -> Store<Sandbox> {
+        let log = GuestLog::new(Arc::clone(&self.name), trail.request_id());
         let wasi = wasi.stdout(log.clone()).stderr(log);
         let wasi = wasi.max_random_size(RANDOM_BYTES).build();
-        let sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        let mut sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        sandbox.memory.trail = trail;
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
         store.set_hostcall_fuel(CALL_BYTES);
@@ -291,7 +300,10 @@ impl Loaded {
     ) -> Result<Response<Bytes>, Failure> {
         let _running = self.ticker.running();
         let (send, answer) = oneshot::channel();
-        let mut store = self.store(WasiCtx::builder(), self.limits.memory_bytes);
+        let trail = Trail::of(&request);
+        trail.enter(Phase::Instantiation);
+        let memory_bytes = self.limits.memory_bytes;
+        let mut store = self.store(WasiCtx::builder(), memory_bytes, trail.clone());
         let ticked = Arc::clone(&reins);
         store.epoch_deadline_callback(move |_| ticked.tick());
 
@@ -303,13 +315,14 @@ impl Loaded {
                 let request = http.new_incoming_request(Scheme::Http, request)?;
                 let out = http.new_response_outparam(send)?;
                 let proxy = self.pre.instantiate_async(&mut store).await?;
+                store.data().memory.trail.enter(Phase::Guest);
                 let handler = proxy.wasi_http_incoming_handler();
                 handler.call_handle(&mut store, request, out).await
             }
             .await;
             result.map_err(|trap| (trap, store.data().memory.refused))
         };
-        let mut guest = pin!(reins.hold(guest));
+        let mut guest = pin!(reins.hold(trail.measured(guest)));
         let mut answer = pin!(collect(answer, self.limits.answer_bytes));
         let step = tokio::select! {
             biased;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
@@ -26,12 +26,17 @@ use crate::app::{App, explain};
 use crate::body::{Arriving, BodyLimits, Pieces};
 use crate::failure::Failure;
 use crate::guest::Long;
+use crate::metrics::Gauges;
 use crate::pace::Floor;
 use crate::pressure::Gauge;
 use crate::request_id;
 use crate::room::{Held, Room};
 use crate::runtime::Loaded;
 use crate::socket::Socket;
+use crate::telemetry::listener::MetricsListener;
+use crate::telemetry::record::Phase;
+use crate::telemetry::trail::Trail;
+use crate::telemetry::{self, Place as MetricsPlace, Telemetry};
 
 /// Names and values of one request's headers, in bytes; more is answered 431, as are more than 100 headers.
 const HEADER_BYTES: usize = 32 << 10;
@@ -69,6 +74,8 @@ pub struct Options {
     pub header_time: Duration,
     /// How long running requests may still take after the server is told to stop.
     pub grace: Duration,
+    /// What is told of requests, and where.
+    pub telemetry: telemetry::Settings,
 }
 
 impl Default for Options {
@@ -93,6 +100,7 @@ impl Default for Options {
             },
             header_time: Duration::from_secs(15),
             grace: Duration::from_secs(30),
+            telemetry: telemetry::Settings::default(),
         }
     }
 }
@@ -115,6 +123,7 @@ pub fn executor() -> Result<tokio::runtime::Runtime> {
 pub struct Server {
     address: SocketAddr,
     service: Arc<Service>,
+    metrics: Option<MetricsListener>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<bool>,
 }
@@ -131,13 +140,28 @@ impl Server {
             .with_context(|| format!("listening on {}", options.listen))?;
         let address = listener.local_addr().context("asking for the address")?;
         let (stop, stopped) = oneshot::channel();
+        let place = options.telemetry.metrics;
+        let functions = app.functions();
+        let functions = functions.map(|f| (f.name(), f.limits().memory_bytes as u64));
+        let telemetry = Telemetry::start(options.telemetry.clone(), functions);
         let service = Arc::new(Service {
+            metrics_here: place == MetricsPlace::Beside && !app.names(telemetry::PATH),
+            telemetry,
+            connections: options.connections,
             app,
             bodies: Room::new(options.bodies_kib, options.budget.wait_time),
             answers: Room::new(options.answers_kib, options.budget.wait_time),
             admission: Admission::new(options.budget),
             body: options.body,
         });
+        let metrics = match place {
+            MetricsPlace::Apart(address) => {
+                let asked = Arc::clone(&service);
+                let page = move |request: &Request<Incoming>| asked.metrics(request);
+                Some(MetricsListener::start(address, page).await?)
+            }
+            MetricsPlace::Beside | MetricsPlace::Nowhere => None,
+        };
         let watched = watch_pressure(Arc::clone(&service));
         let serving = Arc::clone(&service);
         let task = tokio::spawn(async move {
@@ -149,6 +173,7 @@ impl Server {
         Ok(Self {
             address,
             service,
+            metrics,
             stop,
             task,
         })
@@ -157,6 +182,12 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let beside = self.service.metrics_here.then_some(self.address);
+        beside.or(self.metrics.as_ref().map(MetricsListener::address))
     }
 
     /// What it serves.
@@ -173,7 +204,9 @@ impl Server {
     pub async fn stop(self) -> bool {
         // Nobody to tell: it has stopped already.
         let _ = self.stop.send(());
-        self.task.await.unwrap_or(false)
+        let finished = self.task.await.unwrap_or(false);
+        self.service.telemetry.stop().await;
+        finished
     }
 }
 
@@ -242,6 +275,7 @@ async fn connect(
     options: Options,
     mut stopping: watch::Receiver<()>,
 ) {
+    let _open = service.telemetry.connection();
     let socket = Socket::new(stream, options.answer_floor);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -277,6 +311,11 @@ async fn connect(
 
 struct Service {
     app: Arc<App>,
+    telemetry: Arc<Telemetry>,
+    /// Whether metrics are served beside the functions.
+    metrics_here: bool,
+    /// How many may be open.
+    connections: usize,
     admission: Admission,
     bodies: Room,
     answers: Room,
@@ -294,15 +333,42 @@ struct Admitted<'a> {
 
 impl Service {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if self.metrics_here && request.uri().path() == telemetry::PATH {
+            return self.metrics(&request).map(Full::new);
+        }
         let id = request_id::of_request(request.headers_mut());
+        let ongoing = self.telemetry.begin(&mut request, &id);
         let answer = async { self.run(self.admit(request).await?).await }.await;
-        let mut response = answer.unwrap_or_else(|failure| explain(&failure));
+        let mut response = answer.unwrap_or_else(|failure| {
+            ongoing.failed(&failure);
+            explain(&failure)
+        });
         request_id::on_answer(response.headers_mut(), id);
-        response.map(Full::new)
+        ongoing.sending(response).map(Full::new)
+    }
+
+    /// The answer to a request for metrics.
+    fn metrics(&self, request: &Request<Incoming>) -> Response<Bytes> {
+        let gauges = Gauges {
+            load: self.admission.load(),
+            budget: self.admission.budget(),
+            instances: self.app.runtime().live_instances(),
+            most_instances: self.app.runtime().most_instances(),
+            connections: self.telemetry.connections(),
+            max_connections: self.connections,
+            bodies_bytes: self.bodies.held_bytes(),
+            max_bodies_bytes: self.bodies.all_bytes(),
+            answers_bytes: self.answers.held_bytes(),
+            max_answers_bytes: self.answers.all_bytes(),
+            spans: self.telemetry.spans(),
+        };
+        self.telemetry
+            .page(request.method(), request.headers(), &gauges)
     }
 
     /// The request with its body, and the right to hold it and to run. Until the body is there, only its bytes count.
     async fn admit(&self, request: Request<Incoming>) -> Result<Admitted<'_>, Failure> {
+        let trail = Trail::of(&request);
         let (head, body) = request.into_parts();
         let arriving = Arriving::new(&head.headers, body, self.body);
         let busy = || self.admission.busy();
@@ -310,6 +376,7 @@ impl Service {
             check_size(&head.headers)?;
             let function = self.app.route(head.uri.path())?;
             let priority = priority(&head.headers)?;
+            trail.leads_to(function.shared_name(), priority);
             match self.admission.is_full(priority) {
                 true => Err(busy()),
                 false => Ok((function, priority)),
@@ -319,7 +386,10 @@ impl Service {
             Ok(welcome) => welcome,
             Err(failure) => return Err(arriving.refused(failure).await),
         };
+        trail.enter(Phase::Body);
         let (body, _held) = arriving.read(&self.bodies, busy).await?;
+        trail.received(body.size_hint().lower());
+        trail.enter(Phase::Admission);
         let bytes = function.limits().memory_bytes as u64;
         let slot = self.admission.slot(function.name(), bytes, priority);
         Ok(Admitted {

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::telemetry::trail::Trail;
 use crate::variables::{self, Values};
 
 /// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
@@ -136,6 +137,8 @@ pub(crate) struct Ceiling {
     max_bytes: usize,
     held_bytes: usize,
     table_elements: usize,
+    /// Who is told of every growth.
+    pub(crate) trail: Trail,
     /// What was not granted first.
     pub(crate) refused: Option<Refused>,
 }
@@ -153,6 +156,7 @@ impl Ceiling {
             max_bytes,
             held_bytes: 0,
             table_elements: 0,
+            trail: Trail::default(),
             refused: None,
         }
     }
@@ -183,6 +187,7 @@ impl ResourceLimiter for Ceiling {
         if !granted {
             self.refused.get_or_insert(Refused::Memory);
         }
+        self.trail.holds(self.held_bytes);
         Ok(granted)
     }
 

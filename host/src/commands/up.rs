@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use ephemera::app::App;
 use ephemera::config::Project;
 use ephemera::memory;
 use ephemera::serve::{Options, Server};
+use ephemera::telemetry::otlp::Collector;
+use ephemera::telemetry::{self, Place};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Surroundings, executor};
@@ -33,10 +35,58 @@ pub(crate) struct Up {
     /// Seconds that running requests may still take after a signal to stop.
     #[arg(long, default_value_t = 30)]
     grace_s: u16,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+/// What the server tells of itself.
+#[derive(Args)]
+struct Telling {
+    /// Serve /metrics here instead of beside the functions.
+    #[arg(long, value_name = "ADDRESS", env = "EPHEMERA_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
+    /// Serve no /metrics.
+    #[arg(long, conflicts_with = "metrics_listen")]
+    no_metrics: bool,
+    /// Log every request, not only those that went wrong.
+    #[arg(long)]
+    access_log: bool,
+    /// Send traces to the OpenTelemetry collector here, such as http://localhost:4318, by OTLP over HTTP.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp: Option<String>,
+    /// What traces call this server.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "ephemera",
+        env = "OTEL_SERVICE_NAME"
+    )]
+    otlp_service: String,
+}
+
+impl Telling {
+    fn settings(self) -> Result<telemetry::Settings> {
+        let metrics = match (self.metrics_listen, self.no_metrics) {
+            (Some(address), _) => Place::Apart(address),
+            (None, true) => Place::Nowhere,
+            (None, false) => Place::Beside,
+        };
+        // An empty variable is one that is not set.
+        let otlp = self.otlp.filter(|url| !url.is_empty());
+        let collector = otlp.map(|url| Collector::new(&url, self.otlp_service));
+        Ok(telemetry::Settings {
+            metrics,
+            access_log: self.access_log,
+            otlp: collector.transpose().context("--otlp")?,
+            ..telemetry::Settings::default()
+        })
+    }
 }
 
 pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let project = around.project()?;
+    // What is wrong with it is said before minutes of building.
+    let telemetry = options.telling.settings()?;
     let artifacts = around.artifacts(&project, &[], options.no_build)?;
     let examples: Vec<String> = artifacts
         .iter()
@@ -45,6 +95,7 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let mut settings = Options {
         listen: options.listen,
         grace: Duration::from_secs(options.grace_s.into()),
+        telemetry,
         ..Options::default()
     };
     let budget = &mut settings.budget;
@@ -70,6 +121,9 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         app.check_ready().await?;
         let server = Server::start(Arc::new(app), settings).await?;
         announce(server.address(), &examples)?;
+        if let Some(address) = server.metrics_address() {
+            tracing::info!("metrics at http://{address}{}", telemetry::PATH);
+        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
