@@ -29,6 +29,8 @@ use crate::config::Limits;
 use crate::epoch::Ticker;
 use crate::failure::Failure;
 use crate::guest_log::GuestLog;
+use crate::nn;
+use crate::nn::registry::Registry;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, Sandbox, link};
@@ -77,6 +79,8 @@ pub struct Loaded {
     name: Arc<str>,
     limits: Limits,
     variables: Arc<Values>,
+    /// The graphs that it may run outside its instances; none where its models are inside.
+    graphs: Option<Arc<Registry>>,
     pre: ProxyPre<Sandbox>,
     ticker: Arc<Ticker>,
     living: Arc<Living>,
@@ -114,10 +118,43 @@ impl Runtime {
         limits: Limits,
         variables: Values,
     ) -> anyhow::Result<Loaded> {
+        self.load_linked(&self.linker, name, path, limits, variables)
+    }
+
+    /// The same for a component whose models are outside of it: it may run `graphs`, through wasi-nn.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with_graphs(
+        &self,
+        name: &str,
+        path: &Path,
+        limits: Limits,
+        variables: Values,
+        graphs: Registry,
+    ) -> anyhow::Result<Loaded> {
+        // Nobody else's imports are satisfied by it.
+        let mut linker = self.linker.clone();
+        nn::wasi::link(&mut linker)?;
+        let loaded = self.load_linked(&linker, name, path, limits, variables)?;
+        Ok(Loaded {
+            graphs: Some(Arc::new(graphs)),
+            ..loaded
+        })
+    }
+
+    fn load_linked(
+        &self,
+        linker: &Linker<Sandbox>,
+        name: &str,
+        path: &Path,
+        limits: Limits,
+        variables: Values,
+    ) -> anyhow::Result<Loaded> {
         let component = map(&self.engine, path)
             .with_context(|| format!("loading the precompiled component of `{name}`"))?;
-        let pre = self
-            .linker
+        let pre = linker
             .instantiate_pre(&component)
             .and_then(ProxyPre::new)
             .with_context(|| format!("linking `{name}`"))?;
@@ -125,6 +162,7 @@ impl Runtime {
             name: name.into(),
             limits,
             variables: Arc::new(variables),
+            graphs: None,
             pre,
             ticker: Arc::clone(&self.ticker),
             living: Arc::clone(&self.living),
@@ -184,6 +222,12 @@ impl Loaded {
         self.limits
     }
 
+    /// The devices that its models may run on; none where they are inside.
+    pub(crate) fn devices(&self) -> Option<String> {
+        let graphs = self.graphs.as_ref();
+        graphs.map(|graphs| graphs.devices().labels())
+    }
+
     /// Answers one request in an instance of its own, which is gone when this returns or is dropped.
     ///
     /// # Errors
@@ -233,7 +277,8 @@ impl Loaded {
     fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize) -> Store<Sandbox> {
         let log = GuestLog::new(Arc::clone(&self.name));
         let wasi = wasi.stdout(log.clone()).stderr(log).build();
-        let sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        let mut sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        sandbox.nn = self.graphs.clone().map(nn::wasi::Session::new);
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
         yielding(&mut store);
@@ -258,12 +303,14 @@ impl Loaded {
                 handler.call_handle(&mut store, request, out).await
             }
             .await;
-            (result, store.data().memory.refused)
+            let sandbox = store.data();
+            let device = sandbox.nn.as_ref().map(nn::wasi::Session::devices);
+            (result, sandbox.memory.refused, device)
         };
-        let ((result, refused), response) = tokio::join!(guest, collect(answer));
+        let ((result, refused, device), response) = tokio::join!(guest, collect(answer));
 
         match (result, response) {
-            (Ok(()), response) => response,
+            (Ok(()), response) => response.map(|response| nn::tell(response, device)),
             // A guest that cannot allocate aborts; the refusal before that is the reason.
             (Err(_), _) if refused => Err(Failure::Memory {
                 limit_bytes: self.limits.memory_bytes,

@@ -83,7 +83,7 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
             requests,
             file,
         } => {
-            let artifacts = around.artifacts(&project, &[], false)?;
+            let artifacts = around.artifacts(build::Placement::Guest, &project, &[], false)?;
             let soak = soak::soak(project, &artifacts, requests, file);
             executor()?.block_on(soak)?.print(json, &mut out)
         }

@@ -13,6 +13,7 @@ use ephemera::memory;
 use ephemera::serve::{Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::device::DeviceOptions;
 use super::{Surroundings, executor};
 
 #[derive(Args)]
@@ -33,11 +34,14 @@ pub(crate) struct Up {
     /// Seconds that running requests may still take after a signal to stop.
     #[arg(long, default_value_t = 30)]
     grace_s: u16,
+    #[command(flatten)]
+    device: DeviceOptions,
 }
 
 pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let project = around.project()?;
-    let artifacts = around.artifacts(&project, &[], options.no_build)?;
+    let artifacts =
+        around.artifacts(options.device.placement()?, &project, &[], options.no_build)?;
     let examples: Vec<String> = artifacts
         .iter()
         .filter_map(|artifact| project.functions.get(&artifact.name)?.example.clone())
@@ -61,7 +65,8 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         largest_ceiling(&project) >> 20,
         budget.memory_bytes >> 20
     );
-    let app = App::load(project, &artifacts, budget.instances)?;
+    let devices = options.device.open(&artifacts, budget.instances)?;
+    let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
 
     executor()?.block_on(async {
         // Listened for before the address is printed: who reads it may stop us at once.
