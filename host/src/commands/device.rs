@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{ArgAction, Args};
 use ephemera::build::{Artifact, Placement};
 use ephemera::nn::cpu::Cpu;
-use ephemera::nn::devices::{Choice, Devices};
+use ephemera::nn::devices::{Choice, Devices, Found};
 
 #[derive(Args)]
 pub(crate) struct DeviceOptions {
@@ -29,31 +29,42 @@ pub(crate) struct DeviceOptions {
 }
 
 impl DeviceOptions {
-    /// What is asked for in all.
-    pub(crate) fn choice(&self) -> Result<Choice> {
+    /// What there is of what is asked for: looked for before anything is built, so that what cannot be had is said at once.
+    pub(crate) fn find(&self) -> Result<Found> {
+        Ok(self.choice()?.find()?)
+    }
+
+    /// Which build of the functions is asked for.
+    pub(crate) fn placement(&self) -> Result<Placement> {
+        Ok(match self.choice()? {
+            Choice::Guest => Placement::Guest,
+            Choice::Cpu | Choice::Cuda(_) | Choice::Auto => Placement::Host,
+        })
+    }
+
+    fn choice(&self) -> Result<Choice> {
         match self.disable_gpu {
             true => self.device.without_gpu(),
             false => Ok(self.device),
         }
     }
+}
 
-    /// Which build of the functions that is.
-    pub(crate) fn placement(&self) -> Result<Placement> {
-        Ok(self.choice()?.placement())
-    }
-
-    /// The devices, for at most `runs` runs at once of the graphs of `artifacts`.
-    pub(crate) fn open(&self, artifacts: &[Artifact], runs: u32) -> Result<Option<Arc<Devices>>> {
-        self.choice()?.open(runs, || {
-            let mut cpu = Cpu::default();
-            for artifact in artifacts {
-                let graphs = artifact.graphs.as_ref();
-                let graphs = graphs.with_context(|| format!("`{}` has no graphs", artifact.name));
-                cpu.load(graphs?)?;
-            }
-            Ok(cpu)
-        })
-    }
+/// The devices of `found`, for at most `runs` runs at once of the graphs of `artifacts`.
+pub(crate) fn open(
+    found: Found,
+    artifacts: &[Artifact],
+    runs: u32,
+) -> Result<Option<Arc<Devices>>> {
+    found.open(runs, || {
+        let mut cpu = Cpu::default();
+        for artifact in artifacts {
+            let graphs = artifact.graphs.as_ref();
+            let graphs = graphs.with_context(|| format!("`{}` has no graphs", artifact.name));
+            cpu.load(graphs?)?;
+        }
+        Ok(cpu)
+    })
 }
 
 /// `true` or `false`, in capitals or not, as functions read their settings.

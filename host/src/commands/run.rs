@@ -11,7 +11,7 @@ use ephemera::config::FileRequests;
 use ephemera::memory;
 use ephemera::run::{self as batch, Format};
 
-use super::device::DeviceOptions;
+use super::device::{self, DeviceOptions};
 use super::{Surroundings, executor};
 
 #[derive(Args)]
@@ -56,12 +56,8 @@ pub(crate) struct Run {
 pub(crate) fn run(around: &Surroundings, options: Run) -> Result<ExitCode> {
     let project = around.project()?;
     let names = std::slice::from_ref(&options.component);
-    let artifacts = around.artifacts(
-        options.device.placement()?,
-        &project,
-        names,
-        options.no_build,
-    )?;
+    let found = options.device.find()?;
+    let artifacts = around.artifacts(found.placement(), &project, names, options.no_build)?;
     let function = project.function(&options.component)?;
     let limits = function.limits;
     let requests = function.run.as_ref().with_context(|| {
@@ -78,7 +74,7 @@ pub(crate) fn run(around: &Surroundings, options: Run) -> Result<ExitCode> {
     if let Some(wanted) = options.jobs.filter(|&wanted| wanted > jobs) {
         eprintln!("{wanted} jobs wanted, there are processors and memory for {jobs}");
     }
-    let devices = options.device.open(&artifacts, jobs)?;
+    let devices = device::open(found, &artifacts, jobs)?;
     let app = App::load_on(devices.as_ref(), project, &artifacts, jobs)?;
     let app = Arc::new(app);
     let destination = match (options.out, options.beside) {

@@ -13,7 +13,7 @@ use ephemera::memory;
 use ephemera::serve::{Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::device::DeviceOptions;
+use super::device::{self, DeviceOptions};
 use super::{Surroundings, executor};
 
 #[derive(Args)]
@@ -40,8 +40,8 @@ pub(crate) struct Up {
 
 pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let project = around.project()?;
-    let artifacts =
-        around.artifacts(options.device.placement()?, &project, &[], options.no_build)?;
+    let found = options.device.find()?;
+    let artifacts = around.artifacts(found.placement(), &project, &[], options.no_build)?;
     let examples: Vec<String> = artifacts
         .iter()
         .filter_map(|artifact| project.functions.get(&artifact.name)?.example.clone())
@@ -65,7 +65,7 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         largest_ceiling(&project) >> 20,
         budget.memory_bytes >> 20
     );
-    let devices = options.device.open(&artifacts, budget.instances)?;
+    let devices = device::open(found, &artifacts, budget.instances)?;
     let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
 
     executor()?.block_on(async {

@@ -1,7 +1,7 @@
 //! What an operator asks for -> [`Devices`]: which device runs a graph, and how many runs there are at once.
 //!
 //! Nothing falls back in silence: a GPU that was asked for by its number and cannot be had is an error at start, and what `auto` has taken
-//! is in [`Choice::open`]'s log line and in every answer.
+//! is in [`Choice::find`]'s log line and in every answer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,41 +74,78 @@ impl Choice {
         })
     }
 
-    /// Which build of a function it needs.
-    pub fn placement(self) -> Placement {
-        match self {
-            Self::Guest => Placement::Guest,
-            Self::Cpu | Self::Cuda(_) | Self::Auto => Placement::Host,
-        }
-    }
-
-    /// The devices; none where the models run inside the instance. `cpu` makes the processor's, and is called when it is what runs.
-    /// At most `runs` graphs run at once.
+    /// Looks for what it means on this machine. What it finds goes into the log.
     ///
     /// # Errors
     ///
-    /// A GPU that cannot be used, and whatever `cpu` reports.
+    /// A GPU that cannot be used.
+    pub fn find(self) -> Result<Found, DeviceError> {
+        let found = match self {
+            Self::Guest => return Ok(Found::Guest),
+            Self::Cpu => Found::Processor,
+            Self::Cuda(number) => Found::Gpus(gpus(Some(number))?),
+            Self::Auto => gpus(None).map_or_else(
+                |error| {
+                    tracing::info!("device auto: no GPU: {error}");
+                    Found::Processor
+                },
+                Found::Gpus,
+            ),
+        };
+        tracing::info!("device {self}: models run on {found}");
+        Ok(found)
+    }
+}
+
+/// What there is to run models on.
+pub enum Found {
+    /// The instance of the function.
+    Guest,
+    /// The processor.
+    Processor,
+    /// At least one GPU.
+    Gpus(Vec<Box<dyn Device>>),
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guest => f.write_str("guest"),
+            Self::Processor => f.write_str(cpu::LABEL),
+            Self::Gpus(devices) => {
+                let labels: Vec<&str> = devices.iter().map(|device| device.label()).collect();
+                f.write_str(&labels.join(", "))
+            }
+        }
+    }
+}
+
+impl Found {
+    /// Which build of a function it needs.
+    pub fn placement(&self) -> Placement {
+        match self {
+            Self::Guest => Placement::Guest,
+            Self::Processor | Self::Gpus(_) => Placement::Host,
+        }
+    }
+
+    /// The devices, for at most `runs` runs at once; none where the models run inside the instance. `cpu` makes the processor's, and is
+    /// called when it is what runs.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `cpu` reports.
     pub fn open(
         self,
         runs: u32,
         cpu: impl FnOnce() -> Result<Cpu>,
     ) -> Result<Option<Arc<Devices>>> {
-        let processor = |cpu: Cpu| vec![Box::new(cpu) as Box<dyn Device>];
         let devices = match self {
             Self::Guest => return Ok(None),
-            Self::Cpu => processor(cpu()?),
-            Self::Cuda(number) => gpus(Some(number))?,
-            Self::Auto => match gpus(None) {
-                Ok(devices) => devices,
-                Err(error) => {
-                    tracing::info!("device auto: no GPU: {error}");
-                    processor(cpu()?)
-                }
-            },
+            Self::Processor => vec![Box::new(cpu()?) as Box<dyn Device>],
+            Self::Gpus(devices) => devices,
         };
-        let devices = Devices::new(devices, runs)?;
-        tracing::info!("device {self}: models run on {}", devices.labels());
-        Ok(Some(Arc::new(devices)))
+        Ok(Some(Arc::new(Devices::new(devices, runs)?)))
     }
 }
 
@@ -265,6 +302,29 @@ mod tests {
         assert_eq!(without(Choice::Auto), Some(Choice::Cpu));
         assert_eq!(without(Choice::Guest), Some(Choice::Guest));
         assert_eq!(without(Choice::Cuda(1)), None);
+    }
+
+    #[test]
+    fn what_is_found_decides_the_build_and_the_devices() {
+        for (choice, placement, label) in [
+            (Choice::Guest, Placement::Guest, "guest"),
+            (Choice::Cpu, Placement::Host, "cpu"),
+        ] {
+            let found = choice.find().expect("it is always there");
+            assert_eq!(
+                (found.placement(), found.to_string()),
+                (placement, label.to_owned())
+            );
+            let devices = found.open(1, || Ok(Cpu::default())).expect("it opens");
+            let labels = devices.map(|devices| devices.labels());
+            assert_eq!(labels, (choice == Choice::Cpu).then(|| "cpu".to_owned()));
+        }
+        // As many GPUs as no machine has.
+        let error = Choice::Cuda(99).find().err().expect("there is none");
+        assert!(
+            error.to_string().starts_with("cuda:99 cannot be used"),
+            "{error}"
+        );
     }
 
     /// Says that it runs, and runs until it is told to stop.
