@@ -11,6 +11,7 @@ mod gait;
 mod image;
 mod models;
 mod networks;
+mod nn;
 mod rejected;
 mod runners;
 mod sample;

@@ -1,4 +1,4 @@
-//! Three ways to get an answer, behind one function.
+//! Four ways to get an answer, behind one function.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ephemera::app::App;
-use ephemera::build::{self, Artifact};
+use ephemera::build::{self, Artifact, Placement};
 use ephemera::config::Project;
+use ephemera::nn::cpu::Cpu;
+use ephemera::nn::devices::Devices;
 use ephemera::progress::Progress;
 use ephemera::serve::{Options, Server};
 use ephemera_gait::Gait;
@@ -35,6 +37,8 @@ pub(crate) struct Answered {
     pub(crate) peak_bytes: Option<u64>,
     /// `x-request-id`.
     pub(crate) request_id: Option<String>,
+    /// `x-ephemera-device`: where the models ran, which our host says.
+    pub(crate) device: Option<String>,
 }
 
 impl Asked {
@@ -101,6 +105,7 @@ pub(crate) fn native(asked: &Asked) -> Result<Answered> {
         content_type: header("content-type").unwrap_or_default(),
         peak_bytes: None,
         request_id: header("x-request-id"),
+        device: None,
         body: answer.body,
     })
 }
@@ -119,6 +124,11 @@ pub(crate) fn host(asked: &Asked) -> Result<Answered> {
     over_http(&HOST.address, asked)
 }
 
+/// The component without its models, which our host runs natively: over a real connection, too.
+pub(crate) fn device(asked: &Asked) -> Result<Answered> {
+    over_http(&DEVICE_HOST.address, asked)
+}
+
 /// The component under `wasmtime serve`.
 pub(crate) fn wasmtime(asked: &Asked) -> Result<Answered> {
     let running = match asked.function()? {
@@ -132,9 +142,10 @@ pub(crate) fn wasmtime(asked: &Asked) -> Result<Answered> {
 pub(crate) type Runner = fn(&Asked) -> Result<Answered>;
 
 /// All of them, by name.
-pub(crate) const ALL: [(&str, Runner); 3] = [
+pub(crate) const ALL: [(&str, Runner); 4] = [
     ("native", native),
     ("host", host),
+    ("host, wasi-nn", device),
     ("wasmtime serve", wasmtime),
 ];
 
@@ -156,6 +167,17 @@ static ARTIFACTS: LazyLock<Vec<Artifact>> = LazyLock::new(|| {
     built.unwrap_or_else(|error| panic!("{error:#}"))
 });
 
+/// The same functions with their models outside.
+static DEVICE_ARTIFACTS: LazyLock<Vec<Artifact>> = LazyLock::new(|| {
+    let built = build::build_as(Placement::Host, &PROJECT, &[], &Progress::stderr());
+    built.unwrap_or_else(|error| panic!("{error:#}"))
+});
+
+/// All of them.
+pub(crate) fn device_artifacts() -> &'static [Artifact] {
+    &DEVICE_ARTIFACTS
+}
+
 /// All of them.
 pub(crate) fn artifacts() -> &'static [Artifact] {
     &ARTIFACTS
@@ -175,7 +197,23 @@ pub(crate) struct Host {
     _executor: tokio::runtime::Runtime,
 }
 
-pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
+pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| serve(None, artifacts()));
+
+pub(crate) static DEVICE_HOST: LazyLock<Host> = LazyLock::new(|| {
+    let devices = processor(device_artifacts()).expect("the graphs load");
+    serve(Some(&devices), device_artifacts())
+});
+
+/// This machine's processor, with the graphs of `artifacts`.
+pub(crate) fn processor(artifacts: &[Artifact]) -> Result<Arc<Devices>> {
+    let mut cpu = Cpu::default();
+    for artifact in artifacts {
+        cpu.load(artifact.graphs.as_ref().context("graphs")?)?;
+    }
+    Ok(Arc::new(Devices::new(vec![Box::new(cpu)], 2)?))
+}
+
+fn serve(devices: Option<&Arc<Devices>>, artifacts: &[Artifact]) -> Host {
     let executor = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -185,7 +223,7 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
         ..Options::default()
     };
     let project = Project::open(&root().join("spin.toml")).expect("spin.toml is valid");
-    let app = App::load(project, artifacts(), 2).expect("the functions load");
+    let app = App::load_on(devices, project, artifacts, 2).expect("the functions load");
     let app = Arc::new(app);
     let server = executor
         .block_on(Server::start(Arc::clone(&app), options))
@@ -196,7 +234,7 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
         _server: server,
         _executor: executor,
     }
-});
+}
 
 /// A `wasmtime serve` that ends with the test process.
 struct Wasmtime {
@@ -279,6 +317,7 @@ pub(crate) fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
     let content_type = header("content-type").unwrap_or_default();
     let peak = header("x-ephemera-peak-memory");
     let request_id = header("x-request-id");
+    let device = header("x-ephemera-device");
     let status = response.status().as_u16();
     let body = response.into_body().read_to_vec()?;
     let peak_bytes = peak.map(|peak| peak.parse()).transpose()?;
@@ -292,5 +331,6 @@ pub(crate) fn over_http(address: &str, asked: &Asked) -> Result<Answered> {
         body,
         peak_bytes,
         request_id,
+        device,
     })
 }

@@ -3,6 +3,7 @@
 //! Every failure of a function or of ours becomes a response here, and its cause a line in the log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use hyper::body::Bytes;
@@ -13,6 +14,9 @@ use crate::body::Pieces;
 use crate::build::Artifact;
 use crate::config::Project;
 use crate::failure::Failure;
+use crate::nn;
+use crate::nn::devices::Devices;
+use crate::nn::registry::Registry;
 use crate::routes::Routes;
 use crate::runtime::{Loaded, Runtime};
 use crate::telemetry::trail::Trail;
@@ -31,6 +35,20 @@ impl App {
     ///
     /// Precompiled code that does not fit this engine, or too little address space.
     pub fn load(project: Project, artifacts: &[Artifact], instances: u32) -> Result<Self> {
+        Self::load_on(None, project, artifacts, instances)
+    }
+
+    /// The same for functions whose models run on `devices`; without any, they are inside.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_on(
+        devices: Option<&Arc<Devices>>,
+        project: Project,
+        artifacts: &[Artifact],
+        instances: u32,
+    ) -> Result<Self> {
         let runtime = Runtime::new(instances)?;
         let functions = artifacts
             .iter()
@@ -38,7 +56,14 @@ impl App {
                 let function = project.function(&artifact.name)?;
                 let variables = project.variables_of(function)?;
                 let (path, limits) = (&artifact.precompiled, function.limits);
-                let loaded = runtime.load(&artifact.name, path, limits, variables)?;
+                let name = &artifact.name;
+                let loaded = match devices {
+                    None => runtime.load(name, path, limits, variables)?,
+                    Some(devices) => {
+                        let graphs = Registry::new(&function.models, Arc::clone(devices));
+                        runtime.load_with_graphs(name, path, limits, variables, graphs)?
+                    }
+                };
                 Ok((artifact.name.clone(), loaded))
             })
             .collect::<Result<_>>()?;

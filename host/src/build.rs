@@ -2,12 +2,19 @@
 //!
 //! Each step is skipped when nothing it reads has changed: Cargo decides for the module, a stamp beside the component for the snapshot,
 //! the precompiled file's own name for the compilation. Files appear whole or not at all, and one process builds at a time.
+//!
+//! A function has two builds ([`Placement`]): with its models inside, and, much smaller, with their descriptions alone. The second comes with
+//! the lowered graphs in a file of their own, for the device that runs them.
+
+mod placement;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Validator, WasmFeatures};
+
+pub use placement::Placement;
 
 use crate::config::{Function, Project};
 use crate::digest::{Inputs, Sha256Hex, engine_key, sha256};
@@ -31,6 +38,8 @@ pub struct Artifact {
     pub precompiled: PathBuf,
     /// The component before its models were loaded: what a snapshot is compared with.
     pub unloaded: PathBuf,
+    /// The lowered graphs, as a stream of models, where they are not inside.
+    pub graphs: Option<PathBuf>,
     /// What is in it.
     pub report: Report,
 }
@@ -53,12 +62,26 @@ pub struct Report {
 /// An unknown name, and whatever a step reports: missing tools, code that does not compile, models that are not what they claim, a
 /// component that could not be started from its image or would not run under Spin 3.
 pub fn build(project: &Project, names: &[String], progress: &Progress) -> Result<Vec<Artifact>> {
+    build_as(Placement::Guest, project, names, progress)
+}
+
+/// The same, with the models where `placement` says.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_as(
+    placement: Placement,
+    project: &Project,
+    names: &[String],
+    progress: &Progress,
+) -> Result<Vec<Artifact>> {
     let functions = project.select(names)?;
     targets::ensure(&project.root, progress)?;
     functions
         .into_iter()
         .map(|function| {
-            build_one(project, function, progress)
+            build_one(placement, project, &placement.of(function), progress)
                 .with_context(|| format!("building `{}`", function.name))
         })
         .collect()
@@ -70,10 +93,20 @@ pub fn build(project: &Project, names: &[String], progress: &Progress) -> Result
 ///
 /// It was never built, or is no component of ours.
 pub fn open(function: &Function, progress: &Progress) -> Result<Artifact> {
+    open_as(Placement::Guest, function, progress)
+}
+
+/// The same, with the models where `placement` says.
+///
+/// # Errors
+///
+/// As [`open`], and graphs that are not those that the component was built with.
+pub fn open_as(placement: Placement, function: &Function, progress: &Progress) -> Result<Artifact> {
+    let function = &*placement.of(function);
     let component = std::fs::read(&function.source)
         .with_context(|| format!("`{}` is not built: run `ephemera build`", function.name))?;
     // Without the lock: files appear whole, and who wants what is there need not wait for what is being made.
-    let report = inspect(&component, function)?;
+    let report = inspect(placement, &component, function)?;
     // Built before it had any, it would run with all its settings at their defaults: a service with a key would be open.
     let asks = |import: &String| import.starts_with(variables::INTERFACE);
     ensure!(
@@ -81,29 +114,55 @@ pub fn open(function: &Function, progress: &Progress) -> Result<Artifact> {
         "`{}` was built before it had variables: run `ephemera build`",
         function.name
     );
-    finish(function, &component, report, progress)
+    if placement == Placement::Host {
+        check_graphs(function)?;
+    }
+    finish(placement, function, &component, report, progress)
 }
 
-fn build_one(project: &Project, function: &Function, progress: &Progress) -> Result<Artifact> {
+/// Whether the graphs on disk are those of the component's build.
+fn check_graphs(function: &Function) -> Result<()> {
+    let stamp = std::fs::read(stamp_path(function)).context("reading what was built")?;
+    let stamp: Stamp = serde_json::from_slice(&stamp).context("reading what was built")?;
+    let graphs = std::fs::read(graphs_path(function)).context("reading the lowered graphs")?;
+    ensure!(
+        stamp.graphs == Some(sha256(&graphs)),
+        "the lowered graphs of `{}` are not those of its build: run `ephemera build`",
+        function.name
+    );
+    Ok(())
+}
+
+fn build_one(
+    placement: Placement,
+    project: &Project,
+    function: &Function,
+    progress: &Progress,
+) -> Result<Artifact> {
     let name = &function.name;
     let models = models::bundle(&project.root.join("models"), &function.models)?;
     progress.note(&format!("{name}: compiling {}", function.package));
-    let features = features(function, &models, progress);
+    let features = features(placement, function, &models, progress);
     // Before Cargo: one package compiled with other features for another function has its module at the same place.
     let _lock = lock(function, progress)?;
     let core = cargo::build(&project.root, &function.package, &features)?;
     let core = std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?;
+    let inside = match placement {
+        Placement::Guest => &models.stream,
+        Placement::Host => &models.descriptions,
+    };
     let inputs = Inputs::default()
         .with(&RECIPE.to_le_bytes())
         .with(engine_key(&compiler()?).as_bytes())
         .with(module::ADAPTER)
         .with(&core)
-        .with(&models.stream)
+        .with(inside)
         .hash();
+    let graphs = (placement == Placement::Host).then_some(&models.stream);
 
-    if let Some((component, report)) = fresh(function, &inputs) {
+    if let Some((component, report)) = fresh(function, &inputs, graphs) {
         progress.note(&format!("{name}: unchanged, {}", report.line()));
-        return finish(function, &component, report, progress);
+        return finish(placement, function, &component, report, progress);
     }
 
     let step = progress.step(match function.models.as_slice() {
@@ -114,29 +173,40 @@ fn build_one(project: &Project, function: &Function, progress: &Progress) -> Res
     // A function without models may well have nothing to load, and then starts as it was compiled.
     let component = match function.models.is_empty() && !snapshot::loads(&unloaded)? {
         true => unloaded.clone(),
-        false => snapshot::snapshot(&unloaded, models.stream)?,
+        false => snapshot::snapshot(&unloaded, inside.clone())?,
     };
-    let report = inspect(&component, function)?;
+    let report = inspect(placement, &component, function)?;
     files::write_atomic(&unloaded_path(function), &unloaded)?;
+    if let Some(graphs) = graphs {
+        files::write_atomic(&graphs_path(function), graphs)?;
+    }
     files::write_atomic(&function.source, &component)?;
     // Last, so that a stamp never speaks of files that are not there.
     let stamp = Stamp {
         inputs,
         component: sha256(&component),
+        graphs: graphs.map(|graphs| sha256(graphs)),
         report: report.clone(),
     };
     files::write_atomic(&stamp_path(function), &serde_json::to_vec_pretty(&stamp)?)?;
     step.done(&report.line());
-    finish(function, &component, report, progress)
+    finish(placement, function, &component, report, progress)
 }
 
 /// What the function is compiled with, beyond its defaults, to take `models` and to ask for its variables.
-fn features(function: &Function, models: &Bundle, progress: &Progress) -> Vec<&'static str> {
+fn features(
+    placement: Placement,
+    function: &Function,
+    models: &Bundle,
+    progress: &Progress,
+) -> Vec<&'static str> {
     for part in &models.in_tract {
         progress.note(&format!("{}: {part}", function.name));
     }
+    let inside = placement == Placement::Guest;
     let wanted = [
-        (!models.in_tract.is_empty(), "tract"),
+        (inside && !models.in_tract.is_empty(), "tract"),
+        (!inside, "wasi-nn"),
         (!function.variables.is_empty(), "variables"),
     ];
     let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted);
@@ -156,22 +226,33 @@ fn lock(function: &Function, progress: &Progress) -> Result<std::fs::File> {
 struct Stamp {
     inputs: Sha256Hex,
     component: Sha256Hex,
+    /// Of the lowered graphs, where they are not inside.
+    #[serde(default)]
+    graphs: Option<Sha256Hex>,
     report: Report,
 }
 
-/// The component on disk, if it is what `inputs` would give again.
-fn fresh(function: &Function, inputs: &Sha256Hex) -> Option<(Vec<u8>, Report)> {
+/// The component on disk, if it is what `inputs` would give again, and `graphs` lie beside it.
+fn fresh(
+    function: &Function,
+    inputs: &Sha256Hex,
+    graphs: Option<&Vec<u8>>,
+) -> Option<(Vec<u8>, Report)> {
     let stamp = std::fs::read(stamp_path(function)).ok()?;
     let stamp: Stamp = serde_json::from_slice(&stamp).ok()?;
     let component = std::fs::read(&function.source).ok()?;
     let same = stamp.inputs == *inputs
         && stamp.component == sha256(&component)
+        && stamp.graphs == graphs.map(|graphs| sha256(graphs))
+        && graphs.is_none_or(|graphs| {
+            std::fs::read(graphs_path(function)).is_ok_and(|on_disk| on_disk == *graphs)
+        })
         && unloaded_path(function).is_file();
     same.then_some((component, stamp.report))
 }
 
 /// Validates `component` and refuses what would run badly or not at all.
-fn inspect(component: &[u8], function: &Function) -> Result<Report> {
+fn inspect(placement: Placement, component: &[u8], function: &Function) -> Result<Report> {
     Validator::new_with_features(WasmFeatures::default())
         .validate_all(component)
         .context("the component does not validate")?;
@@ -191,7 +272,7 @@ fn inspect(component: &[u8], function: &Function) -> Result<Report> {
     Ok(Report {
         component_bytes: component.len() as u64,
         images,
-        imports: imports::checked(component)?,
+        imports: imports::checked(component, placement)?,
     })
 }
 
@@ -222,6 +303,7 @@ impl Report {
 }
 
 fn finish(
+    placement: Placement,
     function: &Function,
     component: &[u8],
     report: Report,
@@ -232,6 +314,7 @@ fn finish(
         component: function.source.clone(),
         precompiled: precompile(&function.name, &function.source, component, progress)?,
         unloaded: unloaded_path(function),
+        graphs: (placement == Placement::Host).then(|| graphs_path(function)),
         report,
     })
 }
@@ -286,6 +369,10 @@ fn unloaded_path(function: &Function) -> PathBuf {
     function.source.with_extension("unloaded.wasm")
 }
 
+fn graphs_path(function: &Function) -> PathBuf {
+    function.source.with_extension("graphs.tar")
+}
+
 fn stamp_path(function: &Function) -> PathBuf {
     function.source.with_extension("stamp.json")
 }
@@ -324,11 +411,13 @@ mod tests {
             images: Vec::new(),
             imports: Vec::new(),
         };
-        assert!(fresh(&function, &inputs).is_none(), "nothing is built");
+        let fresh = |inputs| fresh(&function, inputs, None);
+        assert!(fresh(&inputs).is_none(), "nothing is built");
 
         let stamp = Stamp {
             inputs: inputs.clone(),
             component: sha256(b"abc"),
+            graphs: None,
             report: report.clone(),
         };
         let stamp = serde_json::to_vec(&stamp).expect("a stamp is JSON");
@@ -336,14 +425,14 @@ mod tests {
         files::write_atomic(&function.source, b"abc").expect("written");
         files::write_atomic(&unloaded_path(&function), b"").expect("written");
         let expected = Some((b"abc".to_vec(), report));
-        assert_eq!(fresh(&function, &inputs), expected);
+        assert_eq!(fresh(&inputs), expected);
 
         let others = Inputs::default().with(b"2").hash();
-        assert!(fresh(&function, &others).is_none(), "other inputs");
+        assert!(fresh(&others).is_none(), "other inputs");
         files::write_atomic(&function.source, b"abd").expect("written");
-        assert!(fresh(&function, &inputs).is_none(), "another component");
+        assert!(fresh(&inputs).is_none(), "another component");
         files::write_atomic(&stamp_path(&function), b"{").expect("written");
-        assert!(fresh(&function, &inputs).is_none(), "a broken stamp");
+        assert!(fresh(&inputs).is_none(), "a broken stamp");
     }
 
     /// An empty component: magic and version only.

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod build;
+pub(crate) mod device;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;
@@ -11,7 +12,7 @@ pub(crate) mod up;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use ephemera::build::{self as builder, Artifact};
+use ephemera::build::{self as builder, Artifact, Placement};
 use ephemera::config::{Function, Project};
 use ephemera::progress::Progress;
 
@@ -32,24 +33,30 @@ impl Surroundings {
     /// The functions `names`, or all of them if none is named: built now, or as they were last built.
     pub(crate) fn artifacts(
         &self,
+        placement: Placement,
         project: &Project,
         names: &[String],
         no_build: bool,
     ) -> Result<Vec<Artifact>> {
         if !no_build {
-            self.build_apart(names)?;
+            self.build_apart(placement, names)?;
         }
-        let open = |function: &Function| builder::open(function, &self.progress);
+        let open = |function: &Function| builder::open_as(placement, function, &self.progress);
         project.select(names)?.into_iter().map(open).collect()
     }
 
     /// Builds functions in a process that ends before this one serves: compilers take hundreds of MiB, and an allocator keeps what they
     /// gave back.
-    fn build_apart(&self, names: &[String]) -> Result<()> {
+    fn build_apart(&self, placement: Placement, names: &[String]) -> Result<()> {
+        // Both builds that are not for the guest are the same; said in any case, because the environment may say another.
+        let device = match placement {
+            Placement::Guest => "guest",
+            Placement::Host => "cpu",
+        };
         let status = std::process::Command::new(std::env::current_exe()?)
             .arg("--manifest")
             .arg(&self.manifest)
-            .arg("build")
+            .args(["build", "--device", device])
             .args(names)
             .status()
             .context("starting the build")?;

@@ -1,11 +1,14 @@
 //! What a component asks of its host, checked against what every host of ours links.
 //!
 //! Spin 3 and 4, `wasmtime serve` and our own host link the `wasi:http/proxy` world up to [`NEWEST`]. A newer or another import is found
-//! here, when the component is built, rather than when somebody deploys it.
+//! here, when the component is built, rather than when somebody deploys it. A component whose models are outside of it imports wasi-nn as
+//! well, and is for our host alone.
 
 use anyhow::{Context, Result, ensure};
 use wasmparser::{Parser, Payload};
 
+use crate::build::Placement;
+use crate::nn::wasi;
 use crate::variables;
 
 /// The newest version of WASI that Spin 3 links.
@@ -30,11 +33,11 @@ const PROXY: [&str; 11] = [
 ///
 /// # Errors
 ///
-/// Bytes that do not parse, an interface outside the proxy world, or a version after [`NEWEST`].
-pub fn checked(component: &[u8]) -> Result<Vec<String>> {
+/// Bytes that do not parse, an interface outside the proxy world, or a version after [`NEWEST`]; wasi-nn where the models are inside.
+pub fn checked(component: &[u8], placement: Placement) -> Result<Vec<String>> {
     let imports = imports(component)?;
     for import in &imports {
-        check(import)?;
+        check(import, placement)?;
     }
     Ok(imports)
 }
@@ -58,13 +61,20 @@ fn imports(component: &[u8]) -> Result<Vec<String>> {
     Ok(imports)
 }
 
-fn check(import: &str) -> Result<()> {
+fn check(import: &str, placement: Placement) -> Result<()> {
     let newest = || format!("{}.{}.{}", NEWEST.0, NEWEST.1, NEWEST.2);
     let (interface, version) = import
         .split_once('@')
         .with_context(|| format!("import `{import}`: expected an interface of WASI 0.2"))?;
     if (interface, version) == (variables::INTERFACE, variables::VERSION) {
         // Only a function whose manifest declares variables has this import; Spin and our host link it.
+        return Ok(());
+    }
+    let nn = interface.strip_prefix(wasi::PACKAGE);
+    if placement == Placement::Host
+        && version == wasi::VERSION
+        && nn.is_some_and(|name| wasi::INTERFACES.contains(&name))
+    {
         return Ok(());
     }
     ensure!(
@@ -109,7 +119,18 @@ mod tests {
             ("fermyon:spin/llm@2.0.0", false),
         ];
         for (import, passes) in cases {
-            assert_eq!(check(import).is_ok(), passes, "{import}");
+            for placement in [Placement::Guest, Placement::Host] {
+                assert_eq!(check(import, placement).is_ok(), passes, "{import}");
+            }
+        }
+        for (import, passes) in [
+            ("wasi:nn/graph@0.2.0-rc-2024-10-28", true),
+            ("wasi:nn/errors@0.2.0-rc-2024-10-28", true),
+            ("wasi:nn/other@0.2.0-rc-2024-10-28", false),
+            ("wasi:nn/graph@0.2.0-rc-2024-08-19", false),
+        ] {
+            assert_eq!(check(import, Placement::Host).is_ok(), passes, "{import}");
+            assert!(check(import, Placement::Guest).is_err(), "{import}");
         }
     }
 }

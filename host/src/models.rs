@@ -17,6 +17,8 @@ use crate::digest::sha256;
 pub struct Bundle {
     /// The tar stream.
     pub stream: Vec<u8>,
+    /// The same without the graphs, for a function whose graphs run outside of it.
+    pub descriptions: Vec<u8>,
     /// What of them runs in tract, in words. If it is anything, the function must be built with its feature `tract`.
     pub in_tract: Vec<String>,
 }
@@ -144,6 +146,7 @@ fn lower(folder: Folder) -> Result<Model> {
 
 fn pack(models: &[Model]) -> Result<Bundle> {
     let mut stream = tar::Builder::new(Vec::new());
+    let mut descriptions = tar::Builder::new(Vec::new());
     let mut all_in_tract = Vec::new();
     for model in models {
         let Model {
@@ -152,12 +155,14 @@ fn pack(models: &[Model]) -> Result<Bundle> {
             files,
             form,
         } = model;
+        for stream in [&mut stream, &mut descriptions] {
+            append(stream, &format!("{name}/model.toml"), table)?;
+            for (file, bytes) in files {
+                append(stream, &format!("{name}/{file}"), bytes)?;
+            }
+        }
         let mut add =
             |file: &str, data: &[u8]| append(&mut stream, &format!("{name}/{file}"), data);
-        add("model.toml", table)?;
-        for (file, bytes) in files {
-            add(file, bytes)?;
-        }
         match form {
             Form::Lowered(parts) => {
                 let weights: Vec<u8> = parts.weights.iter().map(|w| w.cast_unsigned()).collect();
@@ -172,6 +177,7 @@ fn pack(models: &[Model]) -> Result<Bundle> {
     }
     Ok(Bundle {
         stream: stream.into_inner()?,
+        descriptions: descriptions.into_inner()?,
         in_tract: all_in_tract,
     })
 }
@@ -235,15 +241,18 @@ mod tests {
         assert_eq!(bundle, pack(&models).expect("again"));
         assert_eq!(bundle.in_tract, ["a: it runs in tract"]);
 
-        let mut seen = Vec::new();
-        let mut archive = tar::Archive::new(&bundle.stream[..]);
-        for entry in archive.entries().expect("a stream") {
-            let mut entry = entry.expect("an entry");
-            let path = entry.path().expect("a path").display().to_string();
-            let mut data = Vec::new();
-            entry.read_to_end(&mut data).expect("data");
-            seen.push((path, data));
-        }
+        let entries = |stream: &[u8]| {
+            let mut seen = Vec::new();
+            let mut archive = tar::Archive::new(stream);
+            for entry in archive.entries().expect("a stream") {
+                let mut entry = entry.expect("an entry");
+                let path = entry.path().expect("a path").display().to_string();
+                let mut data = Vec::new();
+                entry.read_to_end(&mut data).expect("data");
+                seen.push((path, data));
+            }
+            seen
+        };
         let expected: [(&str, &[u8]); 7] = [
             ("b/model.toml", b"table"),
             ("b/t.f32", b"rows"),
@@ -254,7 +263,9 @@ mod tests {
             ("a/model.onnx", b"onnx"),
         ];
         let expected = expected.map(|(path, data)| (path.to_owned(), data.to_vec()));
-        assert_eq!(seen, expected);
+        assert_eq!(entries(&bundle.stream), expected);
+        let described = [0, 1, 4, 5].map(|index| expected[index].clone());
+        assert_eq!(entries(&bundle.descriptions), described);
     }
 
     #[test]

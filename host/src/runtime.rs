@@ -33,6 +33,9 @@ use crate::failure::Failure;
 use crate::guest::{Long, Reason, Reins};
 use crate::guest_log::GuestLog;
 use crate::guest_stack;
+use crate::nn;
+use crate::nn::registry::Registry;
+use crate::nn::wasi::Session;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, MAX_HANDLES, MAX_TABLE_ELEMENTS, Refused, Sandbox, link};
@@ -95,6 +98,8 @@ pub struct Loaded {
     name: Arc<str>,
     limits: Limits,
     variables: Arc<Values>,
+    /// The graphs that it may run outside its instances; none where its models are inside.
+    graphs: Option<Arc<Registry>>,
     pre: ProxyPre<Sandbox>,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
@@ -134,10 +139,43 @@ impl Runtime {
         limits: Limits,
         variables: Values,
     ) -> anyhow::Result<Loaded> {
+        self.load_linked(&self.linker, name, path, limits, variables)
+    }
+
+    /// The same for a component whose models are outside of it: it may run `graphs`, through wasi-nn.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with_graphs(
+        &self,
+        name: &str,
+        path: &Path,
+        limits: Limits,
+        variables: Values,
+        graphs: Registry,
+    ) -> anyhow::Result<Loaded> {
+        // Nobody else's imports are satisfied by it.
+        let mut linker = self.linker.clone();
+        nn::wasi::link(&mut linker)?;
+        let loaded = self.load_linked(&linker, name, path, limits, variables)?;
+        Ok(Loaded {
+            graphs: Some(Arc::new(graphs)),
+            ..loaded
+        })
+    }
+
+    fn load_linked(
+        &self,
+        linker: &Linker<Sandbox>,
+        name: &str,
+        path: &Path,
+        limits: Limits,
+        variables: Values,
+    ) -> anyhow::Result<Loaded> {
         let component = map(&self.engine, path)
             .with_context(|| format!("loading the precompiled component of `{name}`"))?;
-        let pre = self
-            .linker
+        let pre = linker
             .instantiate_pre(&component)
             .and_then(ProxyPre::new)
             .with_context(|| format!("linking `{name}`"))?;
@@ -145,6 +183,7 @@ impl Runtime {
             name: name.into(),
             limits,
             variables: Arc::new(variables),
+            graphs: None,
             pre,
             ticker: Arc::clone(&self.ticker),
             turns: Arc::clone(&self.turns),
@@ -220,6 +259,12 @@ impl Loaded {
         self.limits
     }
 
+    /// The devices that its models may run on; none where they are inside.
+    pub(crate) fn devices(&self) -> Option<String> {
+        let graphs = self.graphs.as_ref();
+        graphs.map(|graphs| graphs.devices().labels())
+    }
+
     /// Answers one request in an instance of its own, which is gone when this returns or is dropped.
     ///
     /// # Errors
@@ -242,7 +287,11 @@ impl Loaded {
         check_host(&mut request)?;
         let limits = self.limits;
         let reins = Reins::new(&self.turns, limits.cpu, limits.timeout, long);
-        self.run(request, Arc::new(reins)).await
+        let nn = self.graphs.clone().map(Session::new);
+        let ran_on = nn.as_ref().map(Session::ran_on);
+        let answer = self.run(request, Arc::new(reins), nn).await?;
+        let device = ran_on.and_then(|ran_on| ran_on.labels()).or(self.devices());
+        Ok(nn::tell(answer, device))
     }
 
     /// Loads the models in the tar stream `models` in an instance that was built without them, and drops it: what a snapshot saves.
@@ -254,7 +303,7 @@ impl Loaded {
         let _running = self.ticker.running();
         let mut wasi = WasiCtx::builder();
         wasi.stdin(MemoryInputPipe::new(models));
-        let mut store = self.store(wasi, usize::MAX, Trail::default());
+        let mut store = self.store(wasi, usize::MAX, Trail::default(), None);
         let pre = self.pre.instance_pre();
         let instance = pre.instantiate_async(&mut store).await?;
         let load = instance.get_typed_func::<(), ()>(&mut store, INIT)?;
@@ -272,7 +321,7 @@ impl Loaded {
     pub async fn start_faults(&self) -> anyhow::Result<u64> {
         let before = thread_minor_faults()?;
         let memory_bytes = self.limits.memory_bytes;
-        let mut store = self.store(WasiCtx::builder(), memory_bytes, Trail::default());
+        let mut store = self.store(WasiCtx::builder(), memory_bytes, Trail::default(), None);
         let pre = self.pre.instance_pre();
         pre.instantiate_async(&mut store).await?;
         drop(store);
@@ -280,12 +329,19 @@ impl Loaded {
     }
 
     /// A store, which counts as an instance from here on.
-    fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize, trail: Trail) -> Store<Sandbox> {
+    fn store(
+        &self,
+        mut wasi: WasiCtxBuilder,
+        memory_bytes: usize,
+        trail: Trail,
+        nn: Option<Session>,
+    ) -> Store<Sandbox> {
         let log = GuestLog::new(Arc::clone(&self.name), trail.request_id());
         let wasi = wasi.stdout(log.clone()).stderr(log);
         let wasi = wasi.max_random_size(RANDOM_BYTES).build();
         let mut sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
         sandbox.memory.trail = trail;
+        sandbox.nn = nn;
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
         store.set_hostcall_fuel(CALL_BYTES);
@@ -297,13 +353,14 @@ impl Loaded {
         &self,
         request: Request<Pieces>,
         reins: Arc<Reins>,
+        nn: Option<Session>,
     ) -> Result<Response<Bytes>, Failure> {
         let _running = self.ticker.running();
         let (send, answer) = oneshot::channel();
         let trail = Trail::of(&request);
         trail.enter(Phase::Instantiation);
         let memory_bytes = self.limits.memory_bytes;
-        let mut store = self.store(WasiCtx::builder(), memory_bytes, trail.clone());
+        let mut store = self.store(WasiCtx::builder(), memory_bytes, trail.clone(), nn);
         let ticked = Arc::clone(&reins);
         store.epoch_deadline_callback(move |_| ticked.tick());
 

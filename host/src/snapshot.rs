@@ -12,6 +12,7 @@ use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx};
 use wasmtime_wizer::Wizer;
 
+use crate::nn;
 use crate::state::{Sandbox, link};
 
 /// The export that loads the models.
@@ -87,6 +88,8 @@ async fn run(component: &[u8], models: Vec<u8>) -> Result<Vec<u8>> {
 
     let mut linker = Linker::new(&engine);
     link(&mut linker)?;
+    // A function whose models are outside imports it; while it loads, there are no graphs.
+    nn::wasi::link(&mut linker)?;
     let instantiate = async |store: &mut Store<Sandbox>, component: &Component| {
         linker.instantiate_async(store, component).await
     };

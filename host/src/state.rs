@@ -14,7 +14,11 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+<<<<<<< HEAD
 use crate::telemetry::trail::Trail;
+=======
+use crate::nn::wasi::Session;
+>>>>>>> nn
 use crate::variables::{self, Values};
 
 /// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
@@ -38,6 +42,8 @@ pub(crate) struct Sandbox {
     pub(crate) memory: Ceiling,
     /// What the function may ask for.
     pub(crate) variables: Arc<Values>,
+    /// The graphs that it may run outside the instance, if its build has them there.
+    pub(crate) nn: Option<Session>,
     // Held for its `Drop`: an instance lives as long as its store.
     _alive: Option<Alive>,
 }
@@ -71,6 +77,7 @@ impl Sandbox {
             outbound: NoOutbound,
             memory: Ceiling::new(usize::MAX),
             variables: Arc::default(),
+            nn: None,
             _alive: None,
         }
     }
@@ -159,6 +166,18 @@ impl Ceiling {
             trail: Trail::default(),
             refused: None,
         }
+    }
+
+    /// Counts `bytes` that the host takes for the guest, if they stay within the limit.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let granted = Self::grant(&mut self.held_bytes, 0, bytes, self.max_bytes);
+        self.refused |= !granted;
+        granted
+    }
+
+    /// No longer counts what was [taken](Self::take).
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
     /// Moves `held` by `desired - current` if the sum stays within `max`.
@@ -262,6 +281,15 @@ mod tests {
         }
         assert_eq!(ceiling.refused, Some(Refused::Memory));
         assert_eq!(ceiling.held_bytes, 100);
+    }
+
+    #[test]
+    fn what_the_host_takes_counts_until_it_is_given_back() {
+        let mut ceiling = Ceiling::new(100);
+        assert!(ceiling.take(60) && !ceiling.refused);
+        assert!(!ceiling.take(41) && ceiling.refused);
+        ceiling.give_back(20);
+        assert!(ceiling.take(60) && !ceiling.take(usize::MAX));
     }
 
     #[test]

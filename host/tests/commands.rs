@@ -77,6 +77,25 @@ fn our_runners_are_measured_without_python() -> Result<()> {
     Ok(())
 }
 
+/// Before anything is built, so that nobody waits for it.
+#[test]
+fn a_device_that_cannot_be_had_is_said_at_once() -> Result<()> {
+    let up = ["up", "--no-build", "--device"];
+    // More GPUs than any machine has.
+    for (arguments, says) in [
+        (&["cuda:99"][..], "cuda:99 cannot be used"),
+        (&["cuda:0", "--disable-gpu"], "DISABLE_GPU is true"),
+        (&["gpu"], "expected guest, cpu, auto or cuda:N"),
+        (&["cpu", "--disable-gpu=maybe"], "expected true or false"),
+    ] {
+        let output = ephemera(&[&up[..], arguments].concat())?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+    Ok(())
+}
+
 fn ephemera(arguments: &[&str]) -> Result<Output> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     Command::new(env!("CARGO_BIN_EXE_ephemera"))

@@ -1,5 +1,6 @@
 //! The stream that a snapshot is made from: an uncompressed tar with, for each model, `<name>/model.toml`, the files of its
 //! tables in their order, then `<name>/program` and `<name>/weights`, or, for a model that runs in tract, `<name>/model.onnx`.
+//! Where graphs run outside the function, their descriptions are all that there is: `<name>/model.toml` and its tables.
 //!
 //! What is live while loading becomes part of every request's memory, so weights go straight to where they stay.
 
@@ -18,18 +19,7 @@ pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
     let mut archive = tar::Archive::new(stream);
     let mut entries = archive.entries().map_err(bundle_error)?;
     let mut models = vec![];
-    while let Some((file, text)) = next(&mut entries)? {
-        expect("model.toml", &file)?;
-        let text = String::from_utf8(read_all(text)?)
-            .map_err(|_| Error::Bundle("model.toml is not UTF-8".to_owned()))?;
-        let mut manifest = Manifest::parse(&text)?;
-        drop(text);
-        for table in &mut manifest.tables {
-            let missing = || Error::Bundle(format!("table {} is missing", table.name));
-            let (file, entry) = next(&mut entries)?.ok_or_else(missing)?;
-            expect(&table.file, &file)?;
-            table.fill(&read_all(entry)?)?;
-        }
+    while let Some(manifest) = described(&mut entries)? {
         let missing = || Error::Bundle(format!("{}: the graph is missing", manifest.name));
         let (file, first) = next(&mut entries)?.ok_or_else(missing)?;
         let graph = if file == "model.onnx" {
@@ -44,6 +34,35 @@ pub fn load(stream: impl Read) -> Result<Vec<(Manifest, Graph)>, Error> {
         models.push((manifest, graph));
     }
     Ok(models)
+}
+
+/// Reads the descriptions of models whose graphs run elsewhere, in order.
+///
+/// # Errors
+/// As [`load`], a graph included.
+pub fn describe(stream: impl Read) -> Result<Vec<Manifest>, Error> {
+    let mut archive = tar::Archive::new(stream);
+    let mut entries = archive.entries().map_err(bundle_error)?;
+    std::iter::from_fn(|| described(&mut entries).transpose()).collect()
+}
+
+/// The next model's manifest, with the values of its tables; `None` at the end of the stream.
+fn described<R: Read>(entries: &mut tar::Entries<'_, R>) -> Result<Option<Manifest>, Error> {
+    let Some((file, text)) = next(entries)? else {
+        return Ok(None);
+    };
+    expect("model.toml", &file)?;
+    let text = String::from_utf8(read_all(text)?)
+        .map_err(|_| Error::Bundle("model.toml is not UTF-8".to_owned()))?;
+    let mut manifest = Manifest::parse(&text)?;
+    drop(text);
+    for table in &mut manifest.tables {
+        let missing = || Error::Bundle(format!("table {} is missing", table.name));
+        let (file, entry) = next(entries)?.ok_or_else(missing)?;
+        expect(&table.file, &file)?;
+        table.fill(&read_all(entry)?)?;
+    }
+    Ok(Some(manifest))
 }
 
 type Entry<'a, R> = tar::Entry<'a, R>;

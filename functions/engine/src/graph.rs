@@ -168,13 +168,16 @@ impl Graph {
 
     /// The manifest's inputs among `given`, in the manifest's order, and the values of the symbols in the order in which
     /// they appear there.
-    fn bind<'g>(&self, given: &'g [(&str, Tensor)]) -> Result<(Vec<&'g Tensor>, Vec<i64>), Error> {
+    fn bind<'g, N: AsRef<str>>(
+        &self,
+        given: &'g [(N, Tensor)],
+    ) -> Result<(Vec<&'g Tensor>, Vec<i64>), Error> {
         let mut symbols: Vec<(&str, i64)> = vec![];
         let mut tensors = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             let (_, tensor) = given
                 .iter()
-                .find(|(name, _)| *name == input.name)
+                .find(|(name, _)| name.as_ref() == input.name)
                 .ok_or_else(|| Error::Input(format!("{} is missing", input.name)))?;
             let shape = graph_shape(input, tensor)?;
             for (dim, &extent) in input.shape.iter().zip(&shape) {
@@ -225,9 +228,9 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Model::run`].
-    pub fn run_observed(
+    pub fn run_observed<N: AsRef<str>>(
         &self,
-        inputs: &[(&str, Tensor)],
+        inputs: &[(N, Tensor)],
         done: &mut dyn FnMut(usize),
     ) -> Result<Vec<(String, Tensor)>, Error> {
         let (tensors, symbols) = self.bind(inputs)?;
@@ -267,7 +270,7 @@ impl Graph {
     ///
     /// # Errors
     /// As [`report`](Self::report).
-    pub fn arena_bytes(&self, inputs: &[(&str, Tensor)]) -> Result<usize, Error> {
+    pub fn arena_bytes<N: AsRef<str>>(&self, inputs: &[(N, Tensor)]) -> Result<usize, Error> {
         let (_, symbols) = self.bind(inputs)?;
         match &self.form {
             Form::Int8(program) => program.arena_bytes(&symbols).map_err(Error::Run),

@@ -100,6 +100,19 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// `name@version`: the model as people and answers call it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+
+    /// The title, and enough of the hash to tell apart models that were given the same one.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let hash: String = self.sha256.chars().take(12).collect();
+        format!("{}+{hash}", self.title())
+    }
+
     /// The table `name`.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Table> {

@@ -147,6 +147,13 @@ fn tables_come_with_the_bundle() {
     assert_eq!(row("one", "b"), Some(&[3.0, 4.0][..]));
     assert_eq!(row("two", "a"), Some(&[5.0][..]));
     assert!(graph.run(&[("clip", clip().1)]).is_ok());
+    assert_eq!(manifest.title(), "m@1");
+
+    // Without graphs it is a description, and with them none.
+    let described = bundle::describe(&*stream(&files[..3])).expect("a description");
+    assert_eq!(described[0].tables[1].values, [5.0]);
+    let error = bundle::describe(&*stream(&files)).expect_err("a graph");
+    assert!(error.to_string().contains("expected model.toml"), "{error}");
 
     // Missing, in another order, cut short.
     let without: Vec<_> = [0, 1, 3, 4].map(|index| files[index]).to_vec();

@@ -52,10 +52,10 @@ pub fn classify(network: &Network, input: Input, condition: Condition) -> Result
 
 /// The values of the output, which must be `[1, classes] f32`.
 fn expect_logits<'a>(network: &Network, output: Option<&'a Tensor>) -> Result<&'a [f32], Error> {
-    let shape = [1, network.classes.len()];
+    let shape = [1, network.manifest.classes.len()];
     let unexpected = |actual: String| {
         Error::Output(UnexpectedOutput {
-            model: network.name.clone(),
+            model: network.manifest.name.clone(),
             expected: format!("finite f32 {shape:?}"),
             actual,
         })

@@ -5,7 +5,12 @@
 
 use std::io::Read;
 
+// Where the models run is decided here, and nowhere else.
+#[cfg(not(all(feature = "wasi-nn", target_family = "wasm")))]
 use ephemera_engine::bundle;
+#[cfg(all(feature = "wasi-nn", target_family = "wasm"))]
+use ephemera_nn as bundle;
+
 use ephemera_http::{Failure, Function, Health, HttpAnswer, HttpRequest, key_matches};
 
 use crate::settings::Settings;
@@ -37,7 +42,7 @@ impl Function for Gait {
     }
 
     fn models(&self) -> String {
-        self.network.identity()
+        self.network.manifest.identity()
     }
 
     fn route(

@@ -29,7 +29,7 @@ pub mod request;
 mod response;
 pub mod settings;
 
-use ephemera_engine::{Graph, Manifest};
+use ephemera_engine::{Manifest, Model};
 use ephemera_http::Stopwatch;
 
 pub use deadline::Deadline;
@@ -51,17 +51,17 @@ pub struct Gait {
 }
 
 impl Gait {
-    /// The function with its one model, as a bundle has it.
+    /// The function with its one model, as a bundle has it, wherever it runs.
     ///
     /// # Errors
     /// [`Error::Model`] when there is not one, or not one that [`Network::new`] takes.
-    pub fn new(models: Vec<(Manifest, Graph)>) -> Result<Gait, Error> {
+    pub fn new<M: Model + 'static>(models: Vec<(Manifest, M)>) -> Result<Gait, Error> {
         let count = models.len();
-        let one: Result<[(Manifest, Graph); 1], _> = models.try_into();
-        let [(manifest, graph)] = one.map_err(|_| {
+        let one: Result<[(Manifest, M); 1], _> = models.try_into();
+        let [(manifest, model)] = one.map_err(|_| {
             ephemera_engine::Error::Bundle(format!("expected one model, got {count}"))
         })?;
-        let network = Network::new(manifest, Box::new(graph))?;
+        let network = Network::new(manifest, Box::new(model))?;
         Ok(Gait { network })
     }
 

@@ -10,19 +10,13 @@ const CONDITIONS: &str = "conditions";
 
 /// A model that tells classes from a clip and a condition.
 pub struct Network {
-    pub(crate) name: String,
-    version: String,
-    /// Of the file that its weights come from, in hex.
-    pub(crate) sha256: String,
-    /// What the weights were trained on, in words.
-    pub(crate) training_data: String,
+    /// What is known of the model; its classes are what each value of the output stands for.
+    pub(crate) manifest: Manifest,
     /// Name of the input `[1, T, S, S, 3] u8`.
     pub(crate) clip: String,
     shape: Shape,
     /// Name of the input `[1, columns] f32`.
     pub(crate) condition: String,
-    /// What each value of the output stands for.
-    pub(crate) classes: Vec<String>,
     conditions: Table,
     pub(crate) model: Box<dyn Model>,
 }
@@ -67,11 +61,7 @@ impl Network {
             condition: condition.name.clone(),
             // Moved: what is freed while loading stays in every request's memory.
             conditions: manifest.tables.swap_remove(place),
-            name: manifest.name,
-            version: manifest.version,
-            sha256: manifest.sha256,
-            training_data: manifest.training_data,
-            classes: manifest.classes,
+            manifest,
             model,
         })
     }
@@ -97,17 +87,6 @@ impl Network {
     pub(crate) fn embedding(&self, Condition(row): Condition) -> &[f32] {
         let columns = self.conditions.columns;
         &self.conditions.values[row * columns..][..columns]
-    }
-
-    /// `name@version`.
-    pub fn title(&self) -> String {
-        format!("{}@{}", self.name, self.version)
-    }
-
-    /// The title, and enough of the hash to tell apart models that were given the same one.
-    pub fn identity(&self) -> String {
-        let hash: String = self.sha256.chars().take(12).collect();
-        format!("{}+{hash}", self.title())
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn prediction(
     scores: &Scores,
     laps: &[(&'static str, Duration)],
 ) -> HttpAnswer {
-    let classes = &network.classes;
+    let classes = &network.manifest.classes;
     let total: Duration = laps.iter().map(|(_, took)| took).sum();
     let timed: Vec<(&str, f64)> = laps
         .iter()
@@ -36,10 +36,10 @@ pub(crate) fn prediction(
                 .map(String::as_str)
                 .zip(scores.probabilities.iter().copied())
                 .collect()),
-            model: network.title(),
+            model: network.manifest.title(),
             clinical_validation: format!(
                 "none: research software, not for diagnosis or treatment; trained on: {}",
-                network.training_data
+                network.manifest.training_data
             ),
             frames: FramesLooked {
                 total: frames.total,
@@ -61,8 +61,8 @@ pub(crate) fn conditions(network: &Network) -> HttpAnswer {
 pub(crate) fn ready(network: &Network) -> HttpAnswer {
     let ready = Ready {
         ready: true,
-        model: network.title(),
-        sha256: &network.sha256,
+        model: network.manifest.title(),
+        sha256: &network.manifest.sha256,
     };
     HttpAnswer::json(200, &ready)
 }

@@ -149,7 +149,10 @@ impl Settings {
             if set.is_some_and(|set| set != expected) {
                 return Err(SettingError {
                     name: name.to_owned(),
-                    expected: format!("{expected}, which {} was made for", network.title()),
+                    expected: format!(
+                        "{expected}, which {} was made for",
+                        network.manifest.title()
+                    ),
                 });
             }
         }

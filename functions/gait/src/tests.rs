@@ -438,7 +438,9 @@ fn other_origins_may_read_what_the_settings_allow() {
 
 #[test]
 fn a_bundle_has_one_model() {
-    let error = Gait::new(Vec::new()).err().expect("none is not one");
+    let error = Gait::new::<ephemera_engine::Graph>(Vec::new())
+        .err()
+        .expect("none is not one");
     let log = ephemera_http::Failure::causes(&error).expect("ours to know");
     assert!(log.contains("expected one model, got 0"), "{log}");
 }

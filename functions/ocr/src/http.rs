@@ -5,13 +5,18 @@
 
 use std::io::Read;
 
+// Where the models run is decided here, and nowhere else.
+#[cfg(not(all(feature = "wasi-nn", target_family = "wasm")))]
 use ephemera_engine::bundle;
+#[cfg(all(feature = "wasi-nn", target_family = "wasm"))]
+use ephemera_nn as bundle;
+
 use ephemera_http::{Function, Health, HttpAnswer, HttpRequest, key_matches};
 use serde::Serialize;
 
 use crate::request::Engine;
 use crate::settings::Settings;
-use crate::{Error, Network, Ocr, Request, Surroundings};
+use crate::{Error, Ocr, Request, Surroundings};
 
 impl Ocr {
     /// Answers a request with all settings at their defaults. Never fails: what goes wrong becomes a status and a
@@ -37,7 +42,7 @@ impl Function for Ocr {
 
     fn models(&self) -> String {
         let models = [&self.detector, &self.recogniser];
-        models.map(Network::identity).join(", ")
+        models.map(|network| network.manifest.identity()).join(", ")
     }
 
     fn route(

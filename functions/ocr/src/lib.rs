@@ -39,7 +39,7 @@ pub mod settings;
 #[cfg(test)]
 mod testing;
 
-use ephemera_engine::{Graph, Manifest, Model, Tensor};
+use ephemera_engine::{Manifest, Model, Tensor};
 use ephemera_http::Stopwatch;
 use ephemera_vision::{Options, Rgb};
 
@@ -92,23 +92,23 @@ impl Reading {
 }
 
 impl Ocr {
-    /// The function with `models`, as a bundle has them; the one with a character list is the recogniser.
+    /// The function with `models`, as a bundle has them, wherever they run; the one with a character list is the recogniser.
     ///
     /// # Errors
     /// [`Error::Model`] when either is missing.
-    pub fn new(models: Vec<(Manifest, Graph)>) -> Result<Ocr, Error> {
+    pub fn new<M: Model + 'static>(models: Vec<(Manifest, M)>) -> Result<Ocr, Error> {
         let (mut recognisers, mut detectors): (Vec<_>, Vec<_>) = models
             .into_iter()
             .partition(|(manifest, _)| !manifest.characters.is_empty());
         let missing =
             |what: &str| ephemera_engine::Error::Bundle(format!("expected a {what}, got none"));
         let (detector, detector_graph) = detectors.pop().ok_or_else(|| missing("detector"))?;
-        let (recogniser, recogniser_graph) =
+        let (mut recogniser, recogniser_graph) =
             recognisers.pop().ok_or_else(|| missing("recogniser"))?;
         Ok(Ocr {
-            detector: Network::new(&detector, Box::new(detector_graph))?,
-            recogniser: Network::new(&recogniser, Box::new(recogniser_graph))?,
-            characters: recogniser.characters,
+            characters: std::mem::take(&mut recogniser.characters),
+            detector: Network::new(detector, Box::new(detector_graph))?,
+            recogniser: Network::new(recogniser, Box::new(recogniser_graph))?,
         })
     }
 
@@ -174,7 +174,8 @@ impl Ocr {
             }
         }
         watch.lap("recognise");
-        let model = format!("{}+{}", self.detector.title(), self.recogniser.title());
+        let model = [&self.detector, &self.recogniser].map(|network| network.manifest.title());
+        let model = model.join("+");
         Ok(Reading {
             page,
             pose,
@@ -186,10 +187,7 @@ impl Ocr {
 
 /// A model and how to address it.
 pub struct Network {
-    name: String,
-    version: String,
-    /// Of the file that its weights come from, in hex.
-    sha256: String,
+    manifest: Manifest,
     /// Name of its one input, an image.
     input: String,
     model: Box<dyn Model>,
@@ -200,7 +198,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Model`] when the manifest names no input.
-    pub fn new(manifest: &Manifest, model: Box<dyn Model>) -> Result<Network, Error> {
+    pub fn new(manifest: Manifest, model: Box<dyn Model>) -> Result<Network, Error> {
         let input = manifest.inputs.first().ok_or_else(|| {
             ephemera_engine::Error::Manifest(format!(
                 "{}: expected an input, got none",
@@ -208,22 +206,10 @@ impl Network {
             ))
         })?;
         Ok(Network {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            sha256: manifest.sha256.clone(),
             input: input.name.clone(),
+            manifest,
             model,
         })
-    }
-
-    fn title(&self) -> String {
-        format!("{}@{}", self.name, self.version)
-    }
-
-    /// The title, and enough of the hash to tell apart models that were given the same one.
-    fn identity(&self) -> String {
-        let hash: String = self.sha256.chars().take(12).collect();
-        format!("{}+{hash}", self.title())
     }
 
     /// Runs the model on a picture and returns its first output.
@@ -250,7 +236,7 @@ impl Network {
 
     fn unexpected(&self, expected: impl Into<String>, actual: impl Into<String>) -> Error {
         Error::Output(UnexpectedOutput {
-            model: self.name.clone(),
+            model: self.manifest.name.clone(),
             expected: expected.into(),
             actual: actual.into(),
         })

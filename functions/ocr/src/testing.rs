@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use ephemera_engine::{Model, Tensor};
+use ephemera_engine::{Manifest, Model, Tensor};
 
 use crate::Network;
 
@@ -14,15 +14,16 @@ pub(crate) struct Fake {
 impl Fake {
     /// `answers`: shape and values, in the order of the runs.
     pub(crate) fn network(name: &str, answers: Vec<(Vec<usize>, Vec<f32>)>) -> Network {
-        Network {
-            name: name.to_owned(),
-            version: "1".to_owned(),
-            sha256: "0123456789abcdef".to_owned(),
-            input: "x".to_owned(),
-            model: Box::new(Fake {
-                answers: Mutex::new(answers.into_iter()),
-            }),
-        }
+        let text = format!(
+            "name = \"{name}\"\nversion = \"1\"\nlicence = \"Apache-2.0\"\nsource = \"a test\"\nsource_sha256 = \"0\"\n\
+             sha256 = \"0123456789abcdef\"\ntraining_data = \"none\"\n\
+             inputs = [{{ name = \"x\", shape = [1] }}]\noutputs = [{{ name = \"y\", shape = [1] }}]\n"
+        );
+        let manifest = Manifest::parse(&text).expect("a whole manifest");
+        let model = Box::new(Fake {
+            answers: Mutex::new(answers.into_iter()),
+        });
+        Network::new(manifest, model).expect("it has an input")
     }
 }
 

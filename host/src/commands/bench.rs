@@ -116,7 +116,7 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
     match what {
         Bench::Start(options) => measure_start(around, &project, &options),
         Bench::Soak(options) => {
-            around.artifacts(&project, &[], false)?;
+            around.artifacts(build::Placement::Guest, &project, &[], false)?;
             let budget = options.memory_budget.into_iter();
             let arguments = budget.flat_map(|size| ["--memory-budget".to_owned(), size]);
             let asked = soak::Options {
@@ -133,7 +133,7 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
             soak.print(options.json, &mut out)
         }
         Bench::Scale(options) => {
-            around.artifacts(&project, &[], false)?;
+            around.artifacts(build::Placement::Guest, &project, &[], false)?;
             let asked = scale::Options {
                 file: &options.file,
                 path: &options.path,

@@ -11,6 +11,7 @@ use ephemera::config::FileRequests;
 use ephemera::memory;
 use ephemera::run::{self as batch, Format};
 
+use super::device::{self, DeviceOptions};
 use super::{Surroundings, executor};
 
 #[derive(Args)]
@@ -48,12 +49,15 @@ pub(crate) struct Run {
     /// Run what was built before.
     #[arg(long)]
     no_build: bool,
+    #[command(flatten)]
+    device: DeviceOptions,
 }
 
 pub(crate) fn run(around: &Surroundings, options: Run) -> Result<ExitCode> {
     let project = around.project()?;
     let names = std::slice::from_ref(&options.component);
-    let artifacts = around.artifacts(&project, names, options.no_build)?;
+    let found = options.device.find()?;
+    let artifacts = around.artifacts(found.placement(), &project, names, options.no_build)?;
     let function = project.function(&options.component)?;
     let limits = function.limits;
     let requests = function.run.as_ref().with_context(|| {
@@ -70,7 +74,9 @@ pub(crate) fn run(around: &Surroundings, options: Run) -> Result<ExitCode> {
     if let Some(wanted) = options.jobs.filter(|&wanted| wanted > jobs) {
         eprintln!("{wanted} jobs wanted, there are processors and memory for {jobs}");
     }
-    let app = Arc::new(App::load(project, &artifacts, jobs)?);
+    let devices = device::open(found, &artifacts, jobs)?;
+    let app = App::load_on(devices.as_ref(), project, &artifacts, jobs)?;
+    let app = Arc::new(app);
     let destination = match (options.out, options.beside) {
         (Some(folder), _) => batch::Destination::Folder(folder),
         (None, true) => batch::Destination::Beside,

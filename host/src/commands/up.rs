@@ -15,6 +15,7 @@ use ephemera::telemetry::otlp::Collector;
 use ephemera::telemetry::{self, Place};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::device::{self, DeviceOptions};
 use super::{Surroundings, executor};
 
 #[derive(Args)]
@@ -35,6 +36,8 @@ pub(crate) struct Up {
     /// Seconds that running requests may still take after a signal to stop.
     #[arg(long, default_value_t = 30)]
     grace_s: u16,
+    #[command(flatten)]
+    device: DeviceOptions,
     #[command(flatten)]
     telling: Telling,
 }
@@ -87,7 +90,8 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let project = around.project()?;
     // What is wrong with it is said before minutes of building.
     let telemetry = options.telling.settings()?;
-    let artifacts = around.artifacts(&project, &[], options.no_build)?;
+    let found = options.device.find()?;
+    let artifacts = around.artifacts(found.placement(), &project, &[], options.no_build)?;
     let examples: Vec<String> = artifacts
         .iter()
         .filter_map(|artifact| project.functions.get(&artifact.name)?.example.clone())
@@ -112,7 +116,8 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         largest_ceiling(&project) >> 20,
         budget.memory_bytes >> 20
     );
-    let app = App::load(project, &artifacts, budget.instances)?;
+    let devices = device::open(found, &artifacts, budget.instances)?;
+    let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
 
     executor()?.block_on(async {
         // Listened for before the address is printed: who reads it may stop us at once.

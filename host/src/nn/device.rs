@@ -21,6 +21,12 @@ pub trait Device: Send + Sync {
         graph: &str,
         inputs: Vec<(String, Tensor)>,
     ) -> Result<Vec<(String, Tensor)>, DeviceError>;
+
+    /// Bytes of this machine's memory that such a run takes for itself while it lasts, beside its inputs and outputs; counted against the
+    /// request's ceiling. Zero where the memory is not this machine's, or the inputs are not the graph's.
+    fn working_bytes(&self, _graph: &str, _inputs: &[(String, Tensor)]) -> usize {
+        0
+    }
 }
 
 /// Why a device did not run a graph.

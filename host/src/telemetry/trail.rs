@@ -99,7 +99,6 @@ impl Trail {
     }
 
     /// Graphs of the request run on the device with this label.
-    #[allow(dead_code, reason = "for the host functions of wasi-nn")]
     pub(crate) fn runs_on(&self, device: &str) {
         self.record(|record| record.device = Some(device.into()));
     }

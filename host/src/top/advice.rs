@@ -174,19 +174,19 @@ fn waits(passed: &Snapshot, now: &Snapshot, seconds: f64) -> Option<Advice> {
 
 /// Requests were sent away.
 fn refusals(passed: &Snapshot, now: &Snapshot) -> Option<Advice> {
-    let reasons = ["queue_full", "waited_too_long", "too_many_requests"];
+    let reasons = ["queue_full", "waited_too_long"];
     let refused = |reason: &str| -> f64 {
         let functions = passed.functions.values();
         functions
             .map(|function| function.rejected_for(reason))
             .sum()
     };
-    let [full, late, many] = reasons.map(refused);
-    let all = full + late + many;
+    let [full, late] = reasons.map(refused);
+    let all = full + late;
     (all > 0.0).then(|| {
         Advice::server(
             format!(
-                "{all} answers were 503: {full} found the queue of {} full, {late} waited too long, {many} were more than may be inside",
+                "{all} answers were 503: {full} found the queue of {} full, {late} waited too long",
                 now.queue_limit
             ),
             "let clients come back after Retry-After, mark what nobody waits for with X-Priority: batch, or add machines"

@@ -50,6 +50,13 @@ const ALIGN: usize = 64;
 /// Most bytes in one run, so that a hostile shape is an error and not an allocation.
 const MAX_BYTES: usize = 1 << 30;
 
+/// An allocation beyond this has a mapping of its own with glibc, whatever was allocated before, and goes back to the kernel when it is
+/// freed: the upper bound of the dynamic `M_MMAP_THRESHOLD`, mallopt(3).
+const OWN_MAPPING_BYTES: usize = 32 << 20;
+
+/// Regions below this stay on the heap: what they would leave behind is small, and a mapping costs more than they do.
+const SMALL_BYTES: usize = 1 << 20;
+
 impl Place {
     fn bytes(&self) -> std::ops::Range<usize> {
         self.start..self.start + (self.len + self.tail) * self.element.bytes()
@@ -286,9 +293,17 @@ pub(super) enum SliceMut<'a> {
 impl Arena {
     pub(super) fn new(plan: &Plan) -> anyhow::Result<Self> {
         let words = plan.bytes.div_ceil(size_of::<u64>());
+        // Where one process runs many graphs, a heap would keep the largest region for ever, once for each thread. What is reserved beyond
+        // the region is never touched, so it is address space alone.
+        let own_mapping = !cfg!(target_family = "wasm") && plan.bytes > SMALL_BYTES;
+        let reserved = words.max(if own_mapping {
+            OWN_MAPPING_BYTES / size_of::<u64>() + 1
+        } else {
+            0
+        });
         let mut region = Vec::new();
         region
-            .try_reserve_exact(words)
+            .try_reserve_exact(reserved)
             .with_context(|| format!("no memory for {} bytes of activations", plan.bytes))?;
         region.resize(words, 0);
         Ok(Self { region })

@@ -1,0 +1,412 @@
+//! What an operator asks for -> [`Devices`]: which device runs a graph, and how many runs there are at once.
+//!
+//! Nothing falls back in silence: a GPU that was asked for by its number and cannot be had is an error at start, and what `auto` has taken
+//! is in [`Choice::find`]'s log line and in every answer.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use ephemera_engine::Tensor;
+use tokio::sync::Semaphore;
+
+use super::cpu::{self, Cpu};
+use super::device::{Device, DeviceError};
+use crate::build::Placement;
+
+/// Where models run, as `--device` and `SURYA_GPU_DEVICE` say it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// Inside the instance of the function.
+    #[default]
+    Guest,
+    /// On the processor, outside it.
+    Cpu,
+    /// On the GPU of this number.
+    Cuda(u32),
+    /// On the GPUs, if there are any that work, else on the processor.
+    Auto,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.strip_prefix("cuda:")?.parse().ok();
+        match text {
+            "guest" => Ok(Self::Guest),
+            "cpu" => Ok(Self::Cpu),
+            "auto" => Ok(Self::Auto),
+            other => number(other).map(Self::Cuda).ok_or_else(|| {
+                format!("expected guest, cpu, auto or cuda:N such as cuda:0, got `{other}`")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guest => f.write_str("guest"),
+            Self::Cpu => f.write_str(cpu::LABEL),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+impl Choice {
+    /// What it is where GPUs are not to be used.
+    ///
+    /// # Errors
+    ///
+    /// It is a GPU.
+    pub fn without_gpu(self) -> Result<Self> {
+        ensure!(
+            !matches!(self, Self::Cuda(_)),
+            "device {self} was asked for, and DISABLE_GPU is true"
+        );
+        Ok(match self {
+            Self::Auto => Self::Cpu,
+            other => other,
+        })
+    }
+
+    /// Looks for what it means on this machine. What it finds goes into the log.
+    ///
+    /// # Errors
+    ///
+    /// A GPU that cannot be used.
+    pub fn find(self) -> Result<Found, DeviceError> {
+        let found = match self {
+            Self::Guest => return Ok(Found::Guest),
+            Self::Cpu => Found::Processor,
+            Self::Cuda(number) => Found::Gpus(gpus(Some(number))?),
+            Self::Auto => gpus(None).map_or_else(
+                |error| {
+                    tracing::info!("device auto: no GPU: {error}");
+                    Found::Processor
+                },
+                Found::Gpus,
+            ),
+        };
+        tracing::info!("device {self}: models run on {found}");
+        Ok(found)
+    }
+}
+
+/// What there is to run models on.
+pub enum Found {
+    /// The instance of the function.
+    Guest,
+    /// The processor.
+    Processor,
+    /// At least one GPU.
+    Gpus(Vec<Box<dyn Device>>),
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guest => f.write_str("guest"),
+            Self::Processor => f.write_str(cpu::LABEL),
+            Self::Gpus(devices) => {
+                let labels: Vec<&str> = devices.iter().map(|device| device.label()).collect();
+                f.write_str(&labels.join(", "))
+            }
+        }
+    }
+}
+
+impl Found {
+    /// Which build of a function it needs.
+    pub fn placement(&self) -> Placement {
+        match self {
+            Self::Guest => Placement::Guest,
+            Self::Processor | Self::Gpus(_) => Placement::Host,
+        }
+    }
+
+    /// The devices, for at most `runs` runs at once; none where the models run inside the instance. `cpu` makes the processor's, and is
+    /// called when it is what runs.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `cpu` reports.
+    pub fn open(
+        self,
+        runs: u32,
+        cpu: impl FnOnce() -> Result<Cpu>,
+    ) -> Result<Option<Arc<Devices>>> {
+        let devices = match self {
+            Self::Guest => return Ok(None),
+            Self::Processor => vec![Box::new(cpu()?) as Box<dyn Device>],
+            Self::Gpus(devices) => devices,
+        };
+        Ok(Some(Arc::new(Devices::new(devices, runs)?)))
+    }
+}
+
+/// The GPU of this number, or all that work; at least one.
+///
+/// The one place where GPUs come in.
+fn gpus(number: Option<u32>) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    Err(DeviceError::Unavailable {
+        device: number.map_or("cuda".to_owned(), |number| format!("cuda:{number}")),
+        reason: "this build of ephemera has no support for GPUs; use --device cpu or guest"
+            .to_owned(),
+    })
+}
+
+/// Devices that have the same graphs.
+pub struct Devices {
+    /// Each with its runs and those that wait for it.
+    all: Vec<(Box<dyn Device>, AtomicUsize)>,
+    /// The right to run. A run that nobody waits for any more has it until it ends.
+    runs: Arc<Semaphore>,
+}
+
+/// What a run gave, and where it ran.
+pub struct Ran {
+    /// The label of the device.
+    pub device: String,
+    /// As [`Device::run`] has it.
+    pub outputs: Result<Vec<(String, Tensor)>, DeviceError>,
+}
+
+impl Devices {
+    /// All of `devices`, for at most `runs` runs at once.
+    ///
+    /// # Errors
+    ///
+    /// There are none.
+    pub fn new(devices: Vec<Box<dyn Device>>, runs: u32) -> Result<Self> {
+        ensure!(!devices.is_empty(), "expected a device, got none");
+        let idle = |device| (device, AtomicUsize::new(0));
+        Ok(Self {
+            all: devices.into_iter().map(idle).collect(),
+            runs: Arc::new(Semaphore::new(runs.max(1) as usize)),
+        })
+    }
+
+    /// The labels of all, in words.
+    pub fn labels(&self) -> String {
+        let labels: Vec<&str> = self.all.iter().map(|(device, _)| device.label()).collect();
+        labels.join(", ")
+    }
+
+    /// Runs that go on now, those included that nobody waits for any more.
+    pub fn running(&self) -> usize {
+        let running = |(_, running): &(_, AtomicUsize)| running.load(Ordering::SeqCst);
+        self.all.iter().map(running).sum()
+    }
+
+    /// Bytes of this machine's memory that a run takes for itself, on whichever device.
+    pub fn working_bytes(&self, graph: &str, inputs: &[(String, Tensor)]) -> usize {
+        let bytes = |(device, _): &(Box<dyn Device>, _)| device.working_bytes(graph, inputs);
+        self.all.iter().map(bytes).max().unwrap_or(0)
+    }
+
+    /// Runs `graph` on the device that has the least to do, on a thread that may be held.
+    ///
+    /// When this is dropped, a run that has begun goes on in the background, and counts until it ends.
+    pub async fn run(self: Arc<Self>, graph: Arc<str>, inputs: Vec<(String, Tensor)>) -> Ran {
+        let permit = Arc::clone(&self.runs).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let counted = self.least_loaded();
+        let label = counted.device().label().to_owned();
+        let name = Arc::clone(&graph);
+        let run = move || {
+            let _permit = permit;
+            counted.device().run(&graph, inputs)
+        };
+        let outputs = tokio::task::spawn_blocking(run).await;
+        let outputs = outputs.context("the run ended with a panic");
+        Ran {
+            outputs: outputs.unwrap_or_else(|cause| {
+                Err(DeviceError::Failed {
+                    graph: name.as_ref().to_owned(),
+                    device: label.clone(),
+                    cause,
+                })
+            }),
+            device: label,
+        }
+    }
+
+    fn least_loaded(self: Arc<Self>) -> Counted {
+        let load = |&place: &usize| self.all[place].1.load(Ordering::SeqCst);
+        let place = (0..self.all.len()).min_by_key(load).unwrap_or(0);
+        self.all[place].1.fetch_add(1, Ordering::SeqCst);
+        Counted {
+            devices: self,
+            place,
+        }
+    }
+}
+
+/// A run on one of the devices, counted for as long as this lives.
+struct Counted {
+    devices: Arc<Devices>,
+    place: usize,
+}
+
+impl Counted {
+    fn device(&self) -> &dyn Device {
+        self.devices.all[self.place].0.as_ref()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.devices.all[self.place]
+            .1
+            .fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_device_is_named_as_the_settings_have_it() {
+        for (text, expected) in [
+            ("guest", Some(Choice::Guest)),
+            ("cpu", Some(Choice::Cpu)),
+            ("auto", Some(Choice::Auto)),
+            ("cuda:0", Some(Choice::Cuda(0))),
+            ("cuda:11", Some(Choice::Cuda(11))),
+            ("cuda", None),
+            ("cuda:", None),
+            ("cuda:-1", None),
+            ("CPU", None),
+            ("", None),
+        ] {
+            let parsed = text.parse::<Choice>();
+            assert_eq!(parsed.clone().ok(), expected, "{text}: {parsed:?}");
+            if let Ok(choice) = parsed {
+                assert_eq!(choice.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn without_gpus_auto_is_the_processor_and_a_gpu_is_an_error() {
+        let without = |choice: Choice| choice.without_gpu().ok();
+        assert_eq!(without(Choice::Auto), Some(Choice::Cpu));
+        assert_eq!(without(Choice::Guest), Some(Choice::Guest));
+        assert_eq!(without(Choice::Cuda(1)), None);
+    }
+
+    #[test]
+    fn what_is_found_decides_the_build_and_the_devices() {
+        for (choice, placement, label) in [
+            (Choice::Guest, Placement::Guest, "guest"),
+            (Choice::Cpu, Placement::Host, "cpu"),
+        ] {
+            let found = choice.find().expect("it is always there");
+            assert_eq!(
+                (found.placement(), found.to_string()),
+                (placement, label.to_owned())
+            );
+            let devices = found.open(1, || Ok(Cpu::default())).expect("it opens");
+            let labels = devices.map(|devices| devices.labels());
+            assert_eq!(labels, (choice == Choice::Cpu).then(|| "cpu".to_owned()));
+        }
+        // As many GPUs as no machine has.
+        let error = Choice::Cuda(99).find().err().expect("there is none");
+        assert!(
+            error.to_string().starts_with("cuda:99 cannot be used"),
+            "{error}"
+        );
+    }
+
+    /// Says that it runs, and runs until it is told to stop.
+    struct Held {
+        label: &'static str,
+        started: mpsc::Sender<&'static str>,
+        stop: std::sync::Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Device for Held {
+        fn label(&self) -> &str {
+            self.label
+        }
+
+        fn run(
+            &self,
+            graph: &str,
+            inputs: Vec<(String, Tensor)>,
+        ) -> Result<Vec<(String, Tensor)>, DeviceError> {
+            assert_ne!(graph, "panic", "as asked");
+            let stop = self.stop.lock().expect("no run panics with it");
+            self.started.send(self.label).expect("the test listens");
+            stop.recv().expect("the test says when");
+            Ok(inputs)
+        }
+    }
+
+    fn held(
+        label: &'static str,
+        started: &mpsc::Sender<&'static str>,
+    ) -> (Box<dyn Device>, mpsc::Sender<()>) {
+        let (stop, stopped) = mpsc::channel();
+        let device = Held {
+            label,
+            started: started.clone(),
+            stop: stopped.into(),
+        };
+        (Box::new(device), stop)
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn runs_are_bounded_counted_and_go_where_least_is_done() {
+        let (started, starts) = mpsc::channel();
+        let (a, stop_a) = held("a", &started);
+        let (b, stop_b) = held("b", &started);
+        let devices = Arc::new(Devices::new(vec![a, b], 2).expect("two devices"));
+        assert_eq!(devices.labels(), "a, b");
+        let run = || tokio::spawn(Arc::clone(&devices).run("g".into(), Vec::new()));
+        let (first, second) = (run(), run());
+        let mut ran = [(); 2].map(|()| starts.recv_timeout(PATIENCE).expect("it starts"));
+        ran.sort_unstable();
+        assert_eq!(ran, ["a", "b"]);
+        let third = run();
+        let early = starts.recv_timeout(Duration::from_millis(50));
+        assert!(early.is_err(), "two runs are all that there may be");
+        // Given up, the first goes on, and still counts.
+        first.abort();
+        assert!(first.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(devices.running(), 2);
+        assert!(starts.recv_timeout(Duration::from_millis(50)).is_err());
+        for stop in [&stop_a, &stop_b] {
+            stop.send(()).expect("it runs");
+        }
+        let ran = second.await.expect("it ends");
+        assert!(ran.outputs.is_ok_and(|outputs| outputs.is_empty()));
+        let label = starts.recv_timeout(PATIENCE).expect("the third starts");
+        let stop = if label == "a" { stop_a } else { stop_b };
+        stop.send(()).expect("it runs");
+        assert_eq!(third.await.expect("it ends").device, label);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_run_that_panics_is_a_failure_and_gives_its_right_back() {
+        let (started, _starts) = mpsc::channel();
+        let (a, _stop) = held("a", &started);
+        let devices = Arc::new(Devices::new(vec![a], 1).expect("a device"));
+        for _ in 0..2 {
+            let ran = Arc::clone(&devices).run("panic".into(), Vec::new()).await;
+            assert!(matches!(ran.outputs, Err(DeviceError::Failed { .. })));
+        }
+        assert_eq!(devices.running(), 0);
+    }
+}
