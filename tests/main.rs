@@ -14,5 +14,6 @@ mod rejected;
 mod runners;
 mod sample;
 mod samples;
+mod spin_manifest;
 mod variables;
 mod wasm_units;

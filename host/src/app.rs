@@ -3,6 +3,8 @@
 //! Every failure of a function or of ours becomes a response here, and its cause a line in the log.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
 use hyper::body::Bytes;
@@ -13,14 +15,17 @@ use crate::body::Pieces;
 use crate::build::Artifact;
 use crate::config::Project;
 use crate::failure::Failure;
+use crate::grants::Grants;
 use crate::routes::Routes;
 use crate::runtime::{Loaded, Runtime};
+use crate::spin_headers;
 
 /// Routes, and the functions behind them.
 pub struct App {
     routes: Routes,
     functions: BTreeMap<String, Loaded>,
     runtime: Runtime,
+    own_address: Arc<OnceLock<SocketAddr>>,
 }
 
 impl App {
@@ -31,13 +36,17 @@ impl App {
     /// Precompiled code that does not fit this engine, or too little address space.
     pub fn load(project: Project, artifacts: &[Artifact], instances: u32) -> Result<Self> {
         let runtime = Runtime::new(instances)?;
+        let own_address = Arc::default();
         let functions = artifacts
             .iter()
             .map(|artifact| {
                 let function = project.function(&artifact.name)?;
-                let variables = project.variables_of(function)?;
+                let grants = Grants {
+                    own_address: Arc::clone(&own_address),
+                    ..project.grants_of(function)?
+                };
                 let (path, limits) = (&artifact.precompiled, function.limits);
-                let loaded = runtime.load(&artifact.name, path, limits, variables)?;
+                let loaded = runtime.load(&artifact.name, path, limits, grants)?;
                 Ok((artifact.name.clone(), loaded))
             })
             .collect::<Result<_>>()?;
@@ -45,7 +54,13 @@ impl App {
             routes: project.routes,
             functions,
             runtime,
+            own_address,
         })
+    }
+
+    /// Says where requests of functions to the application itself go. The first to say it is the one that counts.
+    pub(crate) fn listens(&self, address: SocketAddr) {
+        let _ = self.own_address.set(address);
     }
 
     /// The function called `name`.
@@ -63,14 +78,15 @@ impl App {
         &self.runtime
     }
 
-    /// Asks each function whether it is set up (`GET /ready`), so that one that is not fails now and not at its first request. Functions
+    /// Asks each function of ours whether it is set up (`GET /ready`), so that one that is not fails now and not at its first request. Functions
     /// without that path are taken as they are.
     ///
     /// # Errors
     ///
     /// A function that says it is not ready, with its reason, or that breaks off.
     pub async fn check_ready(&self) -> Result<()> {
-        for (name, function) in &self.functions {
+        let ours = self.functions.iter().filter(|(_, f)| !f.is_foreign());
+        for (name, function) in ours {
             let request = Request::get("/ready").body(Pieces::from(Bytes::new()))?;
             let answer = function.handle(request).await;
             let answer = answer.with_context(|| format!("asking `{name}` whether it is ready"))?;
@@ -90,12 +106,21 @@ impl App {
     }
 
     /// Answers `request`, whatever happens.
-    pub async fn handle(&self, request: Request<Pieces>) -> Response<Bytes> {
-        let answer = match self.route(request.uri().path()) {
+    pub async fn handle(&self, mut request: Request<Pieces>) -> Response<Bytes> {
+        let answer = match self.tell_route(&mut request) {
             Ok(function) => function.handle(request).await,
             Err(failure) => Err(failure),
         };
         answer.unwrap_or_else(|failure| explain(&failure))
+    }
+
+    /// The function that answers `request`, which is told along which route it came.
+    fn tell_route(&self, request: &mut Request<Pieces>) -> Result<&Loaded, Failure> {
+        let uri = request.uri().clone();
+        let found = self.routes.lookup(uri.path()).ok_or(Failure::NoRoute)?;
+        let client = request.extensions().get().copied();
+        spin_headers::set(request.headers_mut(), &uri, &found, client);
+        self.functions.get(found.function).ok_or(Failure::NoRoute)
     }
 }
 

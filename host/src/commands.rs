@@ -6,6 +6,7 @@ pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;
 pub(crate) mod up;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use ephemera::config::{Function, Project};
 use ephemera::progress::Progress;
 
 /// What all commands share.
+#[derive(Clone)]
 pub(crate) struct Surroundings {
     /// The path of `spin.toml`.
     pub(crate) manifest: PathBuf,

@@ -28,11 +28,11 @@ use crate::body::Pieces;
 use crate::config::Limits;
 use crate::epoch::Ticker;
 use crate::failure::Failure;
+use crate::grants::Grants;
 use crate::guest_log::GuestLog;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, Sandbox, link};
-use crate::variables::Values;
 
 /// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because what tract leaves behind when it
 /// loads a graph is large and full of holes, and as large as the memory a request gets by default.
@@ -76,7 +76,7 @@ pub struct Runtime {
 pub struct Loaded {
     name: Arc<str>,
     limits: Limits,
-    variables: Arc<Values>,
+    grants: Arc<Grants>,
     pre: ProxyPre<Sandbox>,
     ticker: Arc<Ticker>,
     living: Arc<Living>,
@@ -106,25 +106,27 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// A file that another version or processor compiled, a component that is no HTTP function, an image over `limits`.
+    /// A file that another version or processor compiled, a component that is no HTTP function or that imports what `grants` has not, an
+    /// image over `limits`.
     pub fn load(
         &self,
         name: &str,
         path: &Path,
         limits: Limits,
-        variables: Values,
+        grants: impl Into<Grants>,
     ) -> anyhow::Result<Loaded> {
         let component = map(&self.engine, path)
             .with_context(|| format!("loading the precompiled component of `{name}`"))?;
-        let pre = self
-            .linker
-            .instantiate_pre(&component)
+        let grants = grants.into();
+        let pre = grants
+            .link(&self.linker)
+            .and_then(|linker| linker.instantiate_pre(&component))
             .and_then(ProxyPre::new)
             .with_context(|| format!("linking `{name}`"))?;
         Ok(Loaded {
             name: name.into(),
             limits,
-            variables: Arc::new(variables),
+            grants: Arc::new(grants),
             pre,
             ticker: Arc::clone(&self.ticker),
             living: Arc::clone(&self.living),
@@ -177,6 +179,11 @@ impl Loaded {
     /// The function's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether others built it.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.grants.foreign
     }
 
     /// What one request may take.
@@ -232,8 +239,9 @@ impl Loaded {
     /// A store, which counts as an instance from here on.
     fn store(&self, mut wasi: WasiCtxBuilder, memory_bytes: usize) -> Store<Sandbox> {
         let log = GuestLog::new(Arc::clone(&self.name));
-        let wasi = wasi.stdout(log.clone()).stderr(log).build();
-        let sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        let wasi = wasi.stdout(log.clone()).stderr(log);
+        let wasi = wasi.envs(&self.grants.environment).build();
+        let sandbox = Sandbox::new(wasi, memory_bytes, &self.grants, &self.living);
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
         yielding(&mut store);

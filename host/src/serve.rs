@@ -5,8 +5,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,6 +27,7 @@ use crate::body::{BodyLimits, Pieces};
 use crate::failure::Failure;
 use crate::pressure::Gauge;
 use crate::request_id;
+use crate::spin_headers::Client;
 
 /// How often the kernel is asked whether memory is short.
 const PRESSURE_TIME: Duration = Duration::from_secs(1);
@@ -94,8 +95,9 @@ impl Server {
             .with_context(|| format!("listening on {}", options.listen))?;
         let address = listener.local_addr().context("asking for the address")?;
         let (stop, stopped) = oneshot::channel();
+        app.listens(address);
         let service = Arc::new(Service {
-            app,
+            app: RwLock::new(app),
             doors: Doors::new(&options),
             admission: Admission::new(options.budget),
             body: options.body,
@@ -122,8 +124,16 @@ impl Server {
     }
 
     /// What it serves.
-    pub fn app(&self) -> &App {
-        &self.service.app
+    pub fn app(&self) -> Arc<App> {
+        self.service.app()
+    }
+
+    /// Serves `app` from the next request on. Those that run are finished by what they were begun with, which goes when the last of
+    /// them does.
+    pub fn replace(&self, app: Arc<App>) {
+        app.listens(self.address);
+        let serving = &self.service.app;
+        *serving.write().unwrap_or_else(PoisonError::into_inner) = app;
     }
 
     /// What runs and what waits now.
@@ -199,6 +209,7 @@ fn connect(
     permit: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send + 'static {
     let service = Arc::clone(service);
+    let client = stream.peer_addr().ok().map(Client);
     // An answer is one write; waiting to fill a packet only delays it. A socket that refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -206,7 +217,10 @@ fn connect(
         .header_read_timeout(options.header_time)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request| {
+            service_fn(move |mut request: Request<Incoming>| {
+                if let Some(client) = client {
+                    request.extensions_mut().insert(client);
+                }
                 let service = Arc::clone(&service);
                 async move { Ok::<_, Infallible>(service.answer(request).await) }
             }),
@@ -221,17 +235,22 @@ fn connect(
 }
 
 struct Service {
-    app: Arc<App>,
+    app: RwLock<Arc<App>>,
     doors: Doors,
     admission: Admission,
     body: BodyLimits,
 }
 
 impl Service {
+    fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         let id = request_id::of_request(request.headers_mut());
-        let mut response = match self.admit(request).await {
-            Ok((request, _held)) => self.app.handle(request).await,
+        let app = self.app();
+        let mut response = match self.admit(&app, request).await {
+            Ok((request, _held)) => app.handle(request).await,
             Err(failure) => explain(&failure),
         };
         request_id::on_answer(response.headers_mut(), id);
@@ -241,9 +260,10 @@ impl Service {
     /// The request with its body, and the right to hold it and to run.
     async fn admit(
         &self,
+        app: &App,
         request: Request<Incoming>,
     ) -> Result<(Request<Pieces>, (BodyPlace<'_>, Slot<'_>)), Failure> {
-        let function = self.app.route(request.uri().path())?;
+        let function = app.route(request.uri().path())?;
         let priority = priority(request.headers())?;
         let busy = || self.admission.busy();
         let place = self.doors.place().ok_or_else(busy)?;

@@ -1,20 +1,20 @@
 //! What one instance may see and hold: the data behind a store.
 //!
-//! No file, no environment, no network: outgoing requests are refused. Memory is granted up to a ceiling, and a refusal is remembered, so
-//! that the answer can say why the instance failed.
+//! No file, no environment, no network, unless the function's `Grants` have some. Memory is granted up to a ceiling, and a refusal is
+//! remembered, so that the answer can say why the instance failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper::http::{Request, Response};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::variables::{self, Values};
+use crate::grants::Grants;
+use crate::mounts;
+use crate::outbound::Outbound;
+use crate::variables;
 
 /// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
 const MAX_HANDLES: usize = 1024;
@@ -27,10 +27,10 @@ pub(crate) struct Sandbox {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
-    outbound: NoOutbound,
+    outbound: Outbound,
     pub(crate) memory: Ceiling,
-    /// What the function may ask for.
-    pub(crate) variables: Arc<Values>,
+    /// What the function may reach.
+    pub(crate) grants: Arc<Grants>,
     // Held for its `Drop`: an instance lives as long as its store.
     _alive: Option<Alive>,
 }
@@ -40,11 +40,12 @@ impl Sandbox {
     pub(crate) fn new(
         wasi: WasiCtx,
         memory_bytes: usize,
-        variables: &Arc<Values>,
+        grants: &Arc<Grants>,
         living: &Arc<Living>,
     ) -> Self {
         Self {
-            variables: Arc::clone(variables),
+            grants: Arc::clone(grants),
+            outbound: Outbound::new(Arc::clone(grants)),
             memory: Ceiling::new(memory_bytes),
             _alive: Some(living.enter()),
             ..Self::unlimited(wasi)
@@ -59,10 +60,18 @@ impl Sandbox {
             wasi,
             http: WasiHttpCtx::new(),
             table,
-            outbound: NoOutbound,
+            outbound: Outbound::new(Arc::default()),
             memory: Ceiling::new(usize::MAX),
-            variables: Arc::default(),
+            grants: Arc::default(),
             _alive: None,
+        }
+    }
+
+    /// The function's files.
+    pub(crate) fn mounts(&mut self) -> mounts::View<'_> {
+        mounts::View {
+            table: &mut self.table,
+            mounts: self.grants.files.as_deref(),
         }
     }
 
@@ -94,27 +103,6 @@ impl WasiHttpView for Sandbox {
             table: &mut self.table,
             hooks: &mut self.outbound,
         }
-    }
-}
-
-struct NoOutbound;
-
-type Sent = Result<
-    (
-        Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ),
-    Error,
->;
-
-impl WasiHttpHooks for NoOutbound {
-    fn send_request(
-        &mut self,
-        _request: Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
     }
 }
 

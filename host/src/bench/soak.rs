@@ -65,7 +65,8 @@ pub async fn soak(
     let seconds = since.elapsed().as_secs_f64();
     let anonymous_last_bytes = anonymous_bytes()?;
 
-    let runtime = server.app().runtime();
+    let app = server.app();
+    let runtime = app.runtime();
     let soak = Soak {
         requests,
         failed,

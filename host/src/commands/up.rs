@@ -13,7 +13,7 @@ use ephemera::memory;
 use ephemera::serve::{Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Surroundings, executor};
+use super::{Surroundings, executor, watch};
 
 #[derive(Args)]
 pub(crate) struct Up {
@@ -23,6 +23,9 @@ pub(crate) struct Up {
     /// Serve what was built before.
     #[arg(long)]
     no_build: bool,
+    /// Build again when a source, a model or the manifest changes, and serve that from the next request on.
+    #[arg(long, conflicts_with = "no_build")]
+    watch: bool,
     /// What running requests may take in all, such as 512MiB, each counted with its function's ceiling; three quarters of the memory that is
     /// available if not given.
     #[arg(long, value_name = "SIZE", value_parser = memory::parse_bytes, env = "EPHEMERA_MEMORY_BUDGET")]
@@ -70,9 +73,16 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         app.check_ready().await?;
         let server = Server::start(Arc::new(app), settings).await?;
         announce(server.address(), &examples)?;
+        let watching = async {
+            match options.watch {
+                true => watch::swap(around, &server, budget).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            error = watching => return Err(error),
         }
         tracing::info!("stopping");
         if !server.stop().await {
@@ -83,7 +93,7 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
 }
 
 /// What one request of the largest function may take, in bytes.
-fn largest_ceiling(project: &Project) -> u64 {
+pub(super) fn largest_ceiling(project: &Project) -> u64 {
     let ceilings = project.functions.values();
     let ceilings = ceilings.map(|function| function.limits.memory_bytes as u64);
     ceilings.max().unwrap_or(0)
