@@ -208,22 +208,28 @@ impl Project {
     /// A required variable that nothing sets, files that are not there or not the project's, hosts that are none, a store that another
     /// process holds.
     pub fn grants_of(&self, function: &Function) -> Result<Grants> {
+        let mut grants = self.grants_without_store(function)?;
+        if !function.spin.key_value_stores.is_empty() {
+            let store = keyvalue::Store::open(&self.root.join(keyvalue::FILE));
+            grants.store = Some(store.with_context(|| format!("component `{}`", function.name))?);
+        }
+        Ok(grants)
+    }
+
+    /// The same, but that no file is made or locked.
+    pub(crate) fn grants_without_store(&self, function: &Function) -> Result<Grants> {
         let grants = || -> Result<Grants> {
             let keys = &function.spin;
             let environment = |key: &str| std::env::var(key).ok();
             let hosts = keys.allowed_outbound_hosts.iter();
             let hosts = hosts.map(|host| variables::fill(&self.variables, host, environment));
             let hosts = hosts.collect::<Result<Vec<_>>>()?;
-            let store = match keys.key_value_stores.is_empty() {
-                true => None,
-                false => Some(keyvalue::Store::open(&self.root.join(keyvalue::FILE))?),
-            };
+            let own = &function.variables;
             Ok(Grants {
-                variables: self.variables_of(function)?,
+                variables: variables::resolve(&self.variables, own, environment)?,
                 environment: keys.environment.clone().into_iter().collect(),
                 files: mounts::find(&self.root, &keys.files, &keys.exclude_files)?,
                 hosts: outbound::Hosts::parse(&hosts)?,
-                store,
                 foreign: function.package.is_none(),
                 ..Grants::default()
             })

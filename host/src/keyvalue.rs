@@ -102,6 +102,13 @@ impl Store {
         Ok(store)
     }
 
+    /// A store that is on no disk, to link a component with that will not ask for it.
+    pub(crate) fn nowhere() -> Result<Arc<Self>> {
+        let memory = redb::backends::InMemoryBackend::new();
+        let database = Database::builder().create_with_backend(memory)?;
+        Ok(Arc::new(Self { database }))
+    }
+
     fn create(path: &Path) -> Result<Self> {
         let folder = path.parent().context("a file has a folder")?;
         std::fs::create_dir_all(folder)?;

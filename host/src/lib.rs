@@ -16,6 +16,7 @@ pub mod build;
 mod cargo;
 pub mod config;
 pub mod digest;
+pub mod doctor;
 mod epoch;
 pub mod failure;
 mod files;

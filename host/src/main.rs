@@ -13,6 +13,7 @@ use ephemera::progress::Progress;
 use commands::Surroundings;
 use commands::bench::{self, Bench};
 use commands::build::{self, Build};
+use commands::doctor::{self, Doctor};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
@@ -35,6 +36,8 @@ enum Command {
     Build(Build),
     /// Serve what the manifest declares.
     Up(Up),
+    /// Check what building and serving need of this machine, with a fix for each thing that is missing.
+    Doctor(Doctor),
     /// Send files through a component, without a server.
     Run(Run),
     /// Take frames spread evenly over a clip, for functions that take frames.
@@ -75,6 +78,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Build(options) => build::build(&around, &options)?,
         Command::Up(options) => up::up(&around, options)?,
+        Command::Doctor(options) => return doctor::doctor(&around, &options),
         Command::Run(options) => return run::run(&around, options),
         Command::Sample(options) => sample::sample(&options)?,
         Command::Bench(what) => bench::bench(&around, what)?,

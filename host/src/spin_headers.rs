@@ -71,7 +71,8 @@ mod tests {
             routes.add(pattern, "f".into()).expect(route);
         }
         let client = Some(Client(([127, 0, 0, 1], 9).into()));
-        let cases: [(&str, &[(&str, Option<&str>)]); 2] = [
+        type Expected = (&'static str, Option<&'static str>);
+        let cases: [(&str, &[Expected]); 2] = [
             (
                 "/users/7/a/b?c=d",
                 &[
