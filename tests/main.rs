@@ -3,9 +3,11 @@
 //! The components are built once, by the same code as `ephemera build`; a second run finds them unchanged.
 
 mod batch;
+mod binary;
 mod bits;
 mod budget;
 mod cases;
+mod deploy;
 mod gait;
 mod image;
 mod models;
@@ -17,3 +19,4 @@ mod samples;
 mod spin_manifest;
 mod variables;
 mod wasm_units;
+mod watch;

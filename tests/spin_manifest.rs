@@ -15,7 +15,7 @@ use ephemera::serve::{Options, Server};
 use crate::runners::{self, Asked, over_http};
 
 /// The component, as `cargo build` leaves it: a module.
-static READER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+pub(crate) static READER: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     let source = target.join("wasm32-wasip1/guest/ephemera_reader.wasm");
     let manifest = format!(

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod doctor;
+pub(crate) mod health;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::grants::Grants;
 use crate::routes::{Pattern, Routes};
-use crate::variables::{self, Templates, Values, Variable};
+use crate::variables::{self, Templates, Variable};
 use crate::{keyvalue, mounts, outbound};
 
 pub use manifest::{BuildCommand, Mount};
@@ -188,17 +188,6 @@ impl Project {
             functions,
             variables: manifest.variables,
         })
-    }
-
-    /// The values of `function`'s variables, the environment's `SPIN_VARIABLE_*` before the manifest's defaults.
-    ///
-    /// # Errors
-    ///
-    /// A required variable that nothing sets.
-    pub fn variables_of(&self, function: &Function) -> Result<Values> {
-        let environment = |key: &str| std::env::var(key).ok();
-        variables::resolve(&self.variables, &function.variables, environment)
-            .with_context(|| format!("component `{}`", function.name))
     }
 
     /// What `function` may reach beside its request: its files are looked up, its hosts' templates filled in, its store is opened.

@@ -24,6 +24,9 @@ pub(super) async fn swap(around: &Surroundings, server: &Server, budget: Budget)
             Ok(looked) => looked,
             Err(error) => return error.context("watching the project"),
         };
+        if seen.is_none() {
+            tracing::info!("watching for changes");
+        }
         // What changed while something was built is a change too.
         let changed = wait(&watch, seen.get_or_insert(now)).await;
         tracing::info!("{changed} changed, building");
