@@ -277,6 +277,17 @@ impl Component {
             package.is_some() || models.is_empty(),
             "tool.ephemera.models: only a function that is built from a `package` has models"
         );
+        for (key, given) in [
+            ("environment", !self.environment.is_empty()),
+            ("files", !self.files.is_empty()),
+            ("key_value_stores", !self.key_value_stores.is_empty()),
+        ] {
+            // Its world is `wasi:http/proxy` and Spin's variables, so that it runs the same under every host.
+            ensure!(
+                package.is_none() || !given,
+                "{key}: a function that is built from a `package` has none"
+            );
+        }
         ensure!(
             (1..=MAX_MEMORY_MIB).contains(&memory_mib),
             "memory_mib: expected 1 to {MAX_MEMORY_MIB}, got {memory_mib}"
@@ -491,8 +502,13 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
             },
             Case {
                 replace: "source = \"target/ocr.wasm\"",
-                by: "source = \"a.wasm\"\nkey_value_stores = [\"cache\"]",
-                error: "only the store `default` is supported, got `cache`",
+                by: "source = \"a.wasm\"\nkey_value_stores = [\"default\"]",
+                error: "key_value_stores: a function that is built from a `package` has none",
+            },
+            Case {
+                replace: "source = \"target/ocr.wasm\"",
+                by: "source = \"a.wasm\"\nfiles = [\"*\"]",
+                error: "files: a function that is built from a `package` has none",
             },
             Case {
                 replace: "source = \"target/ocr.wasm\"",
@@ -584,6 +600,10 @@ watch = ["book/**/*.c"]
         ] {
             assert_eq!(project.routes.find(path), expected, "{path}");
         }
+        let other = FOREIGN.replace("[\"default\"]", "[\"cache\"]");
+        let error = Project::parse(&other, Path::new("/shop")).expect_err("another store");
+        let expected = "only the store `default` is supported, got `cache`";
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
         let limited = FOREIGN.replace(
             "[component.book.build]",
             "[component.book.tool.ephemera]\nmemory_mib = 16\n[component.book.build]",

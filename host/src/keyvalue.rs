@@ -58,7 +58,7 @@ impl std::fmt::Debug for Store {
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(variant)]
 pub enum Error {
-    /// Never: a handle costs nothing.
+    /// The component holds too many handles.
     #[component(name = "store-table-full")]
     StoreTableFull,
     /// There is none of this name.
@@ -223,17 +223,26 @@ fn size(sizes: &impl ReadableTable<&'static str, u64>, what: &str) -> Result<u64
     Ok(sizes.get(what)?.map_or(0, |size| size.value()))
 }
 
-/// A handle: all of them lead to the one store that the component has.
+/// A handle: all of them lead to the one store that the component has. It has its place in the instance's table, which is bounded.
 struct Handle;
 
 /// Adds the interface to `linker`; the store is the sandbox's.
 pub(crate) fn link(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(INTERFACE)?;
-    interface.resource("store", ResourceType::host::<Handle>(), |_, _| Ok(()))?;
-    interface.func_wrap("[static]store.open", |call, (label,): (String,)| {
-        let granted = call.data().grants.store.is_some();
+    let close = |mut call: wasmtime::StoreContextMut<'_, Sandbox>, rep| {
+        let handle = Resource::<Handle>::new_own(rep);
+        call.data_mut().table().delete(handle)?;
+        Ok(())
+    };
+    interface.resource("store", ResourceType::host::<Handle>(), close)?;
+    interface.func_wrap("[static]store.open", |mut call, (label,): (String,)| {
+        let sandbox = call.data_mut();
+        let granted = sandbox.grants.store.is_some();
         Ok((match granted {
-            true if label == LABEL => Ok(Resource::<Handle>::new_own(0)),
+            true if label == LABEL => {
+                let handle = sandbox.table().push(Handle);
+                handle.map_err(|_| Error::StoreTableFull)
+            }
             true => Err(Error::NoSuchStore),
             false => Err(Error::AccessDenied),
         },))

@@ -342,6 +342,106 @@ mod tests {
         assert_eq!(asked(600), Times::new(None));
     }
 
+    /// A service on this machine that answers its first request with `head` and `bytes` zeros, and what is granted to reach it.
+    async fn service(head: &'static str, bytes: usize) -> (String, Arc<Grants>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
+        let listener = listener.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it listens"));
+        let grants = Grants {
+            hosts: Hosts::parse(&[&url]).expect("an entry"),
+            ..Grants::default()
+        };
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(head.as_bytes()).await;
+            let zeros = [0; 1 << 16];
+            let mut left = bytes;
+            while left > 0 {
+                let now = left.min(zeros.len());
+                if stream.write_all(&zeros[..now]).await.is_err() {
+                    return;
+                }
+                left -= now;
+            }
+            // Open and silent, until the test ends.
+            std::future::pending::<()>().await;
+        });
+        (url, Arc::new(grants))
+    }
+
+    fn ask(
+        outbound: &mut Outbound,
+        url: &str,
+        time: Duration,
+    ) -> Pin<Box<dyn Future<Output = Sent> + Send>> {
+        let body = http_body_util::Empty::<Bytes>::new();
+        let body = body.map_err(|never| match never {}).boxed_unsync();
+        let request = Request::get(url).body(body).expect("a request");
+        let options = RequestOptions {
+            first_byte_timeout: Some(time),
+            between_bytes_timeout: Some(time),
+            ..RequestOptions::default()
+        };
+        Pin::from(outbound.send_request(request, Some(options), Box::new(async { Ok(()) })))
+    }
+
+    const SHORT: Duration = Duration::from_millis(100);
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// The whole answer, or how it ended.
+    async fn collected(sent: Sent) -> Result<usize, Error> {
+        let (answer, io) = sent?;
+        let io = tokio::spawn(Pin::from(io));
+        let body = answer.into_body().collect().await;
+        io.abort();
+        Ok(body?.to_bytes().len())
+    }
+
+    #[tokio::test]
+    async fn answers_are_bounded_in_time_and_size() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n";
+        const SMALL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n";
+        let (url, grants) = service(SMALL, 70_000).await;
+        let sent = ask(&mut Outbound::new(grants), &url, LONG).await;
+        assert_eq!(collected(sent).await.ok(), Some(70_000));
+
+        let (url, grants) = service(HEAD, MAX_ANSWER_BYTES as usize + 1).await;
+        let sent = ask(&mut Outbound::new(grants), &url, LONG).await;
+        let ended = collected(sent).await;
+        assert!(
+            matches!(ended, Err(Error::HttpResponseBodySize(_))),
+            "{ended:?}"
+        );
+
+        let (url, grants) = service("", 0).await;
+        let sent = ask(&mut Outbound::new(grants), &url, SHORT).await;
+        assert!(matches!(sent.err(), Some(Error::ConnectionReadTimeout)));
+
+        let (url, grants) = service(SMALL, 10).await;
+        let sent = ask(&mut Outbound::new(grants), &url, SHORT).await;
+        let ended = collected(sent).await;
+        assert!(
+            matches!(ended, Err(Error::ConnectionReadTimeout)),
+            "{ended:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn only_so_many_are_under_way_at_once() {
+        let (url, grants) = service("", 0).await;
+        let mut outbound = Outbound::new(grants);
+        let asked: Vec<_> = (0..AT_ONCE)
+            .map(|_| ask(&mut outbound, &url, LONG))
+            .collect();
+        let refused = ask(&mut outbound, &url, LONG).await;
+        assert!(matches!(refused.err(), Some(Error::ConnectionLimitReached)));
+        drop(asked);
+        assert_eq!(outbound.room.available_permits(), AT_ONCE);
+    }
+
     #[test]
     fn there_are_roots_of_trust() {
         assert!(TLS.is_some());

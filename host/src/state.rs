@@ -67,6 +67,11 @@ impl Sandbox {
         }
     }
 
+    /// What its handles stand for.
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
     /// The function's files.
     pub(crate) fn mounts(&mut self) -> mounts::View<'_> {
         mounts::View {

@@ -1,6 +1,7 @@
 //! `wasi:filesystem` over a tree of files: reading is Wasmtime's, writing is refused, and a path leads nowhere but into the tree.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::UNIX_EPOCH;
 
 use types::{
@@ -47,8 +48,11 @@ struct Opened {
     file: Option<Resource<Descriptor>>,
 }
 
-/// The rest of a listing, in reverse.
-struct Listing(Vec<DirectoryEntry>);
+/// A listing under way. It holds no names but one: a component may have a thousand of them.
+struct Listing {
+    node: usize,
+    last: Option<String>,
+}
 
 fn ours(descriptor: &Resource<Descriptor>) -> Resource<Opened> {
     Resource::new_borrow(descriptor.rep())
@@ -236,15 +240,10 @@ impl types::HostDescriptor for View<'_> {
         descriptor: Resource<Descriptor>,
     ) -> FsResult<Resource<DirectoryEntryStream>> {
         let node = self.opened(&descriptor)?.node;
-        let tree = self.tree()?;
-        let Node::Folder(names) = &tree.nodes[node] else {
+        if self.kind(node)? != DescriptorType::Directory {
             return Err(ErrorCode::NotDirectory.into());
-        };
-        let entries = names.iter().rev().map(|(name, &index)| DirectoryEntry {
-            type_: kind(&tree.nodes[index]),
-            name: name.clone(),
-        });
-        let listing = Listing(entries.collect());
+        }
+        let listing = Listing { node, last: None };
         let rep = self.table.push(listing)?.rep();
         Ok(Resource::new_own(rep))
     }
@@ -418,8 +417,21 @@ impl types::HostDirectoryEntryStream for View<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
+        let tree = self.mounts.ok_or(ErrorCode::NoEntry)?;
         let listing = Resource::<Listing>::new_borrow(stream.rep());
-        Ok(self.table.get_mut(&listing)?.0.pop())
+        let listing = self.table.get_mut(&listing)?;
+        let Node::Folder(names) = &tree.nodes[listing.node] else {
+            return Err(ErrorCode::NotDirectory.into());
+        };
+        let after = listing.last.as_deref().map_or(Unbounded, Excluded);
+        let Some((name, &index)) = names.range::<str, _>((after, Unbounded)).next() else {
+            return Ok(None);
+        };
+        listing.last = Some(name.clone());
+        Ok(Some(DirectoryEntry {
+            type_: kind(&tree.nodes[index]),
+            name: name.clone(),
+        }))
     }
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> Result<()> {

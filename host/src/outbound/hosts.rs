@@ -294,7 +294,17 @@ fn reach(address: IpAddr) -> Reach {
             }
         }
         IpAddr::V6(v6) => {
-            if v6.is_unspecified()
+            let [a, b, c, .., y, z] = v6.segments();
+            let embedded = |high, low| {
+                let [[h0, h1], [l0, l1]] = [u16::to_be_bytes(high), u16::to_be_bytes(low)];
+                reach(Ipv4Addr::new(h0, h1, l0, l1).into())
+            };
+            // Translators and tunnels lead to the IPv4 address inside: RFC 6052, RFC 3056.
+            if (a, b) == (0x64, 0xff9b) {
+                embedded(y, z)
+            } else if a == 0x2002 {
+                embedded(b, c)
+            } else if v6.is_unspecified()
                 || v6.is_loopback()
                 || v6.is_multicast()
                 || v6.is_unicast_link_local()
@@ -390,6 +400,10 @@ mod tests {
             ("http://a.org", "http://a.org", "169.254.169.254", false),
             ("http://a.org", "http://a.org", "::ffff:127.0.0.1", false),
             ("http://a.org", "http://a.org", "fe80::1", false),
+            ("http://a.org", "http://a.org", "64:ff9b::7f00:1", false),
+            ("http://a.org", "http://a.org", "64:ff9b::5db8:d70e", true),
+            ("http://a.org", "http://a.org", "2002:a9fe:a9fe::1", false),
+            ("http://*", "http://a.org", "2606:2800::1", true),
             ("http://a.org", "http://a.org", "0.0.0.0", false),
             ("http://*", "http://localhost", "127.0.0.1", false),
             ("http://localhost", "http://localhost", "127.0.0.1", true),
