@@ -3,10 +3,12 @@
 //! The components are built once, by the same code as `ephemera build`; a second run finds them unchanged.
 
 mod batch;
+mod binary;
 mod bits;
 mod budget;
 mod cases;
 mod crowd;
+mod deploy;
 mod gait;
 mod image;
 mod models;
@@ -17,5 +19,7 @@ mod runners;
 mod sample;
 mod samples;
 mod telemetry;
+mod spin_manifest;
 mod variables;
 mod wasm_units;
+mod watch;

@@ -3,7 +3,8 @@
 //! Every failure of a function or of ours becomes a response here, and its cause a line in the log.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
 use hyper::body::Bytes;
@@ -14,18 +15,19 @@ use crate::body::Pieces;
 use crate::build::Artifact;
 use crate::config::Project;
 use crate::failure::Failure;
-use crate::nn;
+use crate::grants::Grants;
 use crate::nn::devices::Devices;
 use crate::nn::registry::Registry;
 use crate::routes::Routes;
 use crate::runtime::{Loaded, Runtime};
-use crate::telemetry::trail::Trail;
+use crate::spin_headers;
 
 /// Routes, and the functions behind them.
 pub struct App {
     routes: Routes,
     functions: BTreeMap<String, Loaded>,
     runtime: Runtime,
+    own_address: Arc<OnceLock<SocketAddr>>,
 }
 
 impl App {
@@ -50,20 +52,21 @@ impl App {
         instances: u32,
     ) -> Result<Self> {
         let runtime = Runtime::new(instances)?;
+        let own_address = Arc::default();
         let functions = artifacts
             .iter()
             .map(|artifact| {
                 let function = project.function(&artifact.name)?;
-                let variables = project.variables_of(function)?;
-                let (path, limits) = (&artifact.precompiled, function.limits);
-                let name = &artifact.name;
-                let loaded = match devices {
-                    None => runtime.load(name, path, limits, variables)?,
-                    Some(devices) => {
-                        let graphs = Registry::new(&function.models, Arc::clone(devices));
-                        runtime.load_with_graphs(name, path, limits, variables, graphs)?
-                    }
+                let grants = Grants {
+                    own_address: Arc::clone(&own_address),
+                    graphs: devices.map(|devices| {
+                        let devices = Arc::clone(devices);
+                        Arc::new(Registry::new(&function.models, devices))
+                    }),
+                    ..project.grants_of(function)?
                 };
+                let (path, limits) = (&artifact.precompiled, function.limits);
+                let loaded = runtime.load(&artifact.name, path, limits, grants)?;
                 Ok((artifact.name.clone(), loaded))
             })
             .collect::<Result<_>>()?;
@@ -71,7 +74,13 @@ impl App {
             routes: project.routes,
             functions,
             runtime,
+            own_address,
         })
+    }
+
+    /// Says where requests of functions to the application itself go. The first to say it is the one that counts.
+    pub(crate) fn listens(&self, address: SocketAddr) {
+        let _ = self.own_address.set(address);
     }
 
     /// The function called `name`.
@@ -94,14 +103,15 @@ impl App {
         &self.runtime
     }
 
-    /// Asks each function whether it is set up (`GET /ready`), so that one that is not fails now and not at its first request. Functions
+    /// Asks each function of ours whether it is set up (`GET /ready`), so that one that is not fails now and not at its first request. Functions
     /// without that path are taken as they are.
     ///
     /// # Errors
     ///
     /// A function that says it is not ready, with its reason, or that breaks off.
     pub async fn check_ready(&self) -> Result<()> {
-        for (name, function) in &self.functions {
+        let ours = self.functions.iter().filter(|(_, f)| !f.is_foreign());
+        for (name, function) in ours {
             let request = Request::get("/ready").body(Pieces::from(Bytes::new()))?;
             let answer = function.handle(request).await;
             let answer = answer.with_context(|| format!("asking `{name}` whether it is ready"))?;
@@ -123,6 +133,15 @@ impl App {
     pub(crate) fn route(&self, path: &str) -> Result<&Loaded, Failure> {
         let name = self.routes.find(path).ok_or(Failure::NoRoute)?;
         self.functions.get(name).ok_or(Failure::NoRoute)
+    }
+
+    /// The function that answers `request`, which is told along which route it came.
+    pub(crate) fn tell_route(&self, request: &mut Request<Pieces>) -> Result<&Loaded, Failure> {
+        let uri = request.uri().clone();
+        let found = self.routes.lookup(uri.path()).ok_or(Failure::NoRoute)?;
+        let client = request.extensions().get().copied();
+        spin_headers::set(request.headers_mut(), &uri, &found, client);
+        self.functions.get(found.function).ok_or(Failure::NoRoute)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::image::{self, DEFAULT_DENSE_BYTES, Image};
 use crate::models::Bundle;
 use crate::progress::Progress;
 use crate::runtime::{DENSE_BYTES, compiler};
-use crate::{cargo, files, imports, models, module, snapshot, targets, variables};
+use crate::{cargo, files, foreign, imports, models, module, snapshot, targets, variables};
 
 /// Goes into every stamp: raise it when this crate makes other bytes of the same inputs.
 const RECIPE: u32 = 3;
@@ -77,7 +77,9 @@ pub fn build_as(
     progress: &Progress,
 ) -> Result<Vec<Artifact>> {
     let functions = project.select(names)?;
-    targets::ensure(&project.root, progress)?;
+    if functions.iter().any(|function| function.package.is_some()) {
+        targets::ensure(&project.root, progress)?;
+    }
     functions
         .into_iter()
         .map(|function| {
@@ -105,6 +107,9 @@ pub fn open_as(placement: Placement, function: &Function, progress: &Progress) -
     let function = &*placement.of(function);
     let component = std::fs::read(&function.source)
         .with_context(|| format!("`{}` is not built: run `ephemera build`", function.name))?;
+    if function.package.is_none() {
+        return open_foreign(function, &component, progress);
+    }
     // Without the lock: files appear whole, and who wants what is there need not wait for what is being made.
     let report = inspect(placement, &component, function)?;
     // Built before it had any, it would run with all its settings at their defaults: a service with a key would be open.
@@ -133,6 +138,20 @@ fn check_graphs(function: &Function) -> Result<()> {
     Ok(())
 }
 
+/// A component of others, precompiled: nothing is loaded into it.
+fn open_foreign(function: &Function, file: &[u8], progress: &Progress) -> Result<Artifact> {
+    let component = foreign::component(file)?;
+    let report = Report {
+        component_bytes: component.len() as u64,
+        images: image::images(&component)?,
+        imports: foreign::imports(&component, &function.spin)?,
+    };
+    let mut artifact = finish(Placement::Guest, function, &component, report, progress)?;
+    // Nothing was loaded, so there is no other state to compare it with.
+    artifact.unloaded = function.source.clone();
+    Ok(artifact)
+}
+
 fn build_one(
     placement: Placement,
     project: &Project,
@@ -140,12 +159,19 @@ fn build_one(
     progress: &Progress,
 ) -> Result<Artifact> {
     let name = &function.name;
+    let Some(package) = &function.package else {
+        if let Some(build) = &function.spin.build {
+            progress.note(&format!("{name}: {}", build.command.join("; ")));
+            foreign::build(&project.root, build)?;
+        }
+        return open_as(placement, function, progress);
+    };
     let models = models::bundle(&project.root.join("models"), &function.models)?;
-    progress.note(&format!("{name}: compiling {}", function.package));
+    progress.note(&format!("{name}: compiling {package}"));
     let features = features(placement, function, &models, progress);
     // Before Cargo: one package compiled with other features for another function has its module at the same place.
     let _lock = lock(function, progress)?;
-    let core = cargo::build(&project.root, &function.package, &features)?;
+    let core = cargo::build(&project.root, package, &features)?;
     let core = std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?;
     let inside = match placement {
         Placement::Guest => &models.stream,
@@ -388,7 +414,7 @@ mod tests {
         Function {
             name: "f".into(),
             source: folder.join("f.wasm"),
-            package: "f".into(),
+            package: Some("f".into()),
             models: Vec::new(),
             limits: Limits {
                 memory_bytes: 1 << 20,
@@ -396,6 +422,7 @@ mod tests {
                 ..Limits::default()
             },
             variables: Default::default(),
+            spin: Default::default(),
             run: None,
             example: None,
         }

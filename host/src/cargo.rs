@@ -38,9 +38,14 @@ pub(crate) fn guest(root: &Path) -> Command {
 
 /// A `cargo build` for this machine, in the workspace at `root`.
 pub(crate) fn native(root: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = command();
     cargo.arg("build").current_dir(root);
     cargo
+}
+
+/// Cargo: the one that runs us, if one does.
+pub(crate) fn command() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// Runs `cargo`; returns the path of the last artifact of a target of this kind (`cdylib`, `example`).

@@ -3,11 +3,14 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod device;
+pub(crate) mod doctor;
+pub(crate) mod health;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;
 pub(crate) mod top;
 pub(crate) mod up;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -17,6 +20,7 @@ use ephemera::config::{Function, Project};
 use ephemera::progress::Progress;
 
 /// What all commands share.
+#[derive(Clone)]
 pub(crate) struct Surroundings {
     /// The path of `spin.toml`.
     pub(crate) manifest: PathBuf,

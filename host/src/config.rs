@@ -2,7 +2,9 @@
 //!
 //! In: the manifest's text and the folder it lies in. Out: routes and functions, every name checked against the others. What Spin knows
 //! and we do not is an error that names the key, so that nothing in the file is silently without effect. Reading models, compiling and
-//! serving are left to others.
+//! serving are left to others; the file's own shape is `manifest`'s.
+
+mod manifest;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +13,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::grants::Grants;
 use crate::routes::{Pattern, Routes};
-use crate::variables::{self, Templates, Values, Variable};
+use crate::variables::{self, Templates, Variable};
+use crate::{keyvalue, mounts, outbound};
+
+pub use manifest::{BuildCommand, Mount};
+use manifest::{Component, Manifest, Tool, Trigger, TriggerRoute};
 
 /// Memory one request may hold when the manifest says nothing, in MiB: what the smallest edge platform we target grants.
 const DEFAULT_MEMORY_MIB: u32 = 128;
@@ -47,25 +54,45 @@ pub struct Project {
     pub variables: BTreeMap<String, Variable>,
 }
 
-/// One `[component.<name>]` with its `[component.<name>.tool.ephemera]`.
+/// One `[component.<name>]` with its `[component.<name>.tool.ephemera]`, if it has one: one that has not is anybody's Spin component,
+/// built by its own command and served as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     /// Its name in the manifest.
     pub name: String,
     /// Where the finished component lies; the precompiled file lies beside it.
     pub source: PathBuf,
-    /// The Cargo package that compiles to its core module.
-    pub package: String,
+    /// The Cargo package that compiles to its core module; without one, `source` is what is served.
+    pub package: Option<String>,
     /// Folders under `models/`, in the order in which the function reads them.
     pub models: Vec<String>,
     /// What one request may do.
     pub limits: Limits,
     /// What it may ask its host for.
     pub variables: Templates,
+    /// What else Spin's keys give it.
+    pub spin: SpinKeys,
     /// What `ephemera run` does with files, for functions that take some.
     pub run: Option<FileRequests>,
     /// A command to try it with, in the manifest's folder; `{url}` stands for where it is served.
     pub example: Option<String>,
+}
+
+/// What the keys of Spin that are not ours say of a component, as the manifest has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpinKeys {
+    /// Variables of its environment.
+    pub environment: BTreeMap<String, String>,
+    /// Files that it may read.
+    pub files: Vec<Mount>,
+    /// Patterns of files that are not among them.
+    pub exclude_files: Vec<String>,
+    /// Where its requests may go; texts in which `{{ name }}` stands for a variable of the application.
+    pub allowed_outbound_hosts: Vec<String>,
+    /// Stores of keys and values that it may open.
+    pub key_value_stores: Vec<String>,
+    /// How it is built, and what it is built of.
+    pub build: Option<BuildCommand>,
 }
 
 /// How files become requests of a function.
@@ -140,7 +167,7 @@ impl Project {
     ///
     /// A key we do not know, a value out of its range, a trigger without its component or a route given twice.
     pub fn parse(text: &str, root: &Path) -> Result<Self> {
-        let manifest: Manifest = toml::from_str(text)?;
+        let manifest = Manifest::parse(text)?;
         ensure!(
             manifest.spin_manifest_version == 2,
             "spin_manifest_version: expected 2, got {}",
@@ -150,7 +177,11 @@ impl Project {
         let functions = manifest
             .component
             .into_iter()
-            .map(|(name, component)| Ok((name.clone(), component.check(name, root)?)))
+            .map(|(name, component)| {
+                let function = component.check(&name, root);
+                let function = function.with_context(|| format!("component `{name}`"))?;
+                Ok((name, function))
+            })
             .collect::<Result<BTreeMap<_, _>>>()?;
 
         for (name, function) in &functions {
@@ -160,13 +191,21 @@ impl Project {
 
         let mut routes = Routes::default();
         for trigger in manifest.trigger.http {
-            let Trigger { route, component } = trigger;
+            let Trigger {
+                route, component, ..
+            } = trigger;
             ensure!(
                 functions.contains_key(&component),
-                "route `{route}`: no [component.{component}]"
+                "route `{}`: no [component.{component}]",
+                route.text()
             );
-            let pattern: Pattern = route.parse()?;
-            routes.add(pattern, component)?;
+            // A private one is for calls between components, of which there are none here: it is loaded, and no path leads to it.
+            if let TriggerRoute::Path(route) = route {
+                let pattern: Pattern = route.parse()?;
+                routes.add(pattern, component)?;
+            } else {
+                route.check_private()?;
+            }
         }
 
         Ok(Self {
@@ -178,15 +217,40 @@ impl Project {
         })
     }
 
-    /// The values of `function`'s variables, the environment's `SPIN_VARIABLE_*` before the manifest's defaults.
+    /// What `function` may reach beside its request: its files are looked up, its hosts' templates filled in, its store is opened.
     ///
     /// # Errors
     ///
-    /// A required variable that nothing sets.
-    pub fn variables_of(&self, function: &Function) -> Result<Values> {
-        let environment = |key: &str| std::env::var(key).ok();
-        variables::resolve(&self.variables, &function.variables, environment)
-            .with_context(|| format!("component `{}`", function.name))
+    /// A required variable that nothing sets, files that are not there or not the project's, hosts that are none, a store that another
+    /// process holds.
+    pub fn grants_of(&self, function: &Function) -> Result<Grants> {
+        let mut grants = self.grants_without_store(function)?;
+        if !function.spin.key_value_stores.is_empty() {
+            let store = keyvalue::Store::open(&self.root.join(keyvalue::FILE));
+            grants.store = Some(store.with_context(|| format!("component `{}`", function.name))?);
+        }
+        Ok(grants)
+    }
+
+    /// The same, but that no file is made or locked.
+    pub(crate) fn grants_without_store(&self, function: &Function) -> Result<Grants> {
+        let grants = || -> Result<Grants> {
+            let keys = &function.spin;
+            let environment = |key: &str| std::env::var(key).ok();
+            let hosts = keys.allowed_outbound_hosts.iter();
+            let hosts = hosts.map(|host| variables::fill(&self.variables, host, environment));
+            let hosts = hosts.collect::<Result<Vec<_>>>()?;
+            let own = &function.variables;
+            Ok(Grants {
+                variables: variables::resolve(&self.variables, own, environment)?,
+                environment: keys.environment.clone().into_iter().collect(),
+                files: mounts::find(&self.root, &keys.files, &keys.exclude_files)?,
+                hosts: outbound::Hosts::parse(&hosts)?,
+                foreign: function.package.is_none(),
+                ..Grants::default()
+            })
+        };
+        grants().with_context(|| format!("component `{}`", function.name))
     }
 
     /// The functions named, or all of them when none is.
@@ -217,103 +281,11 @@ impl Project {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    spin_manifest_version: u32,
-    application: Application,
-    #[serde(default)]
-    variables: BTreeMap<String, Variable>,
-    trigger: Triggers,
-    component: BTreeMap<String, Component>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Application {
-    name: String,
-    // Spin requires or shows these; they change nothing here.
-    #[serde(rename = "version")]
-    _version: Option<String>,
-    #[serde(rename = "description")]
-    _description: Option<String>,
-    #[serde(rename = "authors")]
-    _authors: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Triggers {
-    http: Vec<Trigger>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Trigger {
-    route: String,
-    component: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Component {
-    source: PathBuf,
-    #[serde(rename = "description")]
-    _description: Option<String>,
-    // For `spin build` alone: it calls us, and we call Cargo.
-    #[serde(rename = "build")]
-    _build: Option<Build>,
-    #[serde(default)]
-    variables: Templates,
-    tool: Tools,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Build {
-    #[serde(rename = "command")]
-    _command: String,
-    #[serde(rename = "watch")]
-    _watch: Option<Vec<String>>,
-}
-
-// Tables of other tools are theirs, hence no `deny_unknown_fields`.
-#[derive(Deserialize)]
-struct Tools {
-    ephemera: Tool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tool {
-    package: String,
-    models: Vec<String>,
-    #[serde(default = "default_memory_mib")]
-    memory_mib: u32,
-    #[serde(default = "default_timeout_s")]
-    timeout_s: u32,
-    /// As much as `timeout_s` if not given.
-    cpu_s: Option<u32>,
-    #[serde(default = "default_answer_mib")]
-    max_answer_mib: u32,
-    run: Option<FileRequests>,
-    example: Option<String>,
-}
-
-fn default_memory_mib() -> u32 {
-    DEFAULT_MEMORY_MIB
-}
-
-fn default_timeout_s() -> u32 {
-    DEFAULT_TIMEOUT_S
-}
-
-fn default_answer_mib() -> u32 {
-    DEFAULT_ANSWER_MIB
-}
-
 impl Component {
-    fn check(self, name: String, root: &Path) -> Result<Function> {
+    fn check(self, name: &str, root: &Path) -> Result<Function> {
+        plain_name("component", name)?;
+        let source = root.join(self.source.path()?);
+        let ours = self.tool.and_then(|tools| tools.ephemera);
         let Tool {
             package,
             models,
@@ -323,39 +295,66 @@ impl Component {
             max_answer_mib,
             run,
             example,
-        } = self.tool.ephemera;
-        plain_name("component", &name)?;
-        plain_name("package", &package)?;
+        } = ours.unwrap_or_default();
+        if let Some(package) = &package {
+            plain_name("package", package)?;
+        }
         for model in &models {
             plain_name("model", model)?;
         }
         ensure!(
+            package.is_some() || models.is_empty(),
+            "tool.ephemera.models: only a function that is built from a `package` has models"
+        );
+        for (key, given) in [
+            ("environment", !self.environment.is_empty()),
+            ("files", !self.files.is_empty()),
+            ("key_value_stores", !self.key_value_stores.is_empty()),
+        ] {
+            // Its world is `wasi:http/proxy` and Spin's variables, so that it runs the same under every host.
+            ensure!(
+                package.is_none() || !given,
+                "{key}: a function that is built from a `package` has none"
+            );
+        }
+        ensure!(
             (1..=MAX_MEMORY_MIB).contains(&memory_mib),
-            "component `{name}`: memory_mib: expected 1 to {MAX_MEMORY_MIB}, got {memory_mib}"
+            "memory_mib: expected 1 to {MAX_MEMORY_MIB}, got {memory_mib}"
         );
         ensure!(
             (1..=MAX_TIMEOUT_S).contains(&timeout_s),
-            "component `{name}`: timeout_s: expected 1 to {MAX_TIMEOUT_S}, got {timeout_s}"
+            "timeout_s: expected 1 to {MAX_TIMEOUT_S}, got {timeout_s}"
         );
         let cpu_s = cpu_s.unwrap_or(timeout_s);
         ensure!(
             (1..=timeout_s).contains(&cpu_s),
-            "component `{name}`: cpu_s: expected 1 to {timeout_s}, which is timeout_s, got {cpu_s}"
+            "cpu_s: expected 1 to {timeout_s}, which is timeout_s, got {cpu_s}"
         );
         ensure!(
             (1..=MAX_ANSWER_MIB).contains(&max_answer_mib),
-            "component `{name}`: max_answer_mib: expected 1 to {MAX_ANSWER_MIB}, got {max_answer_mib}"
+            "max_answer_mib: expected 1 to {MAX_ANSWER_MIB}, got {max_answer_mib}"
         );
         if let Some(run) = &run {
             ensure!(
                 run.path.starts_with('/'),
-                "component `{name}`: run.path: expected `/...`, got `{}`",
+                "run.path: expected `/...`, got `{}`",
                 run.path
             );
         }
+        for store in &self.key_value_stores {
+            ensure!(
+                store == keyvalue::LABEL,
+                "key_value_stores: only the store `{}` is supported, got `{store}`",
+                keyvalue::LABEL
+            );
+        }
+        // Those with variables are checked when the variables are known.
+        let plain = self.allowed_outbound_hosts.iter();
+        let plain: Vec<_> = plain.filter(|host| !host.contains("{{")).collect();
+        outbound::Hosts::parse(&plain)?;
         Ok(Function {
-            source: root.join(self.source),
-            name,
+            source,
+            name: name.to_owned(),
             package,
             models,
             limits: Limits {
@@ -365,6 +364,14 @@ impl Component {
                 answer_bytes: mib(max_answer_mib),
             },
             variables: self.variables,
+            spin: SpinKeys {
+                environment: self.environment,
+                files: self.files,
+                exclude_files: self.exclude_files,
+                allowed_outbound_hosts: self.allowed_outbound_hosts,
+                key_value_stores: self.key_value_stores,
+                build: self.build,
+            },
             run,
             example,
         })
@@ -417,7 +424,7 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
         let expected = Function {
             name: "ocr".into(),
             source: "/shop/target/ocr.wasm".into(),
-            package: "shop-ocr".into(),
+            package: Some("shop-ocr".into()),
             models: vec!["detector".into(), "reader".into()],
             limits: Limits {
                 memory_bytes: 128 * 1024 * 1024,
@@ -426,6 +433,14 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
                 answer_bytes: 32 << 20,
             },
             variables: [("api_key".to_owned(), "{{ key }}".to_owned())].into(),
+            spin: SpinKeys {
+                build: Some(BuildCommand {
+                    command: vec!["make".into()],
+                    workdir: None,
+                    watch: vec![],
+                }),
+                ..SpinKeys::default()
+            },
             run: Some(FileRequests {
                 path: "/v1/ocr?format=text".into(),
                 takes: Takes::Pictures,
@@ -451,17 +466,17 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
             Case {
                 replace: "name = \"shop\"",
                 by: "name = \"shop\"\ntrigger = 1",
-                error: "unknown field `trigger`",
+                error: "`application.trigger` is not supported",
             },
             Case {
                 replace: "route = \"/v1/...\"",
-                by: "route = \"/:name\"",
-                error: "route `/:name`",
+                by: "route = \"/:a b\"",
+                error: "route `/:a b`",
             },
             Case {
                 replace: "component = \"ocr\"",
                 by: "component = \"ocr\"\nexecutor = \"wagi\"",
-                error: "unknown field `executor`",
+                error: "`trigger.http.executor` is not supported",
             },
             Case {
                 replace: "component = \"ocr\"",
@@ -519,9 +534,54 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
                 error: "package `--config`",
             },
             Case {
-                replace: "[component.ocr.tool.ephemera]",
-                by: "[component.ocr.tool.elsewhere]",
-                error: "missing field `ephemera`",
+                replace: "package = \"shop-ocr\"\n",
+                by: "",
+                error: "only a function that is built from a `package` has models",
+            },
+            Case {
+                replace: "source = \"target/ocr.wasm\"",
+                by: "source = { url = \"https://a.example/b.wasm\", digest = \"sha256:0\" }",
+                error: "`source = { digest, url }` is not supported",
+            },
+            Case {
+                replace: "source = \"target/ocr.wasm\"",
+                by: "source = \"a.wasm\"\nsqlite_databases = [\"default\"]",
+                error: "component `ocr`: `sqlite_databases` is not supported",
+            },
+            Case {
+                replace: "source = \"target/ocr.wasm\"",
+                by: "source = \"a.wasm\"\nai_models = [\"llama\"]",
+                error: "component `ocr`: `ai_models` is not supported",
+            },
+            Case {
+                replace: "source = \"target/ocr.wasm\"",
+                by: "source = \"a.wasm\"\nkey_value_stores = [\"default\"]",
+                error: "key_value_stores: a function that is built from a `package` has none",
+            },
+            Case {
+                replace: "source = \"target/ocr.wasm\"",
+                by: "source = \"a.wasm\"\nfiles = [\"*\"]",
+                error: "files: a function that is built from a `package` has none",
+            },
+            Case {
+                replace: "source = \"target/ocr.wasm\"",
+                by: "source = \"a.wasm\"\nallowed_outbound_hosts = [\"http://gait.spin.internal\"]",
+                error: "http://gait.spin.internal",
+            },
+            Case {
+                replace: "[[trigger.http]]",
+                by: "[[trigger.redis]]\nchannel = \"c\"\ncomponent = \"ocr\"\n[[trigger.http]]",
+                error: "`trigger.redis` is not supported",
+            },
+            Case {
+                replace: "route = \"/v1/...\"",
+                by: "route = { private = false }",
+                error: "expected `private = true`",
+            },
+            Case {
+                replace: "[variables]",
+                by: "[targets]\n[variables]",
+                error: "unknown field `targets`",
             },
         ];
         for case in cases {
@@ -535,6 +595,74 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
                 case.error
             );
         }
+    }
+
+    /// A component as Spin's templates have it, and the same one behind a second route and a private one.
+    const FOREIGN: &str = r#"
+spin_manifest_version = 2
+[application]
+name = "guestbook"
+authors = ["A. N. Other"]
+[[trigger.http]]
+id = "book"
+route = "/book/:page"
+component = "book"
+[[trigger.http]]
+route = "/index"
+component = "book"
+[[trigger.http]]
+route = { private = true }
+component = "book"
+[component.book]
+source = "book.wasm"
+environment = { PAGES = "7" }
+files = ["pages/*.html", { source = "static", destination = "/assets" }]
+exclude_files = ["pages/draft-*"]
+allowed_outbound_hosts = ["https://*.example.org"]
+key_value_stores = ["default"]
+[component.book.build]
+command = ["make", "make check"]
+workdir = "book"
+watch = ["book/**/*.c"]
+"#;
+
+    #[test]
+    fn a_component_of_others_is_taken_as_it_is() {
+        let project = Project::parse(FOREIGN, Path::new("/shop")).expect("the manifest is good");
+        let book = &project.functions["book"];
+        assert_eq!((&book.package, book.models.len()), (&None, 0));
+        assert_eq!(book.limits.memory_bytes, 128 << 20);
+        assert_eq!(book.spin.environment["PAGES"], "7");
+        assert_eq!(
+            book.spin.files,
+            [
+                Mount::Pattern("pages/*.html".into()),
+                Mount::Placed {
+                    source: "static".into(),
+                    destination: "/assets".into()
+                }
+            ]
+        );
+        let build = book.spin.build.as_ref().expect("it has a command");
+        assert_eq!(build.command, ["make", "make check"]);
+        assert_eq!(build.workdir.as_deref(), Some(Path::new("book")));
+        for (path, expected) in [
+            ("/book/3", Some("book")),
+            ("/index/", Some("book")),
+            ("/", None),
+        ] {
+            assert_eq!(project.routes.find(path), expected, "{path}");
+        }
+        let other = FOREIGN.replace("[\"default\"]", "[\"cache\"]");
+        let error = Project::parse(&other, Path::new("/shop")).expect_err("another store");
+        let expected = "only the store `default` is supported, got `cache`";
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
+        let limited = FOREIGN.replace(
+            "[component.book.build]",
+            "[component.book.tool.ephemera]\nmemory_mib = 16\n[component.book.build]",
+        );
+        let project = Project::parse(&limited, Path::new("/shop")).expect("still good");
+        assert_eq!(project.functions["book"].limits.memory_bytes, 16 << 20);
     }
 
     #[test]

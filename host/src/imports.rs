@@ -42,7 +42,12 @@ pub fn checked(component: &[u8], placement: Placement) -> Result<Vec<String>> {
     Ok(imports)
 }
 
-fn imports(component: &[u8]) -> Result<Vec<String>> {
+/// The names of `component`'s imports.
+///
+/// # Errors
+///
+/// Bytes that do not parse.
+pub(crate) fn imports(component: &[u8]) -> Result<Vec<String>> {
     let mut imports = Vec::new();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {

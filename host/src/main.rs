@@ -14,6 +14,8 @@ use ephemera::telemetry::logging;
 use commands::Surroundings;
 use commands::bench::{self, Bench};
 use commands::build::{self, Build};
+use commands::doctor::{self, Doctor};
+use commands::health::{self, Health};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
@@ -40,6 +42,10 @@ enum Command {
     Build(Build),
     /// Serve what the manifest declares.
     Up(Up),
+    /// Check what building and serving need of this machine, with a fix for each thing that is missing.
+    Doctor(Doctor),
+    /// Ask a server whether it is there.
+    Health(Health),
     /// Send files through a component, without a server.
     Run(Run),
     /// Take frames spread evenly over a clip, for functions that take frames.
@@ -75,6 +81,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Build(options) => build::build(&around, &options)?,
         Command::Up(options) => up::up(&around, options)?,
+        Command::Doctor(options) => return doctor::doctor(&around, &options),
+        Command::Health(options) => health::health(&options)?,
         Command::Run(options) => return run::run(&around, options),
         Command::Sample(options) => sample::sample(&options)?,
         Command::Top(options) => top::top(&options)?,

@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER,
+    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
@@ -23,11 +24,24 @@ pub(crate) const ADAPTER: &[u8] = WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
 ///
 /// Not a module, or one whose imports the adapter and its own WIT worlds do not explain.
 pub(crate) fn to_component(core: &[u8]) -> Result<Vec<u8>> {
+    adapt(core, ADAPTER)
+}
+
+/// Makes a component of a module of others, which may want files and an environment.
+///
+/// # Errors
+///
+/// As [`to_component`].
+pub(crate) fn to_wide_component(core: &[u8]) -> Result<Vec<u8>> {
+    adapt(core, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+}
+
+fn adapt(core: &[u8], adapter: &[u8]) -> Result<Vec<u8>> {
     let core = strip(core).context("reading the core module")?;
     ComponentEncoder::default()
         .module(&core)
         .context("reading the module's WIT worlds")?
-        .adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, ADAPTER)
+        .adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)
         .context("reading the WASI adapter")?
         .validate(true)
         .encode()

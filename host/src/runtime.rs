@@ -31,10 +31,10 @@ use crate::config::Limits;
 use crate::epoch::Ticker;
 use crate::failure::Failure;
 use crate::guest::{Long, Reason, Reins};
+use crate::grants::Grants;
 use crate::guest_log::GuestLog;
 use crate::guest_stack;
 use crate::nn;
-use crate::nn::registry::Registry;
 use crate::nn::wasi::Session;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
@@ -42,7 +42,6 @@ use crate::state::{Living, MAX_HANDLES, MAX_TABLE_ELEMENTS, Refused, Sandbox, li
 use crate::telemetry::record::Phase;
 use crate::telemetry::trail::Trail;
 use crate::turns::Turns;
-use crate::variables::Values;
 
 /// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because what tract leaves behind when it
 /// loads a graph is large and full of holes, and as large as the memory a request gets by default.
@@ -97,9 +96,7 @@ pub struct Runtime {
 pub struct Loaded {
     name: Arc<str>,
     limits: Limits,
-    variables: Arc<Values>,
-    /// The graphs that it may run outside its instances; none where its models are inside.
-    graphs: Option<Arc<Registry>>,
+    grants: Arc<Grants>,
     pre: ProxyPre<Sandbox>,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
@@ -131,59 +128,27 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// A file that another version or processor compiled, a component that is no HTTP function, an image over `limits`.
+    /// A file that another version or processor compiled, a component that is no HTTP function or that imports what `grants` has not, an
+    /// image over `limits`.
     pub fn load(
         &self,
         name: &str,
         path: &Path,
         limits: Limits,
-        variables: Values,
-    ) -> anyhow::Result<Loaded> {
-        self.load_linked(&self.linker, name, path, limits, variables)
-    }
-
-    /// The same for a component whose models are outside of it: it may run `graphs`, through wasi-nn.
-    ///
-    /// # Errors
-    ///
-    /// As [`load`](Self::load).
-    pub fn load_with_graphs(
-        &self,
-        name: &str,
-        path: &Path,
-        limits: Limits,
-        variables: Values,
-        graphs: Registry,
-    ) -> anyhow::Result<Loaded> {
-        // Nobody else's imports are satisfied by it.
-        let mut linker = self.linker.clone();
-        nn::wasi::link(&mut linker)?;
-        let loaded = self.load_linked(&linker, name, path, limits, variables)?;
-        Ok(Loaded {
-            graphs: Some(Arc::new(graphs)),
-            ..loaded
-        })
-    }
-
-    fn load_linked(
-        &self,
-        linker: &Linker<Sandbox>,
-        name: &str,
-        path: &Path,
-        limits: Limits,
-        variables: Values,
+        grants: impl Into<Grants>,
     ) -> anyhow::Result<Loaded> {
         let component = map(&self.engine, path)
             .with_context(|| format!("loading the precompiled component of `{name}`"))?;
-        let pre = linker
-            .instantiate_pre(&component)
+        let grants = grants.into();
+        let pre = grants
+            .link(&self.linker)
+            .and_then(|linker| linker.instantiate_pre(&component))
             .and_then(ProxyPre::new)
             .with_context(|| format!("linking `{name}`"))?;
         Ok(Loaded {
             name: name.into(),
             limits,
-            variables: Arc::new(variables),
-            graphs: None,
+            grants: Arc::new(grants),
             pre,
             ticker: Arc::clone(&self.ticker),
             turns: Arc::clone(&self.turns),
@@ -254,6 +219,11 @@ impl Loaded {
         &self.name
     }
 
+    /// Whether others built it.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.grants.foreign
+    }
+
     /// What one request may take.
     pub fn limits(&self) -> Limits {
         self.limits
@@ -261,7 +231,7 @@ impl Loaded {
 
     /// The devices that its models may run on; none where they are inside.
     pub(crate) fn devices(&self) -> Option<String> {
-        let graphs = self.graphs.as_ref();
+        let graphs = self.grants.graphs.as_ref();
         graphs.map(|graphs| graphs.devices().labels())
     }
 
@@ -287,7 +257,7 @@ impl Loaded {
         check_host(&mut request)?;
         let limits = self.limits;
         let reins = Reins::new(&self.turns, limits.cpu, limits.timeout, long);
-        let nn = self.graphs.clone().map(Session::new);
+        let nn = self.grants.graphs.clone().map(Session::new);
         let ran_on = nn.as_ref().map(Session::ran_on);
         let answer = self.run(request, Arc::new(reins), nn).await?;
         let device = ran_on.and_then(|ran_on| ran_on.labels()).or(self.devices());
@@ -338,8 +308,9 @@ impl Loaded {
     ) -> Store<Sandbox> {
         let log = GuestLog::new(Arc::clone(&self.name), trail.request_id());
         let wasi = wasi.stdout(log.clone()).stderr(log);
-        let wasi = wasi.max_random_size(RANDOM_BYTES).build();
-        let mut sandbox = Sandbox::new(wasi, memory_bytes, &self.variables, &self.living);
+        let wasi = wasi.max_random_size(RANDOM_BYTES);
+        let wasi = wasi.envs(&self.grants.environment).build();
+        let mut sandbox = Sandbox::new(wasi, memory_bytes, &self.grants, &self.living);
         sandbox.memory.trail = trail;
         sandbox.nn = nn;
         let mut store = Store::new(self.pre.engine(), sandbox);

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -33,6 +33,7 @@ use crate::request_id;
 use crate::room::{Held, Room};
 use crate::runtime::Loaded;
 use crate::socket::Socket;
+use crate::spin_headers::Client;
 use crate::telemetry::listener::MetricsListener;
 use crate::telemetry::record::Phase;
 use crate::telemetry::trail::Trail;
@@ -140,6 +141,7 @@ impl Server {
             .with_context(|| format!("listening on {}", options.listen))?;
         let address = listener.local_addr().context("asking for the address")?;
         let (stop, stopped) = oneshot::channel();
+        app.listens(address);
         let place = options.telemetry.metrics;
         let functions = app.functions();
         let functions = functions.map(|f| (f.name(), f.limits().memory_bytes as u64));
@@ -148,7 +150,7 @@ impl Server {
             metrics_here: place == MetricsPlace::Beside && !app.names(telemetry::PATH),
             telemetry,
             connections: options.connections,
-            app,
+            app: RwLock::new(app),
             bodies: Room::new(options.bodies_kib, options.budget.wait_time),
             answers: Room::new(options.answers_kib, options.budget.wait_time),
             admission: Admission::new(options.budget),
@@ -191,8 +193,16 @@ impl Server {
     }
 
     /// What it serves.
-    pub fn app(&self) -> &App {
-        &self.service.app
+    pub fn app(&self) -> Arc<App> {
+        self.service.app()
+    }
+
+    /// Serves `app` from the next request on. Those that run are finished by what they were begun with, which goes when the last of
+    /// them does.
+    pub fn replace(&self, app: Arc<App>) {
+        app.listens(self.address);
+        let serving = &self.service.app;
+        *serving.write().unwrap_or_else(PoisonError::into_inner) = app;
     }
 
     /// What runs and what waits now.
@@ -276,6 +286,7 @@ async fn connect(
     mut stopping: watch::Receiver<()>,
 ) {
     let _open = service.telemetry.connection();
+    let client = stream.peer_addr().ok().map(Client);
     let socket = Socket::new(stream, options.answer_floor);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -283,7 +294,10 @@ async fn connect(
         .max_buf_size(READ_BYTES)
         .serve_connection(
             TokioIo::new(socket),
-            service_fn(move |request| {
+            service_fn(move |mut request: Request<Incoming>| {
+                if let Some(client) = client {
+                    request.extensions_mut().insert(client);
+                }
                 let service = Arc::clone(&service);
                 async move { Ok::<_, Infallible>(service.answer(request).await) }
             }),
@@ -310,7 +324,7 @@ async fn connect(
 }
 
 struct Service {
-    app: Arc<App>,
+    app: RwLock<Arc<App>>,
     telemetry: Arc<Telemetry>,
     /// Whether metrics are served beside the functions.
     metrics_here: bool,
@@ -332,13 +346,18 @@ struct Admitted<'a> {
 }
 
 impl Service {
+    fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         if self.metrics_here && request.uri().path() == telemetry::PATH {
             return self.metrics(&request).map(Full::new);
         }
         let id = request_id::of_request(request.headers_mut());
         let ongoing = self.telemetry.begin(&mut request, &id);
-        let answer = async { self.run(self.admit(request).await?).await }.await;
+        let app = self.app();
+        let answer = async { self.run(self.admit(&app, request).await?).await }.await;
         let mut response = answer.unwrap_or_else(|failure| {
             ongoing.failed(&failure);
             explain(&failure)
@@ -349,11 +368,13 @@ impl Service {
 
     /// The answer to a request for metrics.
     fn metrics(&self, request: &Request<Incoming>) -> Response<Bytes> {
+        let app = self.app();
+        let runtime = app.runtime();
         let gauges = Gauges {
             load: self.admission.load(),
             budget: self.admission.budget(),
-            instances: self.app.runtime().live_instances(),
-            most_instances: self.app.runtime().most_instances(),
+            instances: runtime.live_instances(),
+            most_instances: runtime.most_instances(),
             connections: self.telemetry.connections(),
             max_connections: self.connections,
             bodies_bytes: self.bodies.held_bytes(),
@@ -367,14 +388,18 @@ impl Service {
     }
 
     /// The request with its body, and the right to hold it and to run. Until the body is there, only its bytes count.
-    async fn admit(&self, request: Request<Incoming>) -> Result<Admitted<'_>, Failure> {
+    async fn admit<'a>(
+        &'a self,
+        app: &'a App,
+        request: Request<Incoming>,
+    ) -> Result<Admitted<'a>, Failure> {
         let trail = Trail::of(&request);
         let (head, body) = request.into_parts();
         let arriving = Arriving::new(&head.headers, body, self.body);
         let busy = || self.admission.busy();
         let welcome = || {
             check_size(&head.headers)?;
-            let function = self.app.route(head.uri.path())?;
+            let function = app.route(head.uri.path())?;
             let priority = priority(&head.headers)?;
             trail.leads_to(function.shared_name(), priority);
             match self.admission.is_full(priority) {
@@ -392,10 +417,12 @@ impl Service {
         trail.enter(Phase::Admission);
         let bytes = function.limits().memory_bytes as u64;
         let slot = self.admission.slot(function.name(), bytes, priority);
+        let mut request = Request::from_parts(head, body);
+        app.tell_route(&mut request)?;
         Ok(Admitted {
             function,
             slot: slot.await?,
-            request: Request::from_parts(head, body),
+            request,
             _held,
         })
     }

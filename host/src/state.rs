@@ -1,25 +1,22 @@
 //! What one instance may see and hold: the data behind a store.
 //!
-//! No file, no environment, no network: outgoing requests are refused. Memory is granted up to a ceiling, and a refusal is remembered, so
-//! that the answer can say why the instance failed.
+//! No file, no environment, no network, unless the function's `Grants` have some. Memory is granted up to a ceiling, and a refusal is
+//! remembered, so that the answer can say why the instance failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper::http::{Request, Response};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-<<<<<<< HEAD
-use crate::telemetry::trail::Trail;
-=======
+use crate::grants::Grants;
+use crate::mounts;
 use crate::nn::wasi::Session;
->>>>>>> nn
-use crate::variables::{self, Values};
+use crate::outbound::Outbound;
+use crate::telemetry::trail::Trail;
+use crate::variables;
 
 /// Handles that an instance may hold at once. A request needs about ten; the limit bounds what a loop in the guest costs the host.
 pub(crate) const MAX_HANDLES: usize = 256;
@@ -30,18 +27,15 @@ pub(crate) const MAX_TABLE_ELEMENTS: usize = 1 << 16;
 /// What one set of headers may be, in bytes: each is a handle, and the host holds it.
 const MAX_FIELDS_BYTES: usize = 32 << 10;
 
-/// What is written of an answer before it must be taken, in bytes. A guest may begin as many answers as it has handles.
-const ANSWER_CHUNK_BYTES: usize = 64 << 10;
-
 /// The data of one store.
 pub(crate) struct Sandbox {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
-    outbound: NoOutbound,
+    outbound: Outbound,
     pub(crate) memory: Ceiling,
-    /// What the function may ask for.
-    pub(crate) variables: Arc<Values>,
+    /// What the function may reach.
+    pub(crate) grants: Arc<Grants>,
     /// The graphs that it may run outside the instance, if its build has them there.
     pub(crate) nn: Option<Session>,
     // Held for its `Drop`: an instance lives as long as its store.
@@ -53,11 +47,12 @@ impl Sandbox {
     pub(crate) fn new(
         wasi: WasiCtx,
         memory_bytes: usize,
-        variables: &Arc<Values>,
+        grants: &Arc<Grants>,
         living: &Arc<Living>,
     ) -> Self {
         Self {
-            variables: Arc::clone(variables),
+            grants: Arc::clone(grants),
+            outbound: Outbound::new(Arc::clone(grants)),
             memory: Ceiling::new(memory_bytes),
             _alive: Some(living.enter()),
             ..Self::unlimited(wasi)
@@ -74,11 +69,24 @@ impl Sandbox {
             wasi,
             http,
             table,
-            outbound: NoOutbound,
+            outbound: Outbound::new(Arc::default()),
             memory: Ceiling::new(usize::MAX),
-            variables: Arc::default(),
+            grants: Arc::default(),
             nn: None,
             _alive: None,
+        }
+    }
+
+    /// What its handles stand for.
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// The function's files.
+    pub(crate) fn mounts(&mut self) -> mounts::View<'_> {
+        mounts::View {
+            table: &mut self.table,
+            mounts: self.grants.files.as_deref(),
         }
     }
 
@@ -110,31 +118,6 @@ impl WasiHttpView for Sandbox {
             table: &mut self.table,
             hooks: &mut self.outbound,
         }
-    }
-}
-
-struct NoOutbound;
-
-type Sent = Result<
-    (
-        Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ),
-    Error,
->;
-
-impl WasiHttpHooks for NoOutbound {
-    fn send_request(
-        &mut self,
-        _request: Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
-    }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        ANSWER_CHUNK_BYTES
     }
 }
 
@@ -171,7 +154,9 @@ impl Ceiling {
     /// Counts `bytes` that the host takes for the guest, if they stay within the limit.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let granted = Self::grant(&mut self.held_bytes, 0, bytes, self.max_bytes);
-        self.refused |= !granted;
+        if !granted {
+            self.refused.get_or_insert(Refused::Memory);
+        }
         granted
     }
 

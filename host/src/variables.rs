@@ -66,6 +66,19 @@ pub(crate) fn check(variables: &BTreeMap<String, Variable>, templates: &Template
     Ok(())
 }
 
+/// `text` with the values of the variables that it names, `environment` asked for `SPIN_VARIABLE_<NAME>` first.
+///
+/// # Errors
+///
+/// A variable that is not declared, or a required one that nothing sets.
+pub(crate) fn fill(
+    variables: &BTreeMap<String, Variable>,
+    text: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<String> {
+    expand(text, |name| value(variables, name, &environment)).with_context(|| format!("`{text}`"))
+}
+
 /// The values of `templates`, with `environment` asked for `SPIN_VARIABLE_<NAME>` first.
 ///
 /// # Errors
@@ -76,18 +89,24 @@ pub fn resolve(
     templates: &Templates,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Values> {
-    let value = |name: &str| {
-        let key = format!("{PREFIX}{}", name.to_ascii_uppercase());
-        let default = || variables.get(name)?.default.clone();
-        environment(&key)
-            .or_else(default)
-            .with_context(|| format!("variable `{name}` is required: set {key}"))
-    };
     let resolved = templates.iter().map(|(name, template)| {
-        let text = expand(template, value)?;
+        let text = expand(template, |used| value(variables, used, &environment))?;
         Ok((name.clone(), text))
     });
     resolved.collect()
+}
+
+fn value(
+    variables: &BTreeMap<String, Variable>,
+    name: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<String> {
+    let variable = variables.get(name);
+    let variable = variable.with_context(|| format!("no variable `{name}` is declared"))?;
+    let key = format!("{PREFIX}{}", name.to_ascii_uppercase());
+    environment(&key)
+        .or_else(|| variable.default.clone())
+        .with_context(|| format!("variable `{name}` is required: set {key}"))
 }
 
 /// `template` with `value(name)` for each `{{ name }}`.
@@ -145,7 +164,7 @@ fn get(values: &Values, name: String) -> Result<String, Error> {
 pub(crate) fn link(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(&format!("{INTERFACE}@{VERSION}"))?;
     interface.func_wrap("get", |store, (name,): (String,)| {
-        Ok((get(&store.data().variables, name),))
+        Ok((get(&store.data().grants.variables, name),))
     })
 }
 

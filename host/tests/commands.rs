@@ -96,6 +96,55 @@ fn a_device_that_cannot_be_had_is_said_at_once() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_doctor_names_what_is_missing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let manifest = folder.path().join("spin.toml");
+    let arguments = |manifest: &Path| -> Result<Output> {
+        let manifest = manifest.to_str().context("a path in UTF-8")?;
+        ephemera(&[
+            "--manifest",
+            manifest,
+            "doctor",
+            "--json",
+            "--listen",
+            "127.0.0.1:0",
+        ])
+    };
+    let missing = arguments(&manifest)?;
+    assert_eq!(missing.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&missing.stdout)?;
+    assert_eq!(report["ok"], false);
+    let checks = report["checks"].as_array().context("checks")?;
+    let named = |name: &str| checks.iter().find(|check| check["name"] == name);
+    let check = named("manifest").context("the manifest is looked at")?;
+    assert_eq!(check["state"], "missing");
+    assert!(
+        check["fix"]
+            .as_str()
+            .context("a fix")?
+            .contains("--manifest")
+    );
+    for name in ["cargo", "processor", "control group", "GPU", "address"] {
+        let check = named(name).with_context(|| format!("{name} is looked at"))?;
+        assert!(!check["found"].as_str().context("found")?.is_empty());
+    }
+    // What was found wrong has a fix.
+    for check in checks {
+        let wrong = check["state"] == "missing" || check["state"] == "warning";
+        assert_eq!(wrong, check["fix"].is_string(), "{check}");
+    }
+    Ok(())
+}
+
+#[test]
+fn health_fails_where_nobody_listens() -> Result<()> {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+    let output = ephemera(&["health", "--address", &free.to_string()])?;
+    assert_eq!(output.status.code(), Some(1));
+    Ok(())
+}
+
 fn ephemera(arguments: &[&str]) -> Result<Output> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     Command::new(env!("CARGO_BIN_EXE_ephemera"))

@@ -115,15 +115,11 @@ pub fn soak(program: &Path, manifest: &Path, options: &Options) -> Result<Soak> 
     let (most, course) = watched(&server, || course(&server, &message, options));
     let (answers, samples) = course?;
     let seconds = since.elapsed().as_secs_f64();
-    let settled_at = samples.first().map_or(idle_bytes, |first| {
-        // One burst has no course to compare with.
-        let whole = samples.len() == 1;
-        if whole {
-            idle_bytes
-        } else {
-            first.anonymous_bytes
-        }
-    });
+    // A single burst has no course to compare with.
+    let settled_at = match samples.as_slice() {
+        [first, _, ..] => first.anonymous_bytes,
+        _ => idle_bytes,
+    };
     let settled = settled(&server, settled_at + BACK_BYTES)?;
     let soak = Soak {
         seconds,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use ephemera::app::App;
+use ephemera::build::Placement;
 use ephemera::config::Project;
 use ephemera::memory;
 use ephemera::serve::{Options, Server};
@@ -16,7 +17,7 @@ use ephemera::telemetry::{self, Place};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::device::{self, DeviceOptions};
-use super::{Surroundings, executor};
+use super::{Surroundings, executor, watch};
 
 #[derive(Args)]
 pub(crate) struct Up {
@@ -26,6 +27,9 @@ pub(crate) struct Up {
     /// Serve what was built before.
     #[arg(long)]
     no_build: bool,
+    /// Build again when a source, a model or the manifest changes, and serve that from the next request on.
+    #[arg(long, conflicts_with = "no_build")]
+    watch: bool,
     /// What running requests may take in all, such as 512MiB, each counted with its function's ceiling; three quarters of the memory that is
     /// available if not given.
     #[arg(long, value_name = "SIZE", value_parser = memory::parse_bytes, env = "EPHEMERA_MEMORY_BUDGET")]
@@ -91,6 +95,10 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     // What is wrong with it is said before minutes of building.
     let telemetry = options.telling.settings()?;
     let found = options.device.find()?;
+    ensure!(
+        !options.watch || found.placement() == Placement::Guest,
+        "--watch serves functions with their models inside: expected --device guest"
+    );
     let artifacts = around.artifacts(found.placement(), &project, &[], options.no_build)?;
     let examples: Vec<String> = artifacts
         .iter()
@@ -129,9 +137,16 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         if let Some(address) = server.metrics_address() {
             tracing::info!("metrics at http://{address}{}", telemetry::PATH);
         }
+        let watching = async {
+            match options.watch {
+                true => watch::swap(around, &server, budget).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            error = watching => return Err(error),
         }
         tracing::info!("stopping");
         if !server.stop().await {
@@ -142,7 +157,7 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
 }
 
 /// What one request of the largest function may take, in bytes.
-fn largest_ceiling(project: &Project) -> u64 {
+pub(super) fn largest_ceiling(project: &Project) -> u64 {
     let ceilings = project.functions.values();
     let ceilings = ceilings.map(|function| function.limits.memory_bytes as u64);
     ceilings.max().unwrap_or(0)

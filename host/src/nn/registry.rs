@@ -1,6 +1,7 @@
 //! [`Registry`]: the graphs that one function may load by name.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use super::devices::Devices;
@@ -9,6 +10,12 @@ use super::devices::Devices;
 pub struct Registry {
     graphs: BTreeSet<Arc<str>>,
     devices: Arc<Devices>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(&self.graphs).finish()
+    }
 }
 
 impl Registry {

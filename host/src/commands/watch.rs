@@ -1,0 +1,98 @@
+//! `ephemera up --watch`: builds again what has changed, and swaps it in under the running server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Error, Result, ensure};
+use ephemera::admission::Budget;
+use ephemera::app::App;
+use ephemera::build::Placement;
+use ephemera::serve::Server;
+use ephemera::watch::{Seen, Watch};
+
+use super::Surroundings;
+use super::up::largest_ceiling;
+
+/// Between two looks at the files. A change is built when the next look finds nothing more: editors and `git` write several files.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Goes on for ever. What does not build leaves what is served as it is.
+pub(super) async fn swap(around: &Surroundings, server: &Server, budget: Budget) -> Error {
+    let mut seen: Option<Seen> = None;
+    loop {
+        // Anew each time: what there is to look at is the manifest's to say.
+        let (watch, now) = match apart(around, look).await {
+            Ok(looked) => looked,
+            Err(error) => return error.context("watching the project"),
+        };
+        if seen.is_none() {
+            tracing::info!("watching for changes");
+        }
+        // What changed while something was built is a change too.
+        let changed = wait(&watch, seen.get_or_insert(now)).await;
+        tracing::info!("{changed} changed, building");
+        let built = apart(around, move |around| load(around, budget)).await;
+        let replaced = async {
+            let app = Arc::new(built?);
+            app.check_ready().await?;
+            server.replace(app);
+            Ok::<_, Error>(())
+        };
+        match replaced.await {
+            Ok(()) => tracing::info!("serving what was built"),
+            Err(error) => tracing::error!("still serving what was built before: {error:#}"),
+        }
+    }
+}
+
+/// What to look at, and how it is.
+fn look(around: &Surroundings) -> Result<(Watch, Seen)> {
+    let watch = match around.project() {
+        Ok(project) => Watch::new(&around.manifest, &project)?,
+        // The one who is editing it has been told.
+        Err(_) => Watch::manifest(&around.manifest),
+    };
+    let seen = watch.look();
+    Ok((watch, seen))
+}
+
+/// Waits until something is not as it was in `seen`, and stays as it is for a moment; names it.
+async fn wait(watch: &Watch, seen: &mut Seen) -> String {
+    let mut changed = None;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let looking = watch.clone();
+        let Ok(now) = tokio::task::spawn_blocking(move || looking.look()).await else {
+            continue;
+        };
+        match (now.changed_since(seen), changed.take()) {
+            (Some(path), _) => changed = Some(path.display().to_string()),
+            (None, Some(name)) => return name,
+            (None, None) => {}
+        }
+        *seen = now;
+    }
+}
+
+fn load(around: &Surroundings, budget: Budget) -> Result<App> {
+    let project = around.project()?;
+    let artifacts = around.artifacts(Placement::Guest, &project, &[], false)?;
+    let largest = largest_ceiling(&project);
+    ensure!(
+        largest <= budget.memory_bytes,
+        "a function may take {} MiB, the memory budget is {} MiB",
+        largest >> 20,
+        budget.memory_bytes >> 20
+    );
+    App::load(project, &artifacts, budget.instances)
+}
+
+/// Does `work`, which waits for files and processes, where no request waits for it.
+async fn apart<T: Send + 'static>(
+    around: &Surroundings,
+    work: impl FnOnce(&Surroundings) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let around = around.clone();
+    let work = tokio::task::spawn_blocking(move || work(&around)).await;
+    work.context("it panicked")?
+}
