@@ -54,7 +54,6 @@ pub struct Report {
 /// component that could not be started from its image or would not run under Spin 3.
 pub fn build(project: &Project, names: &[String], progress: &Progress) -> Result<Vec<Artifact>> {
     let functions = project.select(names)?;
-    targets::ensure(&project.root, progress)?;
     functions
         .into_iter()
         .map(|function| {
@@ -85,14 +84,42 @@ pub fn open(function: &Function, progress: &Progress) -> Result<Artifact> {
 }
 
 fn build_one(project: &Project, function: &Function, progress: &Progress) -> Result<Artifact> {
-    let name = &function.name;
+    if function.package.is_none() {
+        progress.note(&format!(
+            "{}: has no package, taken as it is",
+            function.name
+        ));
+        return open(function, progress);
+    }
     let models = models::bundle(&project.root.join("models"), &function.models)?;
-    progress.note(&format!("{name}: compiling {}", function.package));
+    build_with(&project.root, function, models, progress)
+}
+
+/// Builds `function`, whose package is in `workspace`, around `models`.
+///
+/// # Errors
+///
+/// As [`build`]; a function without a package.
+pub fn build_with(
+    workspace: &Path,
+    function: &Function,
+    models: Bundle,
+    progress: &Progress,
+) -> Result<Artifact> {
+    let name = &function.name;
+    let package = function.package.as_deref();
+    let package = package.with_context(|| format!("`{name}` has no package"))?;
+    targets::ensure(workspace, progress)?;
+    progress.note(&format!("{name}: compiling {package}"));
     let features = features(function, &models, progress);
     // Before Cargo: one package compiled with other features for another function has its module at the same place.
+    let core = {
+        let shared = workspace.join("target/ephemera");
+        let _lock = files::lock(&shared, || progress.note("waiting for another build"))?;
+        let core = cargo::build(workspace, package, &features)?;
+        std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?
+    };
     let _lock = lock(function, progress)?;
-    let core = cargo::build(&project.root, &function.package, &features)?;
-    let core = std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?;
     let inputs = Inputs::default()
         .with(&RECIPE.to_le_bytes())
         .with(engine_key(&compiler()?).as_bytes())
@@ -294,7 +321,7 @@ mod tests {
         Function {
             name: "f".into(),
             source: folder.join("f.wasm"),
-            package: "f".into(),
+            package: Some("f".into()),
             models: Vec::new(),
             limits: Limits {
                 memory_bytes: 1 << 20,

@@ -48,8 +48,8 @@ pub struct Function {
     pub name: String,
     /// Where the finished component lies; the precompiled file lies beside it.
     pub source: PathBuf,
-    /// The Cargo package that compiles to its core module.
-    pub package: String,
+    /// The Cargo package that compiles to its core module; `None` for a component that is there and is not built here.
+    pub package: Option<String>,
     /// Folders under `models/`, in the order in which the function reads them.
     pub models: Vec<String>,
     /// What one request may do.
@@ -259,7 +259,7 @@ struct Tools {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tool {
-    package: String,
+    package: Option<String>,
     models: Vec<String>,
     #[serde(default = "default_memory_mib")]
     memory_mib: u32,
@@ -288,7 +288,9 @@ impl Component {
             example,
         } = self.tool.ephemera;
         plain_name("component", &name)?;
-        plain_name("package", &package)?;
+        if let Some(package) = &package {
+            plain_name("package", package)?;
+        }
         for model in &models {
             plain_name("model", model)?;
         }
@@ -368,7 +370,7 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
         let expected = Function {
             name: "ocr".into(),
             source: "/shop/target/ocr.wasm".into(),
-            package: "shop-ocr".into(),
+            package: Some("shop-ocr".into()),
             models: vec!["detector".into(), "reader".into()],
             limits: Limits {
                 memory_bytes: 128 * 1024 * 1024,

@@ -27,6 +27,7 @@ pub mod memory;
 pub mod models;
 mod module;
 pub mod nn;
+pub mod outside;
 mod pressure;
 pub mod procfs;
 pub mod progress;
