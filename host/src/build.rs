@@ -77,9 +77,6 @@ pub fn build_as(
     progress: &Progress,
 ) -> Result<Vec<Artifact>> {
     let functions = project.select(names)?;
-    if functions.iter().any(|function| function.package.is_some()) {
-        targets::ensure(&project.root, progress)?;
-    }
     functions
         .into_iter()
         .map(|function| {
@@ -159,20 +156,43 @@ fn build_one(
     progress: &Progress,
 ) -> Result<Artifact> {
     let name = &function.name;
-    let Some(package) = &function.package else {
+    if function.package.is_none() {
         if let Some(build) = &function.spin.build {
             progress.note(&format!("{name}: {}", build.command.join("; ")));
             foreign::build(&project.root, build)?;
         }
         return open_as(placement, function, progress);
-    };
+    }
     let models = models::bundle(&project.root.join("models"), &function.models)?;
+    build_with(placement, &project.root, function, &models, progress)
+}
+
+/// Builds `function`, whose package is in `workspace`, around `models`.
+///
+/// # Errors
+///
+/// As [`build`]; a function without a package.
+pub fn build_with(
+    placement: Placement,
+    workspace: &Path,
+    function: &Function,
+    models: &Bundle,
+    progress: &Progress,
+) -> Result<Artifact> {
+    let name = &function.name;
+    let package = function.package.as_deref();
+    let package = package.with_context(|| format!("`{name}` has no package"))?;
+    targets::ensure(workspace, progress)?;
     progress.note(&format!("{name}: compiling {package}"));
-    let features = features(placement, function, &models, progress);
+    let features = features(placement, function, models, progress);
     // Before Cargo: one package compiled with other features for another function has its module at the same place.
+    let core = {
+        let shared = workspace.join("target/ephemera");
+        let _lock = files::lock(&shared, || progress.note("waiting for another build"))?;
+        let core = cargo::build(workspace, package, &features)?;
+        std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?
+    };
     let _lock = lock(function, progress)?;
-    let core = cargo::build(&project.root, package, &features)?;
-    let core = std::fs::read(&core).with_context(|| format!("reading {}", core.display()))?;
     let inside = match placement {
         Placement::Guest => &models.stream,
         Placement::Host => &models.descriptions,

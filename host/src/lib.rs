@@ -40,6 +40,7 @@ pub mod mounts;
 pub mod nn;
 pub mod pace;
 pub mod outbound;
+pub mod outside;
 mod pressure;
 pub mod procfs;
 pub mod progress;

@@ -8,7 +8,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::SymbolValues;
 
 use crate::graph::graph_shape;
-use crate::{ChannelOrder, Data, Error, InputSpec, Manifest, import};
+use crate::{ChannelOrder, Data, Datatype, Error, InputSpec, Manifest, RawTensor, import};
 
 /// tract's own optimised form of a graph.
 #[derive(Debug)]
@@ -69,6 +69,73 @@ impl FloatGraph {
             .collect::<anyhow::Result<_>>()
             .context("reading the outputs")
     }
+}
+
+impl FloatGraph {
+    /// The same on elements of any type. `tensors`: of the types and in the order of axes of the manifest's ports.
+    /// `datatypes`: of the outputs.
+    pub(crate) fn run_raw(
+        &self,
+        specs: &[InputSpec],
+        tensors: Vec<RawTensor>,
+        datatypes: &[Datatype],
+    ) -> anyhow::Result<Vec<RawTensor>> {
+        let inputs = specs.iter().zip(tensors).map(|(spec, tensor)| {
+            if spec.mean.is_empty() {
+                return Ok(of_bytes(&tensor)?.into_tvalue());
+            }
+            let pixels = crate::Tensor::u8(tensor.shape(), tensor.bytes().to_vec())?;
+            let shape = graph_shape(spec, &pixels)?;
+            let values = normalised(spec, &shape, tensor.bytes());
+            Ok(Tensor::from_shape(&shape, &values)?.into_tvalue())
+        });
+        let outputs = run(&self.model, inputs.collect::<anyhow::Result<_>>()?)?;
+        let read = |(output, &datatype): (TValue, &Datatype)| {
+            let output = output.cast_to_dt(datum_type(datatype))?;
+            let bytes = output.try_as_plain_ram()?.as_bytes().to_vec();
+            Ok(RawTensor::new(datatype, output.shape().to_vec(), bytes)?)
+        };
+        outputs
+            .into_iter()
+            .zip(datatypes)
+            .map(read)
+            .collect::<anyhow::Result<_>>()
+            .context("reading the outputs")
+    }
+}
+
+/// tract's own name of a type.
+pub(crate) fn datum_type(datatype: Datatype) -> DatumType {
+    match datatype {
+        Datatype::Bool => DatumType::Bool,
+        Datatype::U8 => DatumType::U8,
+        Datatype::U16 => DatumType::U16,
+        Datatype::U32 => DatumType::U32,
+        Datatype::U64 => DatumType::U64,
+        Datatype::I8 => DatumType::I8,
+        Datatype::I16 => DatumType::I16,
+        Datatype::I32 => DatumType::I32,
+        Datatype::I64 => DatumType::I64,
+        Datatype::F16 => DatumType::F16,
+        Datatype::F32 => DatumType::F32,
+        Datatype::F64 => DatumType::F64,
+    }
+}
+
+/// The same elements as a tensor of tract's. All targets are little-endian.
+fn of_bytes(raw: &RawTensor) -> TractResult<Tensor> {
+    let mut tensor = Tensor::zero_dt(datum_type(raw.datatype()), raw.shape())?;
+    let to = tensor.as_bytes_mut();
+    match raw.datatype() {
+        // A boolean of any other byte would be none.
+        Datatype::Bool => {
+            for (to, &from) in to.iter_mut().zip(raw.bytes()) {
+                *to = u8::from(from != 0);
+            }
+        }
+        _ => to.copy_from_slice(raw.bytes()),
+    }
+    Ok(tensor)
 }
 
 /// No tensor is larger than what a program may hold; what symbols stand for is taken for the least.

@@ -2,6 +2,7 @@
 
 use crate::kernels::Isa;
 use crate::program::{FloatStep, Given, Program, StepReport};
+use crate::raw::{Datatype, Port, Symbols};
 use crate::{Data, Error, InputSpec, Manifest, Model, Tensor};
 #[cfg(feature = "tract")]
 use crate::{float::FloatGraph, import, lower};
@@ -11,12 +12,14 @@ use crate::{float::FloatGraph, import, lower};
 pub struct Graph {
     inputs: Vec<InputSpec>,
     outputs: Vec<String>,
+    output_datatypes: Vec<Datatype>,
+    ports: Vec<Port>,
     isa: Isa,
     form: Form,
 }
 
 #[derive(Debug)]
-enum Form {
+pub(crate) enum Form {
     /// Our integer operators.
     Int8(Program),
     /// tract in f32.
@@ -50,6 +53,7 @@ impl Graph {
         let form = import::guarded(|| {
             let proto = import::decode(onnx)?;
             let lowered = import::guarded(|| {
+                manifest.expect_reals().map_err(Error::Load)?;
                 let model = import::typed_model(manifest, &proto)?;
                 lower::program(&model, manifest).map_err(Error::Load)
             });
@@ -115,6 +119,12 @@ impl Graph {
         Self {
             inputs: manifest.inputs.clone(),
             outputs: outputs.collect(),
+            output_datatypes: manifest
+                .outputs
+                .iter()
+                .map(|output| output.datatype)
+                .collect(),
+            ports: manifest.input_ports(),
             isa: Isa::best(),
             form,
         }
@@ -172,7 +182,7 @@ impl Graph {
         &self,
         given: &'g [(N, Tensor)],
     ) -> Result<(Vec<&'g Tensor>, Vec<i64>), Error> {
-        let mut symbols: Vec<(&str, i64)> = vec![];
+        let mut symbols = Symbols::default();
         let mut tensors = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             let (_, tensor) = given
@@ -180,27 +190,7 @@ impl Graph {
                 .find(|(name, _)| name.as_ref() == input.name)
                 .ok_or_else(|| Error::Input(format!("{} is missing", input.name)))?;
             let shape = graph_shape(input, tensor)?;
-            for (dim, &extent) in input.shape.iter().zip(&shape) {
-                let (factor, symbol) = dim.parts()?;
-                let value = i64::try_from(extent / factor.max(1)).unwrap_or(i64::MAX);
-                let fits = match symbol {
-                    None => extent == factor,
-                    Some(_) if extent == 0 || extent % factor != 0 => false,
-                    Some(symbol) => match symbols.iter().find(|(name, _)| *name == symbol) {
-                        Some((_, before)) => *before == value,
-                        None => {
-                            symbols.push((symbol, value));
-                            true
-                        }
-                    },
-                };
-                if !fits {
-                    return Err(Error::Input(format!(
-                        "{}: expected {:?}, got {shape:?}",
-                        input.name, input.shape
-                    )));
-                }
-            }
+            symbols.bind(&input.name, &input.shape, &shape)?;
             tensors.push(tensor);
         }
         if given.len() != self.inputs.len() {
@@ -210,10 +200,27 @@ impl Graph {
                 given.len()
             )));
         }
-        Ok((
-            tensors,
-            symbols.into_iter().map(|(_, value)| value).collect(),
-        ))
+        Ok((tensors, symbols.values()))
+    }
+
+    pub(crate) fn form(&self) -> &Form {
+        &self.form
+    }
+
+    pub(crate) fn inputs(&self) -> &[InputSpec] {
+        &self.inputs
+    }
+
+    pub(crate) fn ports(&self) -> &[Port] {
+        &self.ports
+    }
+
+    pub(crate) fn output_names(&self) -> &[String] {
+        &self.outputs
+    }
+
+    pub(crate) fn output_datatypes(&self) -> &[Datatype] {
+        &self.output_datatypes
     }
 }
 

@@ -11,25 +11,31 @@
 //! kept.rs        ONNX node  -> Kept         what tract would take apart, whole
 //! mapping.rs     integers  <-> reals
 //! guard.rs       a panic    -> an error
+//! external.rs    several files -> one
+//! signature.rs   ONNX graph -> inputs and outputs, for models without a manifest
 //! ```
 
 mod bounded;
 mod check;
 mod constants;
+mod external;
 mod guard;
 mod kept;
 mod mapping;
+mod signature;
 
 use prost::Message;
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
+pub use external::{External, inline_external};
 pub(crate) use guard::guarded;
 pub(crate) use kept::{Kept, Pad, Resize};
 pub(crate) use mapping::{Mapping, elements};
+pub use signature::Signature;
 
-use crate::{Error, InputSpec, Manifest};
+use crate::{Error, InputSpec, Manifest, float};
 
 /// Most bytes of a file: far more than what one instance's memory holds.
 const MAX_BYTES: usize = 1 << 30;
@@ -113,5 +119,8 @@ fn input_fact(model: &InferenceModel, input: &InputSpec) -> Result<InferenceFact
             Some(symbol) => model.symbols.sym(symbol).to_dim() * factor,
         });
     }
-    Ok(InferenceFact::dt_shape(f32::datum_type(), shape))
+    Ok(InferenceFact::dt_shape(
+        float::datum_type(input.datatype),
+        shape,
+    ))
 }

@@ -10,6 +10,7 @@
 //! lower/       typed model    -> Program       float expressions resolved to integer steps
 //! program/     Program, input -> output        shapes, arena, steps
 //! kernels/     the inner loops, one file per instruction set
+//! raw.rs       bytes, types -> bytes         the border for callers that know no model
 //! float.rs     ONNX bytes     -> tract in f32, for graphs that the lowering does not cover
 //! ```
 //!
@@ -33,14 +34,18 @@ mod kernels;
 mod lower;
 mod manifest;
 mod program;
+mod raw;
 mod table;
 mod tensor;
 
 pub use error::Error;
 pub use graph::{Graph, Parts};
+#[cfg(feature = "tract")]
+pub use import::{External, Signature, inline_external};
 pub use kernels::Isa;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
 pub use program::{FloatStep, StepReport};
+pub use raw::{Datatype, Port, RawTensor};
 pub use table::Table;
 pub use tensor::{Data, Tensor};
 

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use crate::table::names;
-use crate::{Error, Table};
+use crate::{Datatype, Error, Table};
 
 /// The parsed `model.toml` of one model.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +46,9 @@ pub struct InputSpec {
     pub name: String,
     /// Shape in the graph, `[N, C, ...]`.
     pub shape: Vec<Dim>,
+    /// Type of the graph's own elements; f32 where none is named. What is given as pixels is f32 in the graph.
+    #[serde(default)]
+    pub datatype: Datatype,
     /// Order of the channels that the graph was trained with.
     #[serde(default)]
     pub channels: ChannelOrder,
@@ -65,6 +68,9 @@ pub struct OutputSpec {
     pub name: String,
     /// Shape in the graph.
     pub shape: Vec<Dim>,
+    /// Type of the elements; f32 where none is named.
+    #[serde(default)]
+    pub datatype: Datatype,
 }
 
 /// One axis: a number, or a multiple of a symbol such as `"32*h"`.
@@ -113,6 +119,26 @@ impl Manifest {
         format!("{}+{hash}", self.title())
     }
 
+    /// Our integer programs begin and end with f32.
+    #[cfg(feature = "tract")]
+    pub(crate) fn expect_reals(&self) -> anyhow::Result<()> {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| (&input.name, input.datatype));
+        let outputs = self
+            .outputs
+            .iter()
+            .map(|output| (&output.name, output.datatype));
+        let mut others = inputs
+            .chain(outputs)
+            .filter(|(_, datatype)| *datatype != Datatype::F32);
+        match others.next() {
+            Some((name, datatype)) => anyhow::bail!("{name} is {datatype}"),
+            None => Ok(()),
+        }
+    }
+
     /// The table `name`.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Table> {
@@ -121,6 +147,12 @@ impl Manifest {
 
     fn check(&self) -> Result<(), Error> {
         for input in &self.inputs {
+            if !input.mean.is_empty() && input.datatype != Datatype::F32 {
+                return Err(Error::Manifest(format!(
+                    "input {}: pixels are f32 in the graph, got {}",
+                    input.name, input.datatype
+                )));
+            }
             if input.mean.len() != input.std.len() {
                 return Err(Error::Manifest(format!(
                     "input {}: {} means but {} standard deviations",
@@ -176,6 +208,16 @@ impl Manifest {
             "{} classes, but no output of as many values",
             self.classes.len()
         )))
+    }
+}
+
+impl std::fmt::Display for Dim {
+    /// As a manifest has it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fixed(extent) => write!(f, "{extent}"),
+            Self::Symbolic(text) => f.write_str(text),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ impl Sketch {
         self.inputs.push(InputSpec {
             name: name.to_owned(),
             shape: shape.iter().map(dim).collect(),
+            datatype: Default::default(),
             channels: Default::default(),
             mean: vec![],
             std: vec![],
@@ -196,6 +197,7 @@ impl Sketch {
         let output = |name: &&str| OutputSpec {
             name: (*name).to_owned(),
             shape: vec![],
+            datatype: Default::default(),
         };
         Manifest {
             name: "sketch".to_owned(),

@@ -1,0 +1,3 @@
+//! The component: the shell that all functions share, around this one.
+
+ephemera_http::component!(crate::Infer);

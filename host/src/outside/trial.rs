@@ -1,0 +1,229 @@
+//! A component -> a request that it answers, and the memory that this took.
+//!
+//! What a file says of its axes does not tell which extents a model can really take, nor what they cost. So a few usual ones are tried,
+//! on the component itself, each in an instance of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use ephemera_engine::{Datatype, Dim, InputSpec, Signature};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST};
+use serde_json::json;
+
+use crate::body::Pieces;
+use crate::build::Artifact;
+use crate::config::Function;
+use crate::progress::Progress;
+use crate::runtime::{Loaded, Runtime};
+use crate::variables::Values;
+
+/// What a free axis may be; the first of a tensor counts examples and is 1.
+const EXTENTS: [usize; 6] = [8, 32, 64, 224, 1, 128];
+
+/// Elements of an example. A larger one is no text to look at, and over the function's limit soon after.
+const MAX_ELEMENTS: usize = 1 << 20;
+
+/// The least ceiling of a request, in MiB: what the smallest edge platform we target grants anyway.
+const LEAST_MEMORY_MIB: u32 = 128;
+
+/// Ceilings are multiples of this, in MiB.
+const MEMORY_STEP_MIB: u64 = 32;
+
+/// A request that was answered.
+pub(super) struct Trial {
+    /// Its body.
+    pub(super) request: Vec<u8>,
+    /// A ceiling with some room above what it took, in MiB.
+    pub(super) memory_mib: u32,
+}
+
+/// Tries the component until it answers.
+///
+/// # Errors
+///
+/// It answers to none of the shapes.
+pub(super) fn run(
+    artifact: &Artifact,
+    function: &Function,
+    signature: &Signature,
+    progress: &Progress,
+) -> Result<Trial> {
+    let name = &function.models[0];
+    let step = progress.step(format!("{name}: trying"));
+    let runtime = Runtime::new(1)?;
+    let executor = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .context("starting the executor")?;
+    let loaded = runtime.load(
+        &function.name,
+        &artifact.precompiled,
+        function.limits,
+        Values::default(),
+    )?;
+    let mut said = "no shape is small enough for an example".to_owned();
+    let mut seen = BTreeSet::new();
+    for extent in EXTENTS {
+        let Some(request) = request(signature, extent)? else {
+            continue;
+        };
+        if !seen.insert(request.clone()) {
+            break;
+        }
+        match executor.block_on(ask(&loaded, name, request.clone())) {
+            Ok(peak_bytes) => {
+                let memory_mib = ceiling_mib(peak_bytes);
+                step.done(&format!(
+                    "{} MiB of memory, ceiling {memory_mib} MiB",
+                    peak_bytes >> 20
+                ));
+                return Ok(Trial {
+                    request,
+                    memory_mib,
+                });
+            }
+            Err(error) => said = format!("{error:#}"),
+        }
+    }
+    bail!(
+        "the model answers no request of zeros in usual shapes (`--input NAME=1x3x224x224` fixes one): {said}"
+    )
+}
+
+/// Sends the request; the memory that the instance took, in bytes.
+async fn ask(function: &Loaded, model: &str, body: Vec<u8>) -> Result<u64> {
+    let request = Request::post(format!("/v2/models/{model}/infer"))
+        .header(HOST, "localhost")
+        .header(CONTENT_TYPE, "application/json")
+        .body(Pieces::from(Bytes::from(body)))?;
+    let answer = function.handle(request).await?;
+    if !answer.status().is_success() {
+        bail!("{}", String::from_utf8_lossy(answer.body()));
+    }
+    let peak = answer.headers().get("x-ephemera-peak-memory");
+    let peak = peak.and_then(|peak| peak.to_str().ok()?.parse().ok());
+    peak.context("the function does not say what memory it took")
+}
+
+/// A quarter more than what was taken.
+fn ceiling_mib(peak_bytes: u64) -> u32 {
+    let needed = (peak_bytes + peak_bytes / 4).div_ceil(1 << 20);
+    let ceiling = needed.next_multiple_of(MEMORY_STEP_MIB).min(4095);
+    u32::try_from(ceiling).unwrap_or(4095).max(LEAST_MEMORY_MIB)
+}
+
+/// A request of zeros with this extent on each free axis; `None` where it would be too large, or would need binary data.
+fn request(signature: &Signature, extent: usize) -> Result<Option<Vec<u8>>> {
+    let firsts = signature
+        .inputs
+        .iter()
+        .filter_map(|input| input.shape.first());
+    let firsts = firsts.filter_map(|dim| dim.parts().ok()?.1);
+    let mut values: BTreeMap<&str, usize> = firsts.map(|symbol| (symbol, 1)).collect();
+    let mut inputs = vec![];
+    let mut elements = 0usize;
+    for input in &signature.inputs {
+        let shape = shape(input, extent, &mut values)?;
+        let count = shape
+            .iter()
+            .try_fold(1usize, |count, &e| count.checked_mul(e));
+        elements = count.map_or(usize::MAX, |count| elements.saturating_add(count));
+        if elements > MAX_ELEMENTS || input.datatype == Datatype::F16 {
+            return Ok(None);
+        }
+        let zero = match input.datatype {
+            Datatype::Bool => json!(false),
+            _ => json!(0),
+        };
+        inputs.push(json!({
+            "name": input.name,
+            "datatype": protocol_name(input.datatype),
+            "shape": shape,
+            "data": vec![zero; count.unwrap_or(0)],
+        }));
+    }
+    Ok(Some(serde_json::to_vec(&json!({ "inputs": inputs }))?))
+}
+
+fn shape<'s>(
+    input: &'s InputSpec,
+    extent: usize,
+    values: &mut BTreeMap<&'s str, usize>,
+) -> Result<Vec<usize>> {
+    let axis = |dim: &'s Dim| {
+        let (factor, symbol) = dim.parts()?;
+        Ok(match symbol {
+            None => factor,
+            Some(symbol) => factor * *values.entry(symbol).or_insert(extent),
+        })
+    };
+    input.shape.iter().map(axis).collect()
+}
+
+/// What the Open Inference Protocol calls it.
+fn protocol_name(datatype: Datatype) -> &'static str {
+    match datatype {
+        Datatype::Bool => "BOOL",
+        Datatype::U8 => "UINT8",
+        Datatype::U16 => "UINT16",
+        Datatype::U32 => "UINT32",
+        Datatype::U64 => "UINT64",
+        Datatype::I8 => "INT8",
+        Datatype::I16 => "INT16",
+        Datatype::I32 => "INT32",
+        Datatype::I64 => "INT64",
+        Datatype::F16 => "FP16",
+        Datatype::F32 => "FP32",
+        Datatype::F64 => "FP64",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(name: &str, dims: &[&str], datatype: Datatype) -> InputSpec {
+        let dim = |text: &&str| match text.parse() {
+            Ok(extent) => Dim::Fixed(extent),
+            Err(_) => Dim::Symbolic((*text).to_owned()),
+        };
+        InputSpec {
+            name: name.to_owned(),
+            shape: dims.iter().map(dim).collect(),
+            datatype,
+            channels: Default::default(),
+            mean: vec![],
+            std: vec![],
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_example_of_zeros() {
+        let mut signature = Signature {
+            inputs: vec![
+                input("a", &["n", "2", "t"], Datatype::F32),
+                input("b", &["n", "t"], Datatype::Bool),
+            ],
+            outputs: vec![],
+        };
+        let text = request(&signature, 2).expect("plain axes").expect("small");
+        let expected = json!({"inputs": [
+            {"name": "a", "datatype": "FP32", "shape": [1, 2, 2], "data": [0, 0, 0, 0]},
+            {"name": "b", "datatype": "BOOL", "shape": [1, 2], "data": [false, false]},
+        ]});
+        let found: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        assert_eq!(found, expected);
+        assert_eq!(request(&signature, 1 << 20).expect("plain axes"), None);
+        signature.inputs[0].datatype = Datatype::F16;
+        assert_eq!(request(&signature, 2).expect("plain axes"), None);
+    }
+
+    #[test]
+    fn ceilings_have_room() {
+        assert_eq!(ceiling_mib(20 << 20), 128);
+        assert_eq!(ceiling_mib(128 << 20), 160);
+        assert_eq!(ceiling_mib(4000 << 20), 4095);
+    }
+}
