@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ephemera_engine::Signature;
 
-use crate::build::{self, Artifact};
+use crate::build::{self, Artifact, Placement};
 use crate::config::{Function, Limits, Project};
 use crate::digest::sha256;
 use crate::models;
@@ -115,7 +115,7 @@ pub fn make(outside: &Outside, progress: &Progress) -> Result<Made> {
     let in_tract = bundle.in_tract.clone();
 
     let mut function = function(&root, &name);
-    let artifact = build::build_with(&workspace, &function, bundle, progress)?;
+    let artifact = build::build_with(Placement::Guest, &workspace, &function, &bundle, progress)?;
     let trial = trial::run(&artifact, &function, &signature, progress)?;
     function.limits.memory_bytes = (trial.memory_mib as usize) << 20;
     crate::files::write_atomic(&root.join("request.json"), &trial.request)?;
