@@ -1,6 +1,8 @@
-//! `ephemera bench`: how soon models are ready, what many requests leave behind, how fast graphs run.
+//! `ephemera bench`: how soon models are ready, what many requests leave behind, what hostile ones cost others, how fast graphs
+//! run.
 
 pub mod engine;
+pub mod neighbours;
 pub mod soak;
 pub mod start;
 

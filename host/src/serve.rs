@@ -39,6 +39,9 @@ const HEADER_BYTES: usize = 32 << 10;
 /// What is read ahead, in bytes: headers that do not fit are refused before they are all there.
 const READ_BYTES: usize = 64 << 10;
 
+/// A request that runs for so long no longer keeps others from running, even if it computes little.
+const LONG_TIME: Duration = Duration::from_millis(250);
+
 /// Slower than any telephone line that still carries pictures, and fast enough that nobody holds a connection for long with little.
 const FLOOR: Floor = Floor {
     grace: Duration::from_secs(10),
@@ -310,17 +313,17 @@ impl Service {
             check_size(&head.headers)?;
             let function = self.app.route(head.uri.path())?;
             let priority = priority(&head.headers)?;
-            match self.admission.is_full(priority) {
+            let bytes = function.limits().memory_bytes as u64;
+            match self.admission.is_full(bytes, priority) {
                 true => Err(busy()),
-                false => Ok((function, priority)),
+                false => Ok((function, bytes, priority)),
             }
         };
-        let (function, priority) = match welcome() {
+        let (function, bytes, priority) = match welcome() {
             Ok(welcome) => welcome,
             Err(failure) => return Err(arriving.refused(failure).await),
         };
         let (body, _held) = arriving.read(&self.bodies, busy).await?;
-        let bytes = function.limits().memory_bytes as u64;
         let slot = self.admission.slot(function.name(), bytes, priority);
         Ok(Admitted {
             function,
@@ -342,7 +345,7 @@ impl Service {
         let mut running = std::pin::pin!(function.handle_telling(request, Arc::clone(&long)));
         let answer = tokio::select! {
             answer = &mut running => answer?,
-            () = long.happened() => {
+            () = takes_long(&long) => {
                 slot.step_aside();
                 running.await?
             }
@@ -352,6 +355,11 @@ impl Service {
         grown.map_err(|_| self.admission.busy())?;
         Ok(answer.map(|bytes| Bytes::from_owner(Answer { bytes, _held: held })))
     }
+}
+
+/// Waits until a guest has computed for long, or has been there for long without that.
+async fn takes_long(long: &Long) {
+    let _ = tokio::time::timeout(LONG_TIME, long.happened()).await;
 }
 
 /// Bytes that count until the last of them is dropped.

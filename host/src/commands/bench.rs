@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use ephemera::bench::engine::{Options, Runner};
-use ephemera::bench::{engine, soak, start};
+use ephemera::bench::{engine, neighbours, soak, start};
 use ephemera::build;
 
 use super::{Surroundings, executor};
@@ -35,6 +35,24 @@ pub(crate) enum Bench {
         /// A file to send; without one, `/health` is asked.
         #[arg(long)]
         file: Option<PathBuf>,
+    },
+    /// Good requests beside hostile guests, against alone.
+    Neighbours {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// How often each hostile guest has its turn.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Requests of `/health` in one turn.
+        #[arg(long, default_value_t = 200)]
+        healths: u32,
+        /// Small pages in one turn.
+        #[arg(long, default_value_t = 30)]
+        pages: u32,
+        /// A hostile guest, such as `loop`; repeatable. All of them if none is named.
+        #[arg(long, value_name = "GUEST")]
+        beside: Vec<String>,
     },
     /// Graphs: ours in WebAssembly and natively, beside tract and onnxruntime, on one thread each.
     Engine(EngineOptions),
@@ -86,6 +104,22 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
             let artifacts = around.artifacts(&project, &[], false)?;
             let soak = soak::soak(project, &artifacts, requests, file);
             executor()?.block_on(soak)?.print(json, &mut out)
+        }
+        Bench::Neighbours {
+            json,
+            rounds,
+            healths,
+            pages,
+            beside,
+        } => {
+            let size = neighbours::Size {
+                rounds,
+                healths,
+                pages,
+                beside,
+            };
+            let rows = neighbours::neighbours(&project, &size, progress)?;
+            neighbours::print(&rows, json, &mut out)
         }
         Bench::Engine(options) => {
             let EngineOptions {
