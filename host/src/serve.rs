@@ -394,3 +394,69 @@ fn priority(headers: &HeaderMap) -> Result<Priority, Failure> {
     let name = name.to_str().ok();
     name.and_then(Priority::named).ok_or(Failure::Priority)
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &[u8]) -> Option<HeaderMap> {
+        let value = HeaderValue::from_bytes(value).ok()?;
+        Some(HeaderMap::from_iter([(
+            hyper::header::HeaderName::from_static(name),
+            value,
+        )]))
+    }
+
+    #[test]
+    fn a_priority_is_one_of_two_words() {
+        for (value, expected) in [
+            (&b"interactive"[..], Some(Priority::Interactive)),
+            (b"Batch", Some(Priority::Batch)),
+            (b" batch\t", Some(Priority::Batch)),
+            (b"", None),
+            (b"batch, interactive", None),
+            (b"b\xc3\xa4tch", None),
+        ] {
+            let headers = headers("x-priority", value).expect("a header");
+            assert_eq!(priority(&headers).ok(), expected, "{value:?}");
+        }
+        let none = priority(&HeaderMap::new());
+        assert_eq!(none.ok(), Some(Priority::Interactive));
+    }
+
+    #[test]
+    fn headers_count_with_their_names() {
+        let fits = vec![b'x'; HEADER_BYTES - "x-filler".len()];
+        let headers = |value: &[u8]| headers("x-filler", value).expect("a header");
+        assert!(check_size(&headers(&fits)).is_ok());
+        let larger = [&fits[..], b"x"].concat();
+        assert!(check_size(&headers(&larger)).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn any_bytes_are_a_priority_or_refused(value in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(headers) = headers("x-priority", &value) {
+                let text = String::from_utf8_lossy(&value).trim().to_ascii_lowercase();
+                let known = ["interactive", "batch"].contains(&&*text);
+                prop_assert_eq!(priority(&headers).is_ok(), known);
+            }
+        }
+
+        #[test]
+        fn a_request_id_is_echoed_or_made(value in prop::collection::vec(any::<u8>(), 0..160)) {
+            if let Some(mut headers) = headers("x-request-id", &value) {
+                let id = request_id::of_request(&mut headers);
+                let plain = value.iter().all(u8::is_ascii_graphic);
+                let kept = plain && (1..=128).contains(&value.len());
+                prop_assert_eq!(id.as_bytes() == value, kept);
+                prop_assert!(id.as_bytes().iter().all(u8::is_ascii_graphic));
+            }
+        }
+    }
+}
