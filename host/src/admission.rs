@@ -261,11 +261,11 @@ impl Admission {
         self.admit(&mut state);
     }
 
-    /// Whether a request of this priority would be refused now.
-    pub(crate) fn is_full(&self, priority: Priority) -> bool {
+    /// Whether a request for `bytes` of this priority would be refused now.
+    pub(crate) fn is_full(&self, bytes: u64, priority: Priority) -> bool {
         let state = self.state();
-        let free = state.queues.is_empty() && state.running < self.budget.instances;
-        !free && state.waiting() >= self.places(priority)
+        let at_once = state.queues.is_empty() && self.fits(&state, bytes);
+        !at_once && state.waiting() >= self.places(priority)
     }
 
     /// The refusal of a request: there is no room, and it says when there may be.
@@ -470,10 +470,10 @@ mod tests {
         let admission = admission(3, 1, 0);
         let slot = || admission.slot("f", MIB, Priority::Interactive);
         let mut first = slot().await.expect("nobody is there");
-        assert!(admission.is_full(Priority::Interactive));
+        assert!(admission.is_full(MIB, Priority::Interactive));
         first.step_aside();
         first.step_aside();
-        assert!(!admission.is_full(Priority::Interactive));
+        assert!(!admission.is_full(MIB, Priority::Interactive));
         let mut second = slot().await.expect("the first takes long");
         second.step_aside();
         let third = slot().await.expect("so does the second");

@@ -1,8 +1,10 @@
-//! `ephemera bench`: how soon models are ready, what many requests leave behind, how throughput grows with cores, how fast graphs run.
+//! `ephemera bench`: how soon models are ready, what many requests leave behind, what hostile ones cost others, how throughput grows with
+//! cores, how fast graphs run.
 
 pub mod child;
 pub mod client;
 pub mod engine;
+pub mod neighbours;
 mod plot;
 pub mod scale;
 pub mod soak;

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -15,7 +16,7 @@ use wasmtime::UpdateDeadline;
 use crate::turns::{Seat, Turns};
 
 /// A guest that has computed for so long no longer counts as one that is soon done.
-const LONG: Duration = Duration::from_millis(250);
+const LONG: Duration = Duration::from_millis(100);
 
 /// Why a guest was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +52,9 @@ pub(crate) struct Reins {
     cpu: Duration,
     start: Instant,
     timeout: Duration,
-    /// Nanoseconds that it computed until it last gave way.
+    /// Processor time that it took until it last gave way, in nanoseconds.
     before: AtomicU64,
-    /// When it was last let go on, in nanoseconds from `start`.
+    /// What its thread had taken when it was last let go on, in nanoseconds.
     since: AtomicU64,
     /// It gives way at a tick, rather than wait in the host.
     yields: AtomicBool,
@@ -110,22 +111,17 @@ impl Reins {
         *own.get_or_insert(reason)
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
     /// What the guest does at a tick of the clock.
     ///
     /// # Errors
     ///
     /// [`Ended`], which traps.
     pub(crate) fn tick(self: &Arc<Self>) -> wasmtime::Result<UpdateDeadline> {
-        let now = self.now();
         let since = self.since.load(Ordering::Relaxed);
-        let spent = self.spent() + Duration::from_nanos(now.saturating_sub(since));
+        let spent = self.spent() + Duration::from_nanos(thread_ns().saturating_sub(since));
         if spent >= self.cpu {
             self.set(Reason::Cpu);
-        } else if Duration::from_nanos(now) >= self.timeout {
+        } else if self.start.elapsed() >= self.timeout {
             self.set(Reason::Deadline);
         }
         if self.reason().is_some() {
@@ -134,14 +130,15 @@ impl Reins {
         if spent >= LONG && !self.told.swap(true, Ordering::Relaxed) {
             self.long.0.notify_one();
         }
-        let turn = self.seat.next(spent);
+        let mut turn = self.seat.next(spent);
         let reins = Arc::clone(self);
         self.yields.store(true, Ordering::Relaxed);
         let give_way = async move {
-            // Looks at the network before the guest goes on, which a task that just wakes itself does not.
-            tokio::task::yield_now().await;
-            // Dropped only with the guest.
-            let _ = turn.await;
+            match turn.try_recv() {
+                Ok(()) => yield_once().await,
+                // It is dropped only with the guest.
+                Err(_) => drop(turn.await),
+            }
             reins.yields.store(false, Ordering::Relaxed);
         };
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way)))
@@ -151,10 +148,10 @@ impl Reins {
     pub(crate) async fn hold<F: Future>(&self, guest: F) -> F::Output {
         let mut guest = pin!(guest);
         poll_fn(|cx| {
-            let since = self.now();
+            let since = thread_ns();
             self.since.store(since, Ordering::Relaxed);
             let polled = Pin::as_mut(&mut guest).poll(cx);
-            let computed = self.now().saturating_sub(since);
+            let computed = thread_ns().saturating_sub(since);
             self.before.fetch_add(computed, Ordering::Relaxed);
             let waits = polled.is_pending() && !self.yields.load(Ordering::Relaxed);
             if waits || polled.is_ready() {
@@ -164,4 +161,25 @@ impl Reins {
         })
         .await
     }
+}
+
+/// Processor time of this thread, in nanoseconds: what others take of the machine is not the guest's.
+fn thread_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let nanoseconds = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    u64::try_from(nanoseconds).unwrap_or(0)
+}
+
+/// Lets the executor look after others. Tokio's own way would wait for a worker with nothing to do, and a thread that is free might not
+/// take over what waits there.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

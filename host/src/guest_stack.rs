@@ -63,4 +63,16 @@ mod tests {
             assert_eq!(readable(name), expected);
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn any_name_is_one_short_line(name in "(_ZN|_R)?\\PC{0,200}|.{0,200}") {
+            let readable = readable(&name);
+            proptest::prop_assert!(!readable.chars().any(char::is_control));
+            // A control character is spelled out with at most ten.
+            proptest::prop_assert!(readable.chars().count() <= 10 * MAX_NAME_CHARS);
+        }
+    }
 }

@@ -45,6 +45,9 @@ const HEADER_BYTES: usize = 32 << 10;
 /// What is read ahead, in bytes: headers that do not fit are refused before they are all there.
 const READ_BYTES: usize = 64 << 10;
 
+/// A request that runs for so long no longer keeps others from running, even if it computes little.
+const LONG_TIME: Duration = Duration::from_millis(250);
+
 /// Slower than any telephone line that still carries pictures, and fast enough that nobody holds a connection for long with little.
 const FLOOR: Floor = Floor {
     grace: Duration::from_secs(10),
@@ -402,12 +405,13 @@ impl Service {
             let function = app.route(head.uri.path())?;
             let priority = priority(&head.headers)?;
             trail.leads_to(function.shared_name(), priority);
-            match self.admission.is_full(priority) {
+            let bytes = function.limits().memory_bytes as u64;
+            match self.admission.is_full(bytes, priority) {
                 true => Err(busy()),
-                false => Ok((function, priority)),
+                false => Ok((function, bytes, priority)),
             }
         };
-        let (function, priority) = match welcome() {
+        let (function, bytes, priority) = match welcome() {
             Ok(welcome) => welcome,
             Err(failure) => return Err(arriving.refused(failure).await),
         };
@@ -415,7 +419,6 @@ impl Service {
         let (body, _held) = arriving.read(&self.bodies, busy).await?;
         trail.received(body.size_hint().lower());
         trail.enter(Phase::Admission);
-        let bytes = function.limits().memory_bytes as u64;
         let slot = self.admission.slot(function.name(), bytes, priority);
         let mut request = Request::from_parts(head, body);
         app.tell_route(&mut request)?;
@@ -439,7 +442,7 @@ impl Service {
         let mut running = std::pin::pin!(function.handle_telling(request, Arc::clone(&long)));
         let answer = tokio::select! {
             answer = &mut running => answer?,
-            () = long.happened() => {
+            () = takes_long(&long) => {
                 slot.step_aside();
                 running.await?
             }
@@ -449,6 +452,11 @@ impl Service {
         grown.map_err(|_| self.admission.busy())?;
         Ok(answer.map(|bytes| Bytes::from_owner(Answer { bytes, _held: held })))
     }
+}
+
+/// Waits until a guest has computed for long, or has been there for long without that.
+async fn takes_long(long: &Long) {
+    let _ = tokio::time::timeout(LONG_TIME, long.happened()).await;
 }
 
 /// Bytes that count until the last of them is dropped.
@@ -482,4 +490,70 @@ fn priority(headers: &HeaderMap) -> Result<Priority, Failure> {
     };
     let name = name.to_str().ok();
     name.and_then(Priority::named).ok_or(Failure::Priority)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &[u8]) -> Option<HeaderMap> {
+        let value = HeaderValue::from_bytes(value).ok()?;
+        Some(HeaderMap::from_iter([(
+            hyper::header::HeaderName::from_static(name),
+            value,
+        )]))
+    }
+
+    #[test]
+    fn a_priority_is_one_of_two_words() {
+        for (value, expected) in [
+            (&b"interactive"[..], Some(Priority::Interactive)),
+            (b"Batch", Some(Priority::Batch)),
+            (b" batch\t", Some(Priority::Batch)),
+            (b"", None),
+            (b"batch, interactive", None),
+            (b"b\xc3\xa4tch", None),
+        ] {
+            let headers = headers("x-priority", value).expect("a header");
+            assert_eq!(priority(&headers).ok(), expected, "{value:?}");
+        }
+        let none = priority(&HeaderMap::new());
+        assert_eq!(none.ok(), Some(Priority::Interactive));
+    }
+
+    #[test]
+    fn headers_count_with_their_names() {
+        let fits = vec![b'x'; HEADER_BYTES - "x-filler".len()];
+        let headers = |value: &[u8]| headers("x-filler", value).expect("a header");
+        assert!(check_size(&headers(&fits)).is_ok());
+        let larger = [&fits[..], b"x"].concat();
+        assert!(check_size(&headers(&larger)).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn any_bytes_are_a_priority_or_refused(value in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(headers) = headers("x-priority", &value) {
+                let text = String::from_utf8_lossy(&value).trim().to_ascii_lowercase();
+                let known = ["interactive", "batch"].contains(&&*text);
+                prop_assert_eq!(priority(&headers).is_ok(), known);
+            }
+        }
+
+        #[test]
+        fn a_request_id_is_echoed_or_made(value in prop::collection::vec(any::<u8>(), 0..160)) {
+            if let Some(mut headers) = headers("x-request-id", &value) {
+                let id = request_id::of_request(&mut headers);
+                let plain = value.iter().all(u8::is_ascii_graphic);
+                let kept = plain && (1..=128).contains(&value.len());
+                prop_assert_eq!(id.as_bytes() == value, kept);
+                prop_assert!(id.as_bytes().iter().all(u8::is_ascii_graphic));
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use ephemera::bench::child::Child;
 use ephemera::bench::engine::{Options, Runner};
-use ephemera::bench::{engine, scale, soak, start};
+use ephemera::bench::{engine, neighbours, scale, soak, start};
 use ephemera::config::Project;
 use ephemera::{build, memory};
 
@@ -21,6 +21,8 @@ pub(crate) enum Bench {
     Soak(SoakOptions),
     /// Answers a second with one instance, and with as many as there are cores.
     Scale(ScaleOptions),
+    /// Good requests beside hostile guests, against alone.
+    Neighbours(NeighboursOptions),
     /// Graphs: ours in WebAssembly and natively, beside tract and onnxruntime, on one thread each.
     Engine(EngineOptions),
 }
@@ -67,6 +69,25 @@ pub(crate) struct SoakOptions {
     /// Write `soak.csv` and `soak.svg` to this folder.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct NeighboursOptions {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// How often each hostile guest has its turn.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Requests of `/health` in one turn.
+    #[arg(long, default_value_t = 200)]
+    healths: u32,
+    /// Small pages in one turn.
+    #[arg(long, default_value_t = 30)]
+    pages: u32,
+    /// A hostile guest, such as `loop`; repeatable. All of them if none is named.
+    #[arg(long, value_name = "GUEST")]
+    beside: Vec<String>,
 }
 
 #[derive(Args)]
@@ -144,6 +165,23 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
             let program = std::env::current_exe()?;
             let rows = scale::scale(&program, &around.manifest, cores as u32, &asked)?;
             scale::print(&rows, options.json, &mut out)
+        }
+        Bench::Neighbours(options) => {
+            let NeighboursOptions {
+                json,
+                rounds,
+                healths,
+                pages,
+                beside,
+            } = options;
+            let size = neighbours::Size {
+                rounds,
+                healths,
+                pages,
+                beside,
+            };
+            let rows = neighbours::neighbours(&project, &size, &around.progress)?;
+            neighbours::print(&rows, json, &mut out)
         }
         Bench::Engine(options) => {
             let EngineOptions {

@@ -195,6 +195,37 @@ fn stalled_bodies_take_no_place() {
 }
 
 #[test]
+fn a_refusal_is_read_whatever_is_sent() {
+    let running = start(|options| {
+        options.budget.waiting = 0;
+        // What one instance may take.
+        options.budget.memory_bytes = 16 << 20;
+    });
+    let mut busy = connect(running.address());
+    write!(busy, "GET /sleep HTTP/1.1\r\nhost: h\r\n\r\n").expect("sent");
+    running.wait_for_instances(1);
+    for bytes in [0, 5 << 20, 20 << 20] {
+        let head = "POST /body HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length:";
+        let request = format!("{head} {bytes}\r\n\r\n{}", "x".repeat(bytes));
+        let got = answers(&raw(running.address(), request.as_bytes()));
+        assert_eq!(got.len(), 1, "{bytes}");
+        assert_eq!(got[0].status, 503, "{bytes}");
+        assert!(got[0].head.contains("\r\nretry-after: "), "{}", got[0].head);
+    }
+}
+
+#[test]
+fn at_the_limit_of_connections_others_wait() {
+    let running = start(|options| {
+        options.connections = 2;
+        options.header_time = Duration::from_millis(300);
+    });
+    let address = running.address();
+    let _idle = [connect(address), connect(address)];
+    assert_eq!(get(address, "/ok").status, 200);
+}
+
+#[test]
 fn a_body_of_many_small_chunks_is_read() {
     let running = start(|_| {});
     let chunks = "1\r\nx\r\n".repeat(100_000);

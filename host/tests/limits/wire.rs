@@ -15,7 +15,7 @@ pub(crate) struct Answer {
 /// A connection on which nothing takes for ever.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
-    let limit = Some(Duration::from_secs(60));
+    let limit = Some(Duration::from_secs(180));
     stream.set_read_timeout(limit).expect("a duration");
     stream.set_write_timeout(limit).expect("a duration");
     stream

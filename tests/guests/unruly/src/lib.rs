@@ -22,7 +22,9 @@ mod export {
 impl Guest for Unruly {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let target = request.path_with_query().unwrap_or_default();
-        match target.split('?').next().unwrap_or_default() {
+        let path = target.split('?').next().unwrap_or_default();
+        // It may be served below another path.
+        match path.strip_prefix("/unruly").unwrap_or(path) {
             "/loop" => spin(),
             "/grow" => grow(),
             "/panic" => panic!("as asked"),
@@ -123,11 +125,9 @@ fn hold_answers() {
         let response = OutgoingResponse::new(Fields::new());
         let body = response.body().expect("it is the first");
         let stream = body.write().expect("it is the first");
-        while let Ok(bytes @ 1..) = stream.check_write() {
-            let bytes = bytes.min(1 << 20) as usize;
-            if stream.write(&vec![1; bytes]).is_err() {
-                break;
-            }
+        let bytes = stream.check_write().unwrap_or(0).min(1 << 20) as usize;
+        if bytes > 0 {
+            stream.write(&vec![1; bytes]).expect("it may be written");
         }
         std::mem::forget((stream, body, response));
     }
