@@ -275,7 +275,9 @@ pub fn precompile(
     }
     let step = progress.step(format!("{name}: precompiling"));
     let code = engine.precompile_component(component)?;
-    files::write_atomic(&path, &code)?;
+    files::write_atomic(&path, &code).context(
+        "keeping what was compiled for this processor: build on one of its kind, or where files can be written",
+    )?;
     remove_kin(&path, &kin);
     step.done(&format!(
         "{:.1} MiB",
