@@ -21,7 +21,7 @@ use crate::{cargo, files, foreign, imports, models, module, snapshot, targets, v
 const RECIPE: u32 = 2;
 
 /// A function, built.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Artifact {
     /// The function's name in the manifest.
     pub name: String,

@@ -11,6 +11,7 @@ pub(crate) mod up;
 mod watch;
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use ephemera::build::{self as builder, Artifact};
@@ -40,24 +41,25 @@ impl Surroundings {
         no_build: bool,
     ) -> Result<Vec<Artifact>> {
         if !no_build {
-            self.build_apart(names)?;
+            return self.build_apart(names);
         }
         let open = |function: &Function| builder::open(function, &self.progress);
         project.select(names)?.into_iter().map(open).collect()
     }
 
-    /// Builds functions in a process that ends before this one serves: compilers take hundreds of MiB, and an allocator keeps what they
-    /// gave back.
-    fn build_apart(&self, names: &[String]) -> Result<()> {
-        let status = std::process::Command::new(std::env::current_exe()?)
+    /// Builds functions in a process that ends before this one serves: compilers take hundreds of MiB, components are large, and an
+    /// allocator keeps what they gave back.
+    fn build_apart(&self, names: &[String]) -> Result<Vec<Artifact>> {
+        let output = std::process::Command::new(std::env::current_exe()?)
             .arg("--manifest")
             .arg(&self.manifest)
-            .arg("build")
+            .args(["build", "--json"])
             .args(names)
-            .status()
+            .stderr(Stdio::inherit())
+            .output()
             .context("starting the build")?;
-        ensure!(status.success(), "the build failed");
-        Ok(())
+        ensure!(output.status.success(), "the build failed");
+        serde_json::from_slice(&output.stdout).context("reading what was built")
     }
 }
 

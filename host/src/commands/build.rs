@@ -1,5 +1,7 @@
 //! `ephemera build`.
 
+use std::io::Write;
+
 use anyhow::Result;
 use clap::Args;
 use ephemera::build;
@@ -10,9 +12,15 @@ use super::Surroundings;
 pub(crate) struct Build {
     /// The components to build; all of them if none is named.
     components: Vec<String>,
+    /// Print what was built, as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn build(around: &Surroundings, options: &Build) -> Result<()> {
-    build::build(&around.project()?, &options.components, &around.progress)?;
+    let built = build::build(&around.project()?, &options.components, &around.progress)?;
+    if options.json {
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&built)?)?;
+    }
     Ok(())
 }
