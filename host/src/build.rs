@@ -28,7 +28,7 @@ use crate::{cargo, files, foreign, imports, models, module, snapshot, targets, v
 const RECIPE: u32 = 3;
 
 /// A function, built.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Artifact {
     /// The function's name in the manifest.
     pub name: String,
@@ -385,7 +385,9 @@ pub fn precompile(
     }
     let step = progress.step(format!("{name}: precompiling"));
     let code = engine.precompile_component(component)?;
-    files::write_atomic(&path, &code)?;
+    files::write_atomic(&path, &code).context(
+        "keeping what was compiled for this processor: build on one of its kind, or where files can be written",
+    )?;
     remove_kin(&path, &kin);
     step.done(&format!(
         "{:.1} MiB",

@@ -13,6 +13,7 @@ pub(crate) mod up;
 mod watch;
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use ephemera::build::{self as builder, Artifact, Placement};
@@ -43,29 +44,30 @@ impl Surroundings {
         no_build: bool,
     ) -> Result<Vec<Artifact>> {
         if !no_build {
-            self.build_apart(placement, names)?;
+            return self.build_apart(placement, names);
         }
         let open = |function: &Function| builder::open_as(placement, function, &self.progress);
         project.select(names)?.into_iter().map(open).collect()
     }
 
-    /// Builds functions in a process that ends before this one serves: compilers take hundreds of MiB, and an allocator keeps what they
-    /// gave back.
-    fn build_apart(&self, placement: Placement, names: &[String]) -> Result<()> {
+    /// Builds functions in a process that ends before this one serves: compilers take hundreds of MiB, components are large, and an
+    /// allocator keeps what they gave back.
+    fn build_apart(&self, placement: Placement, names: &[String]) -> Result<Vec<Artifact>> {
         // Both builds that are not for the guest are the same; said in any case, because the environment may say another.
         let device = match placement {
             Placement::Guest => "guest",
             Placement::Host => "cpu",
         };
-        let status = std::process::Command::new(std::env::current_exe()?)
+        let output = std::process::Command::new(std::env::current_exe()?)
             .arg("--manifest")
             .arg(&self.manifest)
-            .args(["build", "--device", device])
+            .args(["build", "--json", "--device", device])
             .args(names)
-            .status()
+            .stderr(Stdio::inherit())
+            .output()
             .context("starting the build")?;
-        ensure!(status.success(), "the build failed");
-        Ok(())
+        ensure!(output.status.success(), "the build failed");
+        serde_json::from_slice(&output.stdout).context("reading what was built")
     }
 }
 

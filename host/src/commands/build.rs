@@ -16,6 +16,9 @@ use super::device::DeviceOptions;
 pub(crate) struct Build {
     /// The components to build; all of them if none is named.
     components: Vec<String>,
+    /// Print what was built, as JSON.
+    #[arg(long, conflicts_with = "model")]
+    json: bool,
     #[command(flatten)]
     device: DeviceOptions,
     /// An ONNX file to make a project of, which serves it by the Open Inference Protocol v2.
@@ -38,7 +41,11 @@ pub(crate) fn build(around: &Surroundings, options: &Build) -> Result<()> {
         None => {
             let placement = options.device.placement()?;
             let project = around.project()?;
-            build::build_as(placement, &project, &options.components, &around.progress)?;
+            let names = &options.components;
+            let built = build::build_as(placement, &project, names, &around.progress)?;
+            if options.json {
+                writeln!(std::io::stdout(), "{}", serde_json::to_string(&built)?)?;
+            }
             Ok(())
         }
     }
