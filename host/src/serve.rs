@@ -309,8 +309,9 @@ impl Service {
     ) -> Result<(Request<Pieces>, (BodyPlace<'_>, Slot<'_>)), Failure> {
         let trail = Trail::of(&request);
         let function = self.app.route(request.uri().path())?;
+        trail.leads_to(function.shared_name());
         let priority = priority(request.headers())?;
-        trail.leads_to(function.shared_name(), priority);
+        trail.ranks(priority);
         let busy = || self.admission.busy();
         let place = self.doors.place().ok_or_else(busy)?;
         let (head, body) = request.into_parts();
