@@ -403,8 +403,9 @@ impl Service {
         let welcome = || {
             check_size(&head.headers)?;
             let function = app.route(head.uri.path())?;
+            trail.leads_to(function.shared_name());
             let priority = priority(&head.headers)?;
-            trail.leads_to(function.shared_name(), priority);
+            trail.ranks(priority);
             let bytes = function.limits().memory_bytes as u64;
             match self.admission.is_full(bytes, priority) {
                 true => Err(busy()),

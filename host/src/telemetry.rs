@@ -253,7 +253,8 @@ mod tests {
     fn phases_follow_each_other_and_the_most_memory_counts() {
         let (request, ongoing) = request(&telemetry());
         let trail = Trail::of(&request);
-        trail.leads_to(&"ocr".into(), Priority::Batch);
+        trail.leads_to(&"ocr".into());
+        trail.ranks(Priority::Batch);
         for phase in [Phase::Body, Phase::Admission] {
             trail.enter(phase);
             std::thread::sleep(Duration::from_millis(2));
@@ -336,7 +337,8 @@ mod tests {
         for _ in 0..requests {
             let (request, ongoing) = request(&telemetry);
             let trail = Trail::of(&request);
-            trail.leads_to(&"ocr".into(), Priority::Interactive);
+            trail.leads_to(&"ocr".into());
+            trail.ranks(Priority::Interactive);
             for phase in Phase::ALL {
                 trail.enter(phase);
             }

@@ -19,10 +19,8 @@ use ephemera::top;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-const MANIFEST: &str = "spin_manifest_version = 2\n[application]\nname = \"none\"\n";
-
-/// A component that is never built: its routes are there, and answer 404.
-const ABSENT: &str = "[component.absent]\nsource = \"absent.wasm\"\n[component.absent.tool.ephemera]\npackage = \"absent\"\n";
+/// A route to a component that is never built: it is there, and answers 404.
+const ROUTE: &str = "/elsewhere";
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -32,13 +30,19 @@ struct Served {
 }
 
 impl Served {
-    /// `manifest` without its functions.
-    fn start(manifest: &str, telemetry: Settings) -> Result<Self> {
+    /// A manifest with `route`, without its function.
+    fn start(route: &str, telemetry: Settings) -> Result<Self> {
         let executor = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()?;
-        let project = Project::parse(manifest, Path::new("/nowhere"))?;
+        let manifest = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"none\"\n\
+             [[trigger.http]]\nroute = \"{route}\"\ncomponent = \"absent\"\n\
+             [component.absent]\nsource = \"absent.wasm\"\n\
+             [component.absent.tool.ephemera]\npackage = \"absent\"\nmodels = []\n"
+        );
+        let project = Project::parse(&manifest, Path::new("/nowhere"))?;
         let app = Arc::new(App::load(project, &[], 1)?);
         let options = Options {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -88,7 +92,7 @@ const NO_ROUTE: &str = "ephemera_requests_total{function=\"\",status=\"404\"} 1"
 
 #[test]
 fn metrics_are_served_beside_the_functions() -> Result<()> {
-    let served = Served::start(MANIFEST, Settings::default())?;
+    let served = Served::start(ROUTE, Settings::default())?;
     assert_eq!(
         served.server.metrics_address(),
         Some(served.server.address())
@@ -123,7 +127,7 @@ fn metrics_are_served_beside_the_functions() -> Result<()> {
 
 #[test]
 fn prometheus_reads_both_formats() -> Result<()> {
-    let served = Served::start(MANIFEST, Settings::default())?;
+    let served = Served::start(ROUTE, Settings::default())?;
     served.ask("GET /nothing")?;
     served.metrics_with(NO_ROUTE)?;
     for (accept, module) in [
@@ -194,9 +198,7 @@ fn the_manifests_own_route_goes_before_ours() -> Result<()> {
         ("/...", true),
         ("/metrics/more", true),
     ] {
-        let trigger = format!("[[trigger.http]]\nroute = \"{route}\"\ncomponent = \"absent\"\n");
-        let manifest = format!("{MANIFEST}{trigger}{ABSENT}");
-        let served = Served::start(&manifest, Settings::default())?;
+        let served = Served::start(route, Settings::default())?;
         let answer = served.ask("GET /metrics")?;
         assert_eq!(answer.contains("# TYPE"), ours, "{route}: {answer}");
         assert_eq!(served.server.metrics_address().is_some(), ours, "{route}");
@@ -211,14 +213,14 @@ fn metrics_can_have_a_listener_of_their_own_or_none() -> Result<()> {
         ..Settings::default()
     };
     let apart = Place::Apart(([127, 0, 0, 1], 0).into());
-    let served = Served::start(MANIFEST, place(apart))?;
+    let served = Served::start(ROUTE, place(apart))?;
     assert!(served.ask("GET /metrics")?.starts_with("HTTP/1.1 404 "));
     let address = served.server.metrics_address().context("an address")?;
     assert_ne!(address, served.server.address());
     assert!(ask(address, "GET /metrics")?.contains("ephemera_build_info"));
     assert!(ask(address, "GET /")?.starts_with("HTTP/1.1 404 "));
 
-    let served = Served::start(MANIFEST, place(Place::Nowhere))?;
+    let served = Served::start(ROUTE, place(Place::Nowhere))?;
     assert!(served.ask("GET /metrics")?.starts_with("HTTP/1.1 404 "));
     assert_eq!(served.server.metrics_address(), None);
     Ok(())
@@ -233,7 +235,7 @@ fn a_collector_gets_the_trace_that_a_request_belongs_to() -> Result<()> {
         otlp: Some(Collector::new(&endpoint, "shop".into())?),
         ..Settings::default()
     };
-    let served = Served::start(MANIFEST, settings)?;
+    let served = Served::start(ROUTE, settings)?;
     let parent = format!("traceparent: 00-{TRACE}-00f067aa0ba902b7");
     served.ask(&format!("GET /wanted\r\n{parent}-01\r\nx-request-id: id-7"))?;
     served.ask(&format!("GET /unwanted\r\n{parent}-00"))?;
@@ -243,8 +245,11 @@ fn a_collector_gets_the_trace_that_a_request_belongs_to() -> Result<()> {
     assert!(executor.block_on(server.stop()), "what is left is exported");
     let posted = collector.join().expect("no panic")?;
     let spans = &posted["resourceSpans"][0]["scopeSpans"][0]["spans"];
-    assert_eq!(spans.as_array().map(Vec::len), Some(1), "{spans}");
-    let span = &spans[0];
+    // The wanted request alone, and the one phase that a refusal has.
+    assert_eq!(spans.as_array().map(Vec::len), Some(2), "{spans}");
+    let (span, phase) = (&spans[0], &spans[1]);
+    assert_eq!(phase["name"], "sending");
+    assert_eq!(phase["parentSpanId"], span["spanId"]);
     assert_eq!(span["traceId"], TRACE);
     assert_eq!(span["parentSpanId"], "00f067aa0ba902b7");
     assert_eq!(span["name"], "GET");
@@ -279,7 +284,7 @@ fn collect(listener: &TcpListener) -> Result<Value> {
 
 #[test]
 fn top_shows_a_server_and_says_why_it_cannot() -> Result<()> {
-    let served = Served::start(MANIFEST, Settings::default())?;
+    let served = Served::start(ROUTE, Settings::default())?;
     served.ask("GET /nothing")?;
     served.metrics_with(NO_ROUTE)?;
     let once = |url: String, json| {

@@ -15,6 +15,7 @@ pub(super) fn write(text: &mut Text) {
     write_process(text);
     write_usage(text);
     write_machine(text);
+    write_processors(text);
     write_group(text);
 }
 
@@ -104,6 +105,34 @@ fn write_machine(text: &mut Text) {
     );
 }
 
+/// Idle and busy time of all processors together.
+fn write_processors(text: &mut Text) {
+    let Some((idle, busy)) = processors(&read("/proc/stat")) else {
+        return;
+    };
+    let mut family = text.family(
+        Kind::Counter,
+        "ephemera_machine_cpu_seconds",
+        "Time of the machine's processors, idle or busy for anybody.",
+    );
+    for (mode, time) in [("idle", idle), ("busy", busy)] {
+        family.sample(&[("mode", mode)], time);
+    }
+}
+
+/// Seconds of the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in hundredths on every Linux.
+fn processors(stat: &str) -> Option<(f64, f64)> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let times: Vec<f64> = all
+        .split_ascii_whitespace()
+        .take(8)
+        .map_while(|time| time.parse().ok())
+        .collect();
+    let idle = times.get(3)? + times.get(4)?;
+    let sum: f64 = times.iter().sum();
+    Some((idle / 100.0, (sum - idle) / 100.0))
+}
+
 fn write_group(text: &mut Text) {
     let group = group();
     let number = |file: &str| {
@@ -157,6 +186,14 @@ fn read(path: impl AsRef<Path>) -> String {
 mod tests {
     use super::*;
     use crate::metrics::text::Format;
+
+    #[test]
+    fn processors_are_idle_or_busy() {
+        let stat = "cpu  100 0 50 800 50 0 0 25 7 7\ncpu0 1 2 3 4 5 6 7 8 9 0\n";
+        assert_eq!(processors(stat), Some((8.5, 1.75)));
+        assert_eq!(processors("cpu  1 2 3\n"), None);
+        assert_eq!(processors(""), None);
+    }
 
     #[test]
     fn this_process_is_described() {

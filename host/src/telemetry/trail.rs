@@ -78,12 +78,14 @@ impl Trail {
         self.note(|state, begun| state.enter(phase, begun));
     }
 
-    /// `function` is to answer, at `priority`.
-    pub(crate) fn leads_to(&self, function: &Arc<str>, priority: Priority) {
-        self.record(|record| {
-            record.function = Some(Arc::clone(function));
-            record.priority = priority;
-        });
+    /// `function` is to answer.
+    pub(crate) fn leads_to(&self, function: &Arc<str>) {
+        self.record(|record| record.function = Some(Arc::clone(function)));
+    }
+
+    /// It waits among requests of `priority`.
+    pub(crate) fn ranks(&self, priority: Priority) {
+        self.record(|record| record.priority = priority);
     }
 
     /// A body of so many bytes is here.

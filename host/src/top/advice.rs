@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::snapshot::{Function, Histogram, Snapshot};
+use super::snapshot::{Function, Histogram, Snapshot, total};
 use crate::telemetry::record::Phase;
 
 const MIB: f64 = 1_048_576.0;
@@ -30,8 +30,11 @@ const LONG_WAIT_S: f64 = 1.0;
 /// With this share of the budget free, memory is not what requests wait for.
 const FREE: f64 = 0.25;
 
-/// Processors are busy from this share of their time on.
-const BUSY: f64 = 0.9;
+/// Memory of a GPU is nearly all taken from this share on.
+const NEARLY_ALL: f64 = 0.9;
+
+/// Processors that are idle for this share of their time have room for more, if there was work.
+const IDLE: f64 = 0.5;
 
 /// An instance whose image is mapped starts in a tenth of this, in seconds; one that is copied takes more.
 const SLOW_START_S: f64 = 0.005;
@@ -62,7 +65,7 @@ pub(super) fn advise(before: Option<&Snapshot>, now: &Snapshot) -> Vec<Advice> {
     let server = [
         pressure(now),
         group(now),
-        waits(&passed, now, seconds),
+        waits(before, &passed, now, seconds),
         refusals(&passed, now),
         bodies(&passed),
         connections(now),
@@ -125,7 +128,12 @@ fn group(now: &Snapshot) -> Option<Advice> {
 }
 
 /// Requests wait long, and why.
-fn waits(passed: &Snapshot, now: &Snapshot, seconds: f64) -> Option<Advice> {
+fn waits(
+    before: Option<&Snapshot>,
+    passed: &Snapshot,
+    now: &Snapshot,
+    seconds: f64,
+) -> Option<Advice> {
     let mut waits = Histogram::default();
     for function in passed.functions.values() {
         waits.add(function.phase(Phase::Admission));
@@ -137,7 +145,10 @@ fn waits(passed: &Snapshot, now: &Snapshot, seconds: f64) -> Option<Advice> {
         time(wait),
         percent(free.max(0.0))
     );
-    let busy = passed.cpu_s / seconds / now.cores.max(1.0);
+    // Functions compute, so more at once than there are processors helps only where these are idle while all slots are taken, as when a GPU
+    // does the work. That is known of a window, not of a whole life with its idle times.
+    let idle = before.map(|_| passed.idle_s / seconds / now.cores.max(1.0));
+    let all_taken = now.running >= now.max_concurrency;
     let action = if free < FREE {
         let room = now.group_limit_bytes.map_or(now.available_bytes, |limit| {
             now.available_bytes
@@ -156,17 +167,16 @@ fn waits(passed: &Snapshot, now: &Snapshot, seconds: f64) -> Option<Advice> {
             "raise --max-concurrency from {} to {}, the number of processors",
             now.max_concurrency, now.cores
         )
-    } else if busy >= BUSY {
+    } else if let Some(idle) = idle.filter(|&idle| idle >= IDLE && all_taken) {
         format!(
-            "add processors or machines: the {} there are were busy {} of the time, more at once would only share them",
-            now.cores,
-            percent(busy)
+            "raise --max-concurrency above {}: the processors were idle {} of the time",
+            now.max_concurrency,
+            percent(idle)
         )
     } else {
         format!(
-            "raise --max-concurrency above {}: processors were busy {} of the time",
-            now.max_concurrency,
-            percent(busy)
+            "add processors or machines: functions compute, and more than {} at once would only share the {} processors",
+            now.max_concurrency, now.cores
         )
     };
     Some(Advice::server(reason, action))
@@ -175,11 +185,9 @@ fn waits(passed: &Snapshot, now: &Snapshot, seconds: f64) -> Option<Advice> {
 /// Requests were sent away.
 fn refusals(passed: &Snapshot, now: &Snapshot) -> Option<Advice> {
     let reasons = ["queue_full", "waited_too_long"];
-    let refused = |reason: &str| -> f64 {
+    let refused = |reason: &str| {
         let functions = passed.functions.values();
-        functions
-            .map(|function| function.rejected_for(reason))
-            .sum()
+        total(functions.map(|function| function.rejected_for(reason)))
     };
     let [full, late] = reasons.map(refused);
     let all = full + late;
@@ -198,9 +206,7 @@ fn refusals(passed: &Snapshot, now: &Snapshot) -> Option<Advice> {
 /// Bodies found no room.
 fn bodies(passed: &Snapshot) -> Option<Advice> {
     let functions = passed.functions.values();
-    let refused: f64 = functions
-        .map(|function| function.rejected_for("no_room_for_body"))
-        .sum();
+    let refused = total(functions.map(|function| function.rejected_for("no_room_for_body")));
     (refused > 0.0).then(|| {
         Advice::server(
             format!(
@@ -339,7 +345,7 @@ fn ceiling(name: &str, ever: &Function, now: &Snapshot) -> Option<Advice> {
 
 fn gpu(gpu: &super::snapshot::Gpu) -> Option<Advice> {
     let limit = gpu.limit_bytes?;
-    (limit > 0.0 && gpu.own_bytes >= limit * BUSY).then(|| Advice {
+    (limit > 0.0 && gpu.own_bytes >= limit * NEARLY_ALL).then(|| Advice {
         about: gpu.device.clone(),
         reason: format!(
             "{} of the {} that it may use are in use",
@@ -505,24 +511,15 @@ mod tests {
                 "raise --max-concurrency from 1 to 2",
             ),
             (
-                "waits, free budget, busy processors",
+                "waits, free budget, as many at once as processors",
                 |now| {
                     gait(now).phases[Phase::Admission as usize] = long();
-                    now.cpu_s = 195.0;
+                    now.running = 2.0;
+                    now.idle_s = 190.0;
                 },
                 "server",
                 "while 100 % of the budget was free",
-                "add processors or machines: the 2 there are were busy 98 %",
-            ),
-            (
-                "waits, free budget, idle processors",
-                |now| {
-                    gait(now).phases[Phase::Admission as usize] = long();
-                    now.cpu_s = 50.0;
-                },
-                "server",
-                "while 100 % of the budget was free",
-                "raise --max-concurrency above 2: processors were busy 25 %",
+                "add processors or machines: functions compute, and more than 2 at once",
             ),
             (
                 "waits, full budget, memory to be had",
@@ -642,6 +639,35 @@ mod tests {
             let mut now = well();
             change(&mut now);
             assert_eq!(advise(None, &now), [], "{name}");
+        }
+    }
+
+    /// Of a window it is known whether processors were idle while requests waited.
+    #[test]
+    fn more_at_once_helps_where_processors_are_idle() {
+        let before = well();
+        for (running, idle_s, expected) in [
+            (
+                2.0,
+                30.0,
+                "raise --max-concurrency above 2: the processors were idle 75 %",
+            ),
+            (2.0, 10.0, "add processors"),
+            (1.0, 30.0, "add processors"),
+        ] {
+            let mut now = well();
+            now.seen_s += 20.0;
+            now.running = running;
+            now.idle_s = idle_s;
+            gait(&mut now).phases[Phase::Admission as usize] = long();
+            let mut before = before.clone();
+            let none = long().0.into_iter().map(|(bound, _)| (bound, 0.0));
+            gait(&mut before).phases[Phase::Admission as usize] = Histogram(none.collect());
+            let advice = advise(Some(&before), &now);
+            assert!(
+                advice[0].action.starts_with(expected),
+                "{running} {idle_s}: {advice:?}"
+            );
         }
     }
 

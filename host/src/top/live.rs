@@ -53,7 +53,10 @@ impl Watcher<'_> {
                 view.frame = Some(self.frame(now));
                 view.away = None;
             }
-            Err(error) => view.away = Some(format!("{error:#}; trying again")),
+            Err(error) => {
+                let url = &self.server.url;
+                view.away = Some(format!("{url} is away: {error:#}; trying again"));
+            }
         }
     }
 

@@ -168,11 +168,19 @@ pub(super) fn cells(row: &Row) -> [String; HEADERS.len()] {
     ]
 }
 
+/// How wide each column is, its header included.
+pub(super) fn widths(lines: &[[String; HEADERS.len()]]) -> [usize; HEADERS.len()] {
+    std::array::from_fn(|column| {
+        let cells = lines.iter().map(|line| line[column].chars().count());
+        let header = HEADERS[column].chars().count();
+        cells.fold(header, usize::max)
+    })
+}
+
 fn table(rows: &[Row], text: &mut String) {
     let mut lines = vec![HEADERS.map(str::to_owned)];
     lines.extend(rows.iter().map(cells));
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths: [usize; HEADERS.len()] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let widths = widths(&lines);
     for cells in &lines {
         let [name, rest @ ..] = cells;
         append(text, format_args!("{name:<0$}", widths[0]));

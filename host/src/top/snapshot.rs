@@ -34,6 +34,8 @@ pub(super) struct Snapshot {
     pub(super) file_bytes: f64,
     pub(super) cpu_s: f64,
     pub(super) cores: f64,
+    /// Of the machine's processors.
+    pub(super) idle_s: f64,
     pub(super) machine_bytes: f64,
     pub(super) available_bytes: f64,
     pub(super) group_bytes: Option<f64>,
@@ -108,6 +110,7 @@ impl Snapshot {
             file_bytes: resident("file"),
             cpu_s: number("process_cpu_seconds_total"),
             cores: number("ephemera_machine_cores"),
+            idle_s: samples.or_zero("ephemera_machine_cpu_seconds_total", &[("mode", "idle")]),
             machine_bytes: number("ephemera_machine_memory_bytes"),
             available_bytes: number("ephemera_machine_memory_available_bytes"),
             group_bytes: samples.get("ephemera_cgroup_memory_bytes", &[]),
@@ -125,6 +128,7 @@ impl Snapshot {
         };
         let mut passed = self.clone();
         passed.cpu_s -= before.cpu_s;
+        passed.idle_s -= before.idle_s;
         passed.spans_dropped -= before.spans_dropped;
         passed.spans_failed -= before.spans_failed;
         for (name, function) in &mut passed.functions {
@@ -139,17 +143,14 @@ impl Snapshot {
 impl Function {
     /// All requests.
     pub(super) fn requests(&self) -> f64 {
-        self.statuses.values().sum()
+        total(self.statuses.values().copied())
     }
 
     /// Requests with a status that begins with `first`.
     pub(super) fn answered(&self, first: char) -> f64 {
         let of = |(status, _): &(&String, &f64)| status.starts_with(first);
-        self.statuses
-            .iter()
-            .filter(of)
-            .map(|(_, count)| count)
-            .sum()
+        let counts = self.statuses.iter().filter(of);
+        total(counts.map(|(_, count)| *count))
     }
 
     /// Requests that the host answered for this reason.
@@ -179,6 +180,11 @@ impl Function {
         self.cpu_s -= before.cpu_s;
         self.major_faults -= before.major_faults;
     }
+}
+
+/// The sum; of nothing it is 0 and not -0, as the standard library has it.
+pub(super) fn total(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |sum, value| sum + value)
 }
 
 impl Histogram {

@@ -11,10 +11,6 @@ use super::plain;
 /// What keys do.
 const KEYS: &str = "q quit   s sort   p pause";
 
-/// Columns of functions that grow with their words: the first, and the last.
-const NAME_WIDTH: u16 = 12;
-const MEMORY_WIDTH: u16 = 18;
-
 /// All that is on the screen.
 #[derive(Debug, Default)]
 pub(super) struct View {
@@ -113,22 +109,23 @@ fn draw_budget(frame: &Frame, screen: &mut ratatui::Frame<'_>, area: Rect) {
 
 fn functions(rows: &[super::frame::Row]) -> Table<'static> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    let lines = rows.iter().map(|row| {
+    let cells: Vec<_> = rows.iter().map(plain::cells).collect();
+    let widths = plain::widths(&cells).map(|width| Constraint::Length(length(width)));
+    let lines = rows.iter().zip(cells).map(|(row, cells)| {
         let style = match row.failed > 0.0 {
             true => Style::new().fg(Color::Red),
             false => Style::new(),
         };
-        Row::new(plain::cells(row).map(Cell::from)).style(style)
+        let [name, rest @ ..] = cells;
+        let rest = rest.map(|cell| Cell::from(Line::from(cell).right_aligned()));
+        Row::new(std::iter::once(Cell::from(name)).chain(rest)).style(style)
     });
-    let widths = plain::HEADERS.iter().enumerate().map(|(column, _)| {
-        Constraint::Length(match column {
-            0 => NAME_WIDTH,
-            1..=4 => 8,
-            column if column + 1 == plain::HEADERS.len() => MEMORY_WIDTH,
-            _ => 11,
-        })
-    });
-    Table::new(lines, widths).header(Row::new(plain::HEADERS).style(bold))
+    let [name, rest @ ..] = plain::HEADERS;
+    let rest = rest.map(|header| Cell::from(Line::from(header).right_aligned()));
+    let header = Row::new(std::iter::once(Cell::from(name)).chain(rest));
+    Table::new(lines, widths)
+        .header(header.style(bold))
+        .column_spacing(2)
 }
 
 fn advice_of(frame: &Frame) -> Paragraph<'static> {
