@@ -189,7 +189,7 @@ fn ocr() -> Ocr {
         Manifest::parse(&text).expect("a whole manifest")
     };
     let network = |name: &str, model: Box<dyn Model>| {
-        Network::new(&manifest(name), model).expect("the manifest names an input")
+        Network::new(manifest(name), model).expect("the manifest names an input")
     };
     let recogniser = Recogniser {
         characters: characters.clone(),
