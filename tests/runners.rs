@@ -14,6 +14,7 @@ use ephemera::progress::Progress;
 use ephemera::serve::{Options, Server};
 use ephemera_gait::Gait;
 use ephemera_http::{Function, HttpRequest};
+use ephemera_infer::Infer;
 use ephemera_ocr::Ocr;
 
 /// A request as a client makes it.
@@ -76,6 +77,7 @@ impl Asked {
 pub(crate) fn native(asked: &Asked) -> Result<Answered> {
     static OCR: LazyLock<Ocr> = LazyLock::new(|| load("ocr"));
     static GAIT: LazyLock<Gait> = LazyLock::new(|| load("gait"));
+    static INFER: LazyLock<Infer> = LazyLock::new(|| load("infer"));
     let headers: Vec<_> = asked
         .headers
         .iter()
@@ -90,6 +92,7 @@ pub(crate) fn native(asked: &Asked) -> Result<Answered> {
     let answer = match asked.function()? {
         "ocr" => OCR.handle(request),
         "gait" => GAIT.handle(request),
+        "infer" => INFER.handle(request),
         other => anyhow::bail!("function `{other}`"),
     };
     let header = |name: &str| {
@@ -123,6 +126,7 @@ pub(crate) fn host(asked: &Asked) -> Result<Answered> {
 pub(crate) fn wasmtime(asked: &Asked) -> Result<Answered> {
     let running = match asked.function()? {
         "ocr" => &OCR_WASMTIME,
+        "infer" => &INFER_WASMTIME,
         _ => &GAIT_WASMTIME,
     };
     over_http(&running.address, asked)
@@ -176,42 +180,55 @@ pub(crate) struct Host {
 }
 
 pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
-    let executor = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("an executor starts");
-    let options = Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        ..Options::default()
-    };
     let project = Project::open(&root().join("spin.toml")).expect("spin.toml is valid");
-    let app = App::load(project, artifacts(), 2).expect("the functions load");
-    let app = Arc::new(app);
-    let server = executor
-        .block_on(Server::start(Arc::clone(&app), options))
-        .expect("a port is free");
-    Host {
-        address: server.address().to_string(),
-        app,
-        _server: server,
-        _executor: executor,
-    }
+    Host::start(project, artifacts())
 });
 
+impl Host {
+    /// Serves `project`.
+    pub(crate) fn start(project: Project, artifacts: &[Artifact]) -> Self {
+        let executor = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .expect("an executor starts");
+        let options = Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..Options::default()
+        };
+        let app = App::load(project, artifacts, 2).expect("the functions load");
+        let app = Arc::new(app);
+        let server = executor
+            .block_on(Server::start(Arc::clone(&app), options))
+            .expect("a port is free");
+        Host {
+            address: server.address().to_string(),
+            app,
+            _server: server,
+            _executor: executor,
+        }
+    }
+}
+
 /// A `wasmtime serve` that ends with the test process.
-struct Wasmtime {
-    address: String,
+pub(crate) struct Wasmtime {
+    pub(crate) address: String,
 }
 
 static OCR_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("ocr"));
 static GAIT_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("gait"));
+static INFER_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("infer"));
 
 impl Wasmtime {
     fn start(function: &'static str) -> Self {
+        Self::start_at(artifact(function).component.clone())
+    }
+
+    /// The same for a component that is not this repository's.
+    pub(crate) fn start_at(component: PathBuf) -> Self {
         let (send, address) = mpsc::channel();
         // The kernel ends the child with the thread that started it, and a test's thread ends with the test.
         std::thread::spawn(move || {
-            if let Err(error) = serve_with_wasmtime(function, &send) {
+            if let Err(error) = serve_with_wasmtime(&component, &send) {
                 eprintln!("wasmtime serve: {error:#}");
             }
         });
@@ -221,10 +238,10 @@ impl Wasmtime {
 }
 
 /// Starts it, sends its address, and stays with it.
-fn serve_with_wasmtime(function: &str, address: &mpsc::Sender<String>) -> Result<()> {
+fn serve_with_wasmtime(component: &Path, address: &mpsc::Sender<String>) -> Result<()> {
     let mut child = ending_with_us(env!("CARGO_BIN_EXE_wasmtime"))
         .args(["serve", "--addr", "127.0.0.1:0"])
-        .arg(&artifact(function).component)
+        .arg(component)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
