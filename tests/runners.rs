@@ -16,6 +16,7 @@ use ephemera::progress::Progress;
 use ephemera::serve::{Options, Server};
 use ephemera_gait::Gait;
 use ephemera_http::{Function, HttpRequest};
+use ephemera_infer::Infer;
 use ephemera_ocr::Ocr;
 
 /// A request as a client makes it.
@@ -80,6 +81,7 @@ impl Asked {
 pub(crate) fn native(asked: &Asked) -> Result<Answered> {
     static OCR: LazyLock<Ocr> = LazyLock::new(|| load("ocr"));
     static GAIT: LazyLock<Gait> = LazyLock::new(|| load("gait"));
+    static INFER: LazyLock<Infer> = LazyLock::new(|| load("infer"));
     let headers: Vec<_> = asked
         .headers
         .iter()
@@ -94,6 +96,7 @@ pub(crate) fn native(asked: &Asked) -> Result<Answered> {
     let answer = match asked.function()? {
         "ocr" => OCR.handle(request),
         "gait" => GAIT.handle(request),
+        "infer" => INFER.handle(request),
         other => anyhow::bail!("function `{other}`"),
     };
     let header = |name: &str| {
@@ -133,6 +136,7 @@ pub(crate) fn device(asked: &Asked) -> Result<Answered> {
 pub(crate) fn wasmtime(asked: &Asked) -> Result<Answered> {
     let running = match asked.function()? {
         "ocr" => &OCR_WASMTIME,
+        "infer" => &INFER_WASMTIME,
         _ => &GAIT_WASMTIME,
     };
     over_http(&running.address, asked)
@@ -197,11 +201,15 @@ pub(crate) struct Host {
     _executor: tokio::runtime::Runtime,
 }
 
-pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| serve(None, artifacts()));
+fn project() -> Project {
+    Project::open(&root().join("spin.toml")).expect("spin.toml is valid")
+}
+
+pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| Host::start(project(), artifacts()));
 
 pub(crate) static DEVICE_HOST: LazyLock<Host> = LazyLock::new(|| {
     let devices = processor(device_artifacts()).expect("the graphs load");
-    serve(Some(&devices), device_artifacts())
+    Host::start_on(Some(&devices), project(), device_artifacts())
 });
 
 /// This machine's processor, with the graphs of `artifacts`.
@@ -213,43 +221,55 @@ pub(crate) fn processor(artifacts: &[Artifact]) -> Result<Arc<Devices>> {
     Ok(Arc::new(Devices::new(vec![Box::new(cpu)], 2)?))
 }
 
-fn serve(devices: Option<&Arc<Devices>>, artifacts: &[Artifact]) -> Host {
-    let executor = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("an executor starts");
-    let options = Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        ..Options::default()
-    };
-    let project = Project::open(&root().join("spin.toml")).expect("spin.toml is valid");
-    let app = App::load_on(devices, project, artifacts, 2).expect("the functions load");
-    let app = Arc::new(app);
-    let server = executor
-        .block_on(Server::start(Arc::clone(&app), options))
-        .expect("a port is free");
-    Host {
-        address: server.address().to_string(),
-        app,
-        _server: server,
-        _executor: executor,
+impl Host {
+    /// Serves `project`.
+    pub(crate) fn start(project: Project, artifacts: &[Artifact]) -> Self {
+        Self::start_on(None, project, artifacts)
+    }
+
+    fn start_on(devices: Option<&Arc<Devices>>, project: Project, artifacts: &[Artifact]) -> Self {
+        let executor = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .expect("an executor starts");
+        let options = Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..Options::default()
+        };
+        let app = App::load_on(devices, project, artifacts, 2).expect("the functions load");
+        let app = Arc::new(app);
+        let server = executor
+            .block_on(Server::start(Arc::clone(&app), options))
+            .expect("a port is free");
+        Host {
+            address: server.address().to_string(),
+            app,
+            _server: server,
+            _executor: executor,
+        }
     }
 }
 
 /// A `wasmtime serve` that ends with the test process.
-struct Wasmtime {
-    address: String,
+pub(crate) struct Wasmtime {
+    pub(crate) address: String,
 }
 
 static OCR_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("ocr"));
 static GAIT_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("gait"));
+static INFER_WASMTIME: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::start("infer"));
 
 impl Wasmtime {
     fn start(function: &'static str) -> Self {
+        Self::start_at(artifact(function).component.clone())
+    }
+
+    /// The same for a component that is not this repository's.
+    pub(crate) fn start_at(component: PathBuf) -> Self {
         let (send, address) = mpsc::channel();
         // The kernel ends the child with the thread that started it, and a test's thread ends with the test.
         std::thread::spawn(move || {
-            if let Err(error) = serve_with_wasmtime(function, &send) {
+            if let Err(error) = serve_with_wasmtime(&component, &send) {
                 eprintln!("wasmtime serve: {error:#}");
             }
         });
@@ -259,10 +279,10 @@ impl Wasmtime {
 }
 
 /// Starts it, sends its address, and stays with it.
-fn serve_with_wasmtime(function: &str, address: &mpsc::Sender<String>) -> Result<()> {
+fn serve_with_wasmtime(component: &Path, address: &mpsc::Sender<String>) -> Result<()> {
     let mut child = ending_with_us(env!("CARGO_BIN_EXE_wasmtime"))
         .args(["serve", "--addr", "127.0.0.1:0"])
-        .arg(&artifact(function).component)
+        .arg(component)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
