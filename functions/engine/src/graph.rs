@@ -165,53 +165,6 @@ impl Graph {
         self.isa = isa;
         self
     }
-
-    /// The manifest's inputs among `given`, in the manifest's order, and the values of the symbols in the order in which
-    /// they appear there.
-    fn bind<'g>(&self, given: &'g [(&str, Tensor)]) -> Result<(Vec<&'g Tensor>, Vec<i64>), Error> {
-        let mut symbols: Vec<(&str, i64)> = vec![];
-        let mut tensors = Vec::with_capacity(self.inputs.len());
-        for input in &self.inputs {
-            let (_, tensor) = given
-                .iter()
-                .find(|(name, _)| *name == input.name)
-                .ok_or_else(|| Error::Input(format!("{} is missing", input.name)))?;
-            let shape = graph_shape(input, tensor)?;
-            for (dim, &extent) in input.shape.iter().zip(&shape) {
-                let (factor, symbol) = dim.parts()?;
-                let value = i64::try_from(extent / factor.max(1)).unwrap_or(i64::MAX);
-                let fits = match symbol {
-                    None => extent == factor,
-                    Some(_) if extent == 0 || extent % factor != 0 => false,
-                    Some(symbol) => match symbols.iter().find(|(name, _)| *name == symbol) {
-                        Some((_, before)) => *before == value,
-                        None => {
-                            symbols.push((symbol, value));
-                            true
-                        }
-                    },
-                };
-                if !fits {
-                    return Err(Error::Input(format!(
-                        "{}: expected {:?}, got {shape:?}",
-                        input.name, input.shape
-                    )));
-                }
-            }
-            tensors.push(tensor);
-        }
-        if given.len() != self.inputs.len() {
-            return Err(Error::Input(format!(
-                "expected {} tensors, got {}",
-                self.inputs.len(),
-                given.len()
-            )));
-        }
-        Ok((
-            tensors,
-            symbols.into_iter().map(|(_, value)| value).collect(),
-        ))
-    }
 }
 
 impl Model for Graph {
@@ -230,7 +183,7 @@ impl Graph {
         inputs: &[(&str, Tensor)],
         done: &mut dyn FnMut(usize),
     ) -> Result<Vec<(String, Tensor)>, Error> {
-        let (tensors, symbols) = self.bind(inputs)?;
+        let (tensors, symbols) = bind(&self.inputs, inputs)?;
         let results = match &self.form {
             Form::Int8(program) => {
                 let given = tensors.iter().map(|tensor| match &tensor.data {
@@ -255,7 +208,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Input`] when the inputs are not the manifest's, [`Error::Run`] when their shapes have no program.
     pub fn report(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<StepReport>, Error> {
-        let (_, symbols) = self.bind(inputs)?;
+        let (_, symbols) = bind(&self.inputs, inputs)?;
         match &self.form {
             Form::Int8(program) => program.report(&symbols).map_err(Error::Run),
             #[cfg(feature = "tract")]
@@ -268,13 +221,63 @@ impl Graph {
     /// # Errors
     /// As [`report`](Self::report).
     pub fn arena_bytes(&self, inputs: &[(&str, Tensor)]) -> Result<usize, Error> {
-        let (_, symbols) = self.bind(inputs)?;
+        let (_, symbols) = bind(&self.inputs, inputs)?;
         match &self.form {
             Form::Int8(program) => program.arena_bytes(&symbols).map_err(Error::Run),
             #[cfg(feature = "tract")]
             Form::Float(_) => Ok(0),
         }
     }
+}
+
+/// The manifest's inputs among `given`, in the manifest's order, and the values of the symbols in the order in which
+/// they appear there.
+pub(crate) fn bind<'g>(
+    inputs: &[InputSpec],
+    given: &'g [(&str, Tensor)],
+) -> Result<(Vec<&'g Tensor>, Vec<i64>), Error> {
+    let mut symbols: Vec<(&str, i64)> = vec![];
+    let mut tensors = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let (_, tensor) = given
+            .iter()
+            .find(|(name, _)| *name == input.name)
+            .ok_or_else(|| Error::Input(format!("{} is missing", input.name)))?;
+        let shape = graph_shape(input, tensor)?;
+        for (dim, &extent) in input.shape.iter().zip(&shape) {
+            let (factor, symbol) = dim.parts()?;
+            let value = i64::try_from(extent / factor.max(1)).unwrap_or(i64::MAX);
+            let fits = match symbol {
+                None => extent == factor,
+                Some(_) if extent == 0 || extent % factor != 0 => false,
+                Some(symbol) => match symbols.iter().find(|(name, _)| *name == symbol) {
+                    Some((_, before)) => *before == value,
+                    None => {
+                        symbols.push((symbol, value));
+                        true
+                    }
+                },
+            };
+            if !fits {
+                return Err(Error::Input(format!(
+                    "{}: expected {:?}, got {shape:?}",
+                    input.name, input.shape
+                )));
+            }
+        }
+        tensors.push(tensor);
+    }
+    if given.len() != inputs.len() {
+        return Err(Error::Input(format!(
+            "expected {} tensors, got {}",
+            inputs.len(),
+            given.len()
+        )));
+    }
+    Ok((
+        tensors,
+        symbols.into_iter().map(|(_, value)| value).collect(),
+    ))
 }
 
 /// Whether the model takes this input as pixels.

@@ -11,6 +11,7 @@
 //! program/     Program, input -> output        shapes, arena, steps
 //! kernels/     the inner loops, one file per instruction set
 //! float.rs     ONNX bytes     -> tract in f32, for graphs that the lowering does not cover
+//! real.rs      ONNX bytes     -> tract without quantisation, for devices that are quicker with reals
 //! ```
 //!
 //! Importing and lowering need tract, and are for whoever builds a function (feature `tract`). The function itself starts
@@ -33,6 +34,8 @@ mod kernels;
 mod lower;
 mod manifest;
 mod program;
+#[cfg(feature = "tract")]
+mod real;
 mod table;
 mod tensor;
 
@@ -41,6 +44,8 @@ pub use graph::{Graph, Parts};
 pub use kernels::Isa;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
 pub use program::{FloatStep, StepReport};
+#[cfg(feature = "tract")]
+pub use real::{Precision, RealGraph};
 pub use table::Table;
 pub use tensor::{Data, Tensor};
 
