@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod build;
+pub(crate) mod gpu;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;

@@ -19,6 +19,7 @@ pub mod digest;
 mod epoch;
 pub mod failure;
 mod files;
+pub mod gpu;
 mod guest_log;
 pub mod image;
 pub mod imports;

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use ephemera::nn::gpu::worker::{self, WorkerOptions};
 use ephemera::progress::Progress;
 
 use commands::Surroundings;
 use commands::bench::{self, Bench};
 use commands::build::{self, Build};
+use commands::gpu::{self, Gpu};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
@@ -45,6 +47,12 @@ enum Command {
     /// Look at models.
     #[command(subcommand)]
     Model(Model),
+    /// Look at GPUs.
+    #[command(subcommand)]
+    Gpu(Gpu),
+    /// Hold a GPU for another process of this program.
+    #[command(hide = true)]
+    GpuWorker(WorkerOptions),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +87,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Sample(options) => sample::sample(&options)?,
         Command::Bench(what) => bench::bench(&around, what)?,
         Command::Model(what) => model::model(&around, &what)?,
+        Command::Gpu(what) => return gpu::gpu(&around, what),
+        Command::GpuWorker(options) => worker::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }
