@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod health;
+pub(crate) mod gpu;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;

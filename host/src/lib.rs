@@ -25,6 +25,7 @@ mod files;
 pub mod guest;
 mod foreign;
 pub mod grants;
+pub mod gpu;
 mod guest_log;
 mod guest_stack;
 mod http_client;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use ephemera::nn::gpu::worker::{self, WorkerOptions};
 use ephemera::progress::Progress;
 use ephemera::telemetry::logging;
 
@@ -16,6 +17,7 @@ use commands::bench::{self, Bench};
 use commands::build::{self, Build};
 use commands::doctor::{self, Doctor};
 use commands::health::{self, Health};
+use commands::gpu::{self, Gpu};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
@@ -58,6 +60,12 @@ enum Command {
     /// Look at models.
     #[command(subcommand)]
     Model(Model),
+    /// Look at GPUs.
+    #[command(subcommand)]
+    Gpu(Gpu),
+    /// Hold a GPU for another process of this program.
+    #[command(hide = true)]
+    GpuWorker(WorkerOptions),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +96,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Top(options) => top::top(&options)?,
         Command::Bench(what) => bench::bench(&around, what)?,
         Command::Model(what) => model::model(&around, &what)?,
+        Command::Gpu(what) => return gpu::gpu(&around, what),
+        Command::GpuWorker(options) => worker::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

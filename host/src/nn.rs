@@ -7,6 +7,7 @@
 //! devices.rs   --device       -> Devices                  which device runs a graph, and how many runs there are
 //! device.rs    what runs a named graph once, and why it may not
 //! cpu.rs       the processor: our engine, natively
+//! gpu.rs       GPUs, each behind a process that holds it
 //! ```
 //!
 //! The graphs of a [`Device`](device::Device) are the one thing that is resident between requests, and only where an operator has asked for
@@ -16,6 +17,7 @@ mod border;
 pub mod cpu;
 pub mod device;
 pub mod devices;
+pub mod gpu;
 pub mod registry;
 pub(crate) mod wasi;
 

@@ -182,22 +182,23 @@ pub(crate) fn run(
 }
 
 /// Pixels `[N, H, W, 3]` or `[N, T, H, W, 3]` as the graph's `[N, 3, H, W]` or `[N, 3, T, H, W]`, normalised.
-fn normalised(spec: &InputSpec, shape: &[usize], pixels: &[u8]) -> Vec<f32> {
+pub(crate) fn normalised(spec: &InputSpec, shape: &[usize], pixels: &[u8]) -> Vec<f32> {
     let plane: usize = shape[2..].iter().product();
     let channels = spec.mean.len();
-    let mut values = vec![0.0; pixels.len()];
-    for (index, value) in values.iter_mut().enumerate() {
-        let (image, channel, at) = (
-            index / (channels * plane),
-            index / plane % channels,
-            index % plane,
-        );
-        let source = match spec.channels {
-            ChannelOrder::Rgb => channel,
-            ChannelOrder::Bgr => channels - 1 - channel,
-        };
-        let pixel = pixels[(image * plane + at) * channels + source];
-        *value = (f32::from(pixel) / 255.0 - spec.mean[channel]) / spec.std[channel];
+    let mut values = Vec::with_capacity(pixels.len());
+    // An image without extent has no values.
+    for image in pixels.chunks_exact((plane * channels).max(1)) {
+        for channel in 0..channels {
+            let real =
+                |pixel: u8| (f32::from(pixel) / 255.0 - spec.mean[channel]) / spec.std[channel];
+            let reals: [f32; 256] = std::array::from_fn(|pixel| real(pixel as u8));
+            let source = match spec.channels {
+                ChannelOrder::Rgb => channel,
+                ChannelOrder::Bgr => channels - 1 - channel,
+            };
+            let pixels = image.iter().skip(source).step_by(channels);
+            values.extend(pixels.map(|&pixel| reals[usize::from(pixel)]));
+        }
     }
     values
 }

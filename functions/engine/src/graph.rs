@@ -176,33 +176,6 @@ impl Graph {
         self
     }
 
-    /// The manifest's inputs among `given`, in the manifest's order, and the values of the symbols in the order in which
-    /// they appear there.
-    fn bind<'g, N: AsRef<str>>(
-        &self,
-        given: &'g [(N, Tensor)],
-    ) -> Result<(Vec<&'g Tensor>, Vec<i64>), Error> {
-        let mut symbols = Symbols::default();
-        let mut tensors = Vec::with_capacity(self.inputs.len());
-        for input in &self.inputs {
-            let (_, tensor) = given
-                .iter()
-                .find(|(name, _)| name.as_ref() == input.name)
-                .ok_or_else(|| Error::Input(format!("{} is missing", input.name)))?;
-            let shape = graph_shape(input, tensor)?;
-            symbols.bind(&input.name, &input.shape, &shape)?;
-            tensors.push(tensor);
-        }
-        if given.len() != self.inputs.len() {
-            return Err(Error::Input(format!(
-                "expected {} tensors, got {}",
-                self.inputs.len(),
-                given.len()
-            )));
-        }
-        Ok((tensors, symbols.values()))
-    }
-
     pub(crate) fn form(&self) -> &Form {
         &self.form
     }
@@ -240,7 +213,7 @@ impl Graph {
         inputs: &[(N, Tensor)],
         done: &mut dyn FnMut(usize),
     ) -> Result<Vec<(String, Tensor)>, Error> {
-        let (tensors, symbols) = self.bind(inputs)?;
+        let (tensors, symbols) = bind(&self.inputs, inputs)?;
         let results = match &self.form {
             Form::Int8(program) => {
                 let given = tensors.iter().map(|tensor| match &tensor.data {
@@ -265,7 +238,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Input`] when the inputs are not the manifest's, [`Error::Run`] when their shapes have no program.
     pub fn report(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<StepReport>, Error> {
-        let (_, symbols) = self.bind(inputs)?;
+        let (_, symbols) = bind(&self.inputs, inputs)?;
         match &self.form {
             Form::Int8(program) => program.report(&symbols).map_err(Error::Run),
             #[cfg(feature = "tract")]
@@ -278,13 +251,40 @@ impl Graph {
     /// # Errors
     /// As [`report`](Self::report).
     pub fn arena_bytes<N: AsRef<str>>(&self, inputs: &[(N, Tensor)]) -> Result<usize, Error> {
-        let (_, symbols) = self.bind(inputs)?;
+        let (_, symbols) = bind(&self.inputs, inputs)?;
         match &self.form {
             Form::Int8(program) => program.arena_bytes(&symbols).map_err(Error::Run),
             #[cfg(feature = "tract")]
             Form::Float(_) => Ok(0),
         }
     }
+}
+
+/// The manifest's inputs among `given`, in the manifest's order, and the values of the symbols in the order in which
+/// they appear there.
+pub(crate) fn bind<'g, N: AsRef<str>>(
+    inputs: &[InputSpec],
+    given: &'g [(N, Tensor)],
+) -> Result<(Vec<&'g Tensor>, Vec<i64>), Error> {
+    let mut symbols = Symbols::default();
+    let mut tensors = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let (_, tensor) = given
+            .iter()
+            .find(|(name, _)| name.as_ref() == input.name)
+            .ok_or_else(|| Error::Input(format!("{} is missing", input.name)))?;
+        let shape = graph_shape(input, tensor)?;
+        symbols.bind(&input.name, &input.shape, &shape)?;
+        tensors.push(tensor);
+    }
+    if given.len() != inputs.len() {
+        return Err(Error::Input(format!(
+            "expected {} tensors, got {}",
+            inputs.len(),
+            given.len()
+        )));
+    }
+    Ok((tensors, symbols.values()))
 }
 
 /// Whether the model takes this input as pixels.

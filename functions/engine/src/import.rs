@@ -10,6 +10,7 @@
 //! constants.rs   ONNX graph -> ONNX graph   quantised constants that are read as reals become f32
 //! kept.rs        ONNX node  -> Kept         what tract would take apart, whole
 //! mapping.rs     integers  <-> reals
+//! stripped.rs    ONNX graph -> ONNX graph   no quantisation, for devices that are quicker with reals
 //! guard.rs       a panic    -> an error
 //! external.rs    several files -> one
 //! signature.rs   ONNX graph -> inputs and outputs, for models without a manifest
@@ -23,6 +24,7 @@ mod guard;
 mod kept;
 mod mapping;
 mod signature;
+mod stripped;
 
 use prost::Message;
 use tract_onnx::model::OnnxOpRegister;
@@ -52,6 +54,20 @@ pub(crate) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
     let mut model = ModelProto::decode(onnx).map_err(|error| Error::Load(error.into()))?;
     check::check(&model).map_err(Error::Load)?;
     model.graph.iter_mut().for_each(constants::fold);
+    Ok(model)
+}
+
+/// Decodes the file and takes the quantisation out of it: weights become the reals that they stand for, and activations stay as they are
+/// computed.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_stripped(onnx: &[u8]) -> Result<ModelProto, Error> {
+    let mut model = decode(onnx)?;
+    if let Some(graph) = &mut model.graph {
+        constants::fold_all(graph);
+        stripped::strip(graph).map_err(Error::Load)?;
+    }
     Ok(model)
 }
 

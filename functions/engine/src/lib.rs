@@ -12,6 +12,7 @@
 //! kernels/     the inner loops, one file per instruction set
 //! raw.rs       bytes, types -> bytes         the border for callers that know no model
 //! float.rs     ONNX bytes     -> tract in f32, for graphs that the lowering does not cover
+//! real.rs      ONNX bytes     -> tract without quantisation, for devices that are quicker with reals
 //! ```
 //!
 //! Importing and lowering need tract, and are for whoever builds a function (feature `tract`). The function itself starts
@@ -35,6 +36,8 @@ mod lower;
 mod manifest;
 mod program;
 mod raw;
+#[cfg(feature = "tract")]
+mod real;
 mod table;
 mod tensor;
 
@@ -46,6 +49,8 @@ pub use kernels::Isa;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
 pub use program::{FloatStep, StepReport};
 pub use raw::{Datatype, Port, RawTensor};
+#[cfg(feature = "tract")]
+pub use real::{Precision, RealGraph};
 pub use table::Table;
 pub use tensor::{Data, Tensor};
 

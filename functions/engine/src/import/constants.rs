@@ -17,11 +17,23 @@ use super::mapping::{Mapping, elements};
 
 /// Evaluates the quantisation of constants in `graph`, whose tensors have been checked.
 pub(super) fn fold(graph: &mut GraphProto) {
+    fold_but(graph, quantised_inputs);
+}
+
+/// The same of all constants: of weights too.
+pub(super) fn fold_all(graph: &mut GraphProto) {
+    fold_but(graph, |_| &[]);
+}
+
+/// Which inputs of an operator keep their integers.
+type Quantised = fn(&str) -> &'static [usize];
+
+fn fold_but(graph: &mut GraphProto, quantised_inputs: Quantised) {
     let Folded {
         made,
         renamed,
         removed,
-    } = Folding::new(graph).run();
+    } = Folding::new(graph, quantised_inputs).run();
     let mut index = 0..;
     graph
         .node
@@ -69,7 +81,7 @@ struct Folding<'g> {
 }
 
 impl<'g> Folding<'g> {
-    fn new(graph: &'g GraphProto) -> Self {
+    fn new(graph: &'g GraphProto, quantised_inputs: Quantised) -> Self {
         let mut stored: HashMap<&str, &TensorProto> = HashMap::new();
         stored.extend(
             graph
@@ -204,7 +216,7 @@ impl<'g> Folding<'g> {
 }
 
 /// A tensor as an initialiser.
-fn proto(name: String, tensor: &Tensor) -> TractResult<TensorProto> {
+pub(super) fn proto(name: String, tensor: &Tensor) -> TractResult<TensorProto> {
     let (data_type, raw_data) = match tensor.datum_type() {
         DatumType::F32 => {
             let values = elements::<f32>(tensor)?;
