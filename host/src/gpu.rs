@@ -15,3 +15,23 @@ pub(crate) mod nvml;
 pub mod survey;
 
 pub use nvml::{GpuStats, stats};
+
+use crate::metrics::gpu::{Gpu, GpuSource};
+
+/// The GPUs in `/metrics`; none while no GPU is used.
+#[derive(Debug)]
+pub struct Driver;
+
+impl GpuSource for Driver {
+    fn gpus(&self) -> Vec<Gpu> {
+        let gpu = |stats: GpuStats| Gpu {
+            device: stats.device,
+            name: stats.name,
+            memory_used_bytes: stats.memory_used_bytes,
+            memory_total_bytes: stats.memory_total_bytes,
+            memory_limit_bytes: None,
+            utilisation: Some(stats.utilisation),
+        };
+        stats().into_iter().map(gpu).collect()
+    }
+}

@@ -169,7 +169,8 @@ impl Routes {
     /// Whether `path` has a route other than the one that takes every path.
     pub fn names(&self, path: &str) -> bool {
         let mut patterns = self.entries.iter().map(|(pattern, _)| pattern);
-        patterns.any(|pattern| pattern.segments != [Segment::Rest] && pattern.find("", path).is_some())
+        patterns
+            .any(|pattern| pattern.segments != [Segment::Rest] && pattern.find("", path).is_some())
     }
 
     /// The function that answers `path` (no query), or none.

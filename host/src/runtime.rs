@@ -30,8 +30,8 @@ use crate::body::Pieces;
 use crate::config::Limits;
 use crate::epoch::Ticker;
 use crate::failure::Failure;
-use crate::guest::{Long, Reason, Reins};
 use crate::grants::Grants;
+use crate::guest::{Long, Reason, Reins};
 use crate::guest_log::GuestLog;
 use crate::guest_stack;
 use crate::nn;
@@ -54,8 +54,9 @@ const MODULES: u32 = 8;
 const CALL_BYTES: usize = 1 << 20;
 const RANDOM_BYTES: u64 = 64 << 10;
 
-/// Of as many guests as may run, so many times more may have computed for long and run beside them.
-pub(crate) const ASIDE: u32 = 4;
+/// Guests that may run beside as many as may run, because they compute for long: whoever comes with little to do finds room all the same.
+/// More would slow each other down until none was done in its time.
+pub(crate) const ASIDE: u32 = 1;
 
 /// How long a guest whose answer is complete may take to return, before it is ended.
 const RETURN_TIME: Duration = Duration::from_millis(20);
@@ -104,7 +105,7 @@ pub struct Loaded {
 }
 
 impl Runtime {
-    /// An engine for at most `instances` instances at once, and [`ASIDE`] times as many that have computed for long.
+    /// An engine for at most `instances` instances at once, and [`ASIDE`] more that have computed for long.
     ///
     /// # Errors
     ///
@@ -169,7 +170,7 @@ impl Runtime {
 
 /// Address space for `instances` instances, nothing resident in any of it.
 fn pool(instances: u32) -> PoolingAllocationConfig {
-    let instances = instances.saturating_mul(1 + ASIDE);
+    let instances = instances.saturating_add(ASIDE);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(MODULES))

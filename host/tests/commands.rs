@@ -86,7 +86,10 @@ fn a_device_that_cannot_be_had_is_said_at_once() -> Result<()> {
         (&["cuda:99"][..], "cuda:99 cannot be used"),
         (&["cuda:0", "--disable-gpu"], "DISABLE_GPU is true"),
         (&["gpu"], "expected guest, cpu, auto or cuda:N"),
-        (&["cpu", "--disable-gpu=maybe"], "expected true or false"),
+        (
+            &["cpu", "--disable-gpu=maybe"],
+            "expected `true` or `false`",
+        ),
     ] {
         let output = ephemera(&[&up[..], arguments].concat())?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -39,7 +39,7 @@ pub(crate) fn build(around: &Surroundings, options: &Build) -> Result<()> {
     match &options.model {
         Some(onnx) => outside(around, onnx, options),
         None => {
-            let placement = options.device.placement()?;
+            let placement = options.device.placement();
             let project = around.project()?;
             let names = &options.components;
             let built = build::build_as(placement, &project, names, &around.progress)?;

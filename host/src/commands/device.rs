@@ -1,12 +1,15 @@
 //! `--device`: where the models of functions run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::{ArgAction, Args};
+use clap::Args;
 use ephemera::build::{Artifact, Placement};
+use ephemera::config::Project;
 use ephemera::nn::cpu::Cpu;
 use ephemera::nn::devices::{Choice, Devices, Found};
+use ephemera::nn::gpu::GpuFlags;
 
 #[derive(Args)]
 pub(crate) struct DeviceOptions {
@@ -14,39 +17,23 @@ pub(crate) struct DeviceOptions {
     /// a GPU if one works, else the processor.
     #[arg(long, value_name = "DEVICE", default_value_t, env = "SURYA_GPU_DEVICE")]
     device: Choice,
-    /// Use no GPU: `auto` is the processor, and `cuda:N` an error.
-    #[arg(
-        long,
-        value_name = "true|false",
-        env = "DISABLE_GPU",
-        action = ArgAction::Set,
-        value_parser = truth,
-        num_args = 0..=1,
-        default_value = "false",
-        default_missing_value = "true"
-    )]
-    disable_gpu: bool,
+    #[command(flatten)]
+    gpu: GpuFlags,
 }
 
 impl DeviceOptions {
     /// What there is of what is asked for: looked for before anything is built, so that what cannot be had is said at once.
-    pub(crate) fn find(&self) -> Result<Found> {
-        Ok(self.choice()?.find()?)
+    pub(crate) fn find(&self, project: &Project) -> Result<Found> {
+        let functions = project.functions.values();
+        let graphs: BTreeSet<&String> = functions.flat_map(|function| &function.models).collect();
+        let graphs = graphs.into_iter().cloned().collect();
+        self.device
+            .find(&self.gpu, project.root.join("models"), graphs)
     }
 
     /// Which build of the functions is asked for.
-    pub(crate) fn placement(&self) -> Result<Placement> {
-        Ok(match self.choice()? {
-            Choice::Guest => Placement::Guest,
-            Choice::Cpu | Choice::Cuda(_) | Choice::Auto => Placement::Host,
-        })
-    }
-
-    fn choice(&self) -> Result<Choice> {
-        match self.disable_gpu {
-            true => self.device.without_gpu(),
-            false => Ok(self.device),
-        }
+    pub(crate) fn placement(&self) -> Placement {
+        self.device.placement()
     }
 }
 
@@ -65,10 +52,4 @@ pub(crate) fn open(
         }
         Ok(cpu)
     })
-}
-
-/// `true` or `false`, in capitals or not, as functions read their settings.
-fn truth(text: &str) -> Result<bool, String> {
-    let parsed = text.to_ascii_lowercase().parse();
-    parsed.map_err(|_| format!("expected true or false, got `{text}`"))
 }

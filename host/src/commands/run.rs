@@ -56,7 +56,7 @@ pub(crate) struct Run {
 pub(crate) fn run(around: &Surroundings, options: Run) -> Result<ExitCode> {
     let project = around.project()?;
     let names = std::slice::from_ref(&options.component);
-    let found = options.device.find()?;
+    let found = options.device.find(&project)?;
     let artifacts = around.artifacts(found.placement(), &project, names, options.no_build)?;
     let function = project.function(&options.component)?;
     let limits = function.limits;

@@ -10,10 +10,10 @@ use clap::Args;
 use ephemera::app::App;
 use ephemera::build::Placement;
 use ephemera::config::Project;
-use ephemera::memory;
 use ephemera::serve::{Options, Server};
 use ephemera::telemetry::otlp::Collector;
 use ephemera::telemetry::{self, Place};
+use ephemera::{gpu, memory};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::device::{self, DeviceOptions};
@@ -93,8 +93,9 @@ impl Telling {
 pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let project = around.project()?;
     // What is wrong with it is said before minutes of building.
-    let telemetry = options.telling.settings()?;
-    let found = options.device.find()?;
+    let mut telemetry = options.telling.settings()?;
+    telemetry.gpus.add(Arc::new(gpu::Driver));
+    let found = options.device.find(&project)?;
     ensure!(
         !options.watch || found.placement() == Placement::Guest,
         "--watch serves functions with their models inside: expected --device guest"

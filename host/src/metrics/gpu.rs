@@ -24,8 +24,6 @@ pub struct Gpu {
     pub memory_total_bytes: u64,
     /// Memory that we may use, in bytes, if that is less.
     pub memory_limit_bytes: Option<u64>,
-    /// Memory that we use, in bytes: 0 while no child process holds the device.
-    pub memory_own_bytes: u64,
     /// Share of the last moments in which it computed, 0 to 1, if it tells.
     pub utilisation: Option<f64>,
 }
@@ -61,7 +59,7 @@ pub(super) fn write(gpus: &[Gpu], text: &mut Text) {
         about.sample(&[("device", &gpu.device), ("name", &gpu.name)], 1.0);
     }
     type Reading = fn(&Gpu) -> Option<f64>;
-    let readings: [(&str, &str, Reading); 5] = [
+    let readings: [(&str, &str, Reading); 4] = [
         (
             "ephemera_gpu_memory_used_bytes",
             "Memory of the GPU in use, by whomever.",
@@ -76,11 +74,6 @@ pub(super) fn write(gpus: &[Gpu], text: &mut Text) {
             "ephemera_gpu_memory_limit_bytes",
             "Memory of the GPU that this server may use.",
             |gpu| gpu.memory_limit_bytes.map(|bytes| bytes as f64),
-        ),
-        (
-            "ephemera_gpu_memory_own_bytes",
-            "Memory of the GPU that this server uses.",
-            |gpu| Some(gpu.memory_own_bytes as f64),
         ),
         (
             "ephemera_gpu_utilisation_ratio",
@@ -113,7 +106,6 @@ mod tests {
                 memory_used_bytes: 5,
                 memory_total_bytes: 10,
                 memory_limit_bytes: Some(7),
-                memory_own_bytes: 3,
                 utilisation: None,
             }]
         }

@@ -4,6 +4,7 @@
 //! is in [`Choice::find`]'s log line and in every answer.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::cpu::{self, Cpu};
 use super::device::{Device, DeviceError};
+use super::gpu::{self, DeviceChoice, GpuFlags};
 use crate::build::Placement;
 
 /// Where models run, as `--device` and `SURYA_GPU_DEVICE` say it.
@@ -22,26 +24,22 @@ pub enum Choice {
     /// Inside the instance of the function.
     #[default]
     Guest,
-    /// On the processor, outside it.
-    Cpu,
-    /// On the GPU of this number.
-    Cuda(u32),
-    /// On the GPUs, if there are any that work, else on the processor.
-    Auto,
+    /// Outside it.
+    Device(DeviceChoice),
 }
 
 impl FromStr for Choice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.strip_prefix("cuda:")?.parse().ok();
-        match text {
+        match text.trim() {
             "guest" => Ok(Self::Guest),
-            "cpu" => Ok(Self::Cpu),
-            "auto" => Ok(Self::Auto),
-            other => number(other).map(Self::Cuda).ok_or_else(|| {
-                format!("expected guest, cpu, auto or cuda:N such as cuda:0, got `{other}`")
-            }),
+            other => {
+                let device = other.parse().map(Self::Device);
+                device.map_err(|_| {
+                    format!("expected guest, cpu, auto or cuda:N such as cuda:0, got `{text}`")
+                })
+            }
         }
     }
 }
@@ -50,47 +48,34 @@ impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Guest => f.write_str("guest"),
-            Self::Cpu => f.write_str(cpu::LABEL),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-            Self::Auto => f.write_str("auto"),
+            Self::Device(device) => device.fmt(f),
         }
     }
 }
 
 impl Choice {
-    /// What it is where GPUs are not to be used.
-    ///
-    /// # Errors
-    ///
-    /// It is a GPU.
-    pub fn without_gpu(self) -> Result<Self> {
-        ensure!(
-            !matches!(self, Self::Cuda(_)),
-            "device {self} was asked for, and DISABLE_GPU is true"
-        );
-        Ok(match self {
-            Self::Auto => Self::Cpu,
-            other => other,
-        })
+    /// Which build of a function it needs.
+    pub fn placement(self) -> Placement {
+        match self {
+            Self::Guest => Placement::Guest,
+            Self::Device(_) => Placement::Host,
+        }
     }
 
-    /// Looks for what it means on this machine. What it finds goes into the log.
+    /// Looks for what it means on this machine, under `flags`. What it finds goes into the log. `models`: the project's folder; `graphs`:
+    /// those that a GPU loads at the start where its memory may not grow.
     ///
     /// # Errors
     ///
-    /// A GPU that cannot be used.
-    pub fn find(self) -> Result<Found, DeviceError> {
-        let found = match self {
-            Self::Guest => return Ok(Found::Guest),
-            Self::Cpu => Found::Processor,
-            Self::Cuda(number) => Found::Gpus(gpus(Some(number))?),
-            Self::Auto => gpus(None).map_or_else(
-                |error| {
-                    tracing::info!("device auto: no GPU: {error}");
-                    Found::Processor
-                },
-                Found::Gpus,
-            ),
+    /// A GPU that cannot be used, or is asked for where none may be.
+    pub fn find(self, flags: &GpuFlags, models: PathBuf, graphs: Vec<String>) -> Result<Found> {
+        let Self::Device(device) = self else {
+            return Ok(Found::Guest);
+        };
+        let devices = gpu::devices(&flags.settings(device, models, graphs)?)?;
+        let found = match devices.is_empty() {
+            true => Found::Processor,
+            false => Found::Gpus(devices),
         };
         tracing::info!("device {self}: models run on {found}");
         Ok(found)
@@ -147,17 +132,6 @@ impl Found {
         };
         Ok(Some(Arc::new(Devices::new(devices, runs)?)))
     }
-}
-
-/// The GPU of this number, or all that work; at least one.
-///
-/// The one place where GPUs come in.
-fn gpus(number: Option<u32>) -> Result<Vec<Box<dyn Device>>, DeviceError> {
-    Err(DeviceError::Unavailable {
-        device: number.map_or("cuda".to_owned(), |number| format!("cuda:{number}")),
-        reason: "this build of ephemera has no support for GPUs; use --device cpu or guest"
-            .to_owned(),
-    })
 }
 
 /// Devices that have the same graphs.
@@ -297,34 +271,39 @@ mod tests {
     }
 
     #[test]
-    fn without_gpus_auto_is_the_processor_and_a_gpu_is_an_error() {
-        let without = |choice: Choice| choice.without_gpu().ok();
-        assert_eq!(without(Choice::Auto), Some(Choice::Cpu));
-        assert_eq!(without(Choice::Guest), Some(Choice::Guest));
-        assert_eq!(without(Choice::Cuda(1)), None);
-    }
-
-    #[test]
     fn what_is_found_decides_the_build_and_the_devices() {
-        for (choice, placement, label) in [
-            (Choice::Guest, Placement::Guest, "guest"),
-            (Choice::Cpu, Placement::Host, "cpu"),
+        let find = |choice: Choice, disabled| {
+            let flags = GpuFlags {
+                disabled: Some(disabled),
+                ..GpuFlags::default()
+            };
+            choice.find(&flags, "models".into(), vec![])
+        };
+        let cpu = Choice::Device(DeviceChoice::Cpu);
+        for (choice, label) in [
+            (Choice::Guest, "guest"),
+            (cpu, "cpu"),
+            (Choice::Device(DeviceChoice::Auto), "cpu"),
         ] {
-            let found = choice.find().expect("it is always there");
+            let found = find(choice, true).expect("it is always there");
             assert_eq!(
                 (found.placement(), found.to_string()),
-                (placement, label.to_owned())
+                (choice.placement(), label.to_owned())
             );
             let devices = found.open(1, || Ok(Cpu::default())).expect("it opens");
             let labels = devices.map(|devices| devices.labels());
-            assert_eq!(labels, (choice == Choice::Cpu).then(|| "cpu".to_owned()));
+            let outside = choice != Choice::Guest;
+            assert_eq!(labels, outside.then(|| "cpu".to_owned()));
         }
-        // As many GPUs as no machine has.
-        let error = Choice::Cuda(99).find().err().expect("there is none");
-        assert!(
-            error.to_string().starts_with("cuda:99 cannot be used"),
-            "{error}"
-        );
+        let none = Choice::Device(DeviceChoice::Cuda(99));
+        for (disabled, says) in [
+            // As many GPUs as no machine has.
+            (false, "cuda:99 cannot be used"),
+            (true, "DISABLE_GPU is true"),
+        ] {
+            let error = find(none, disabled).err().expect("there is none");
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 
     /// Says that it runs, and runs until it is told to stop.
