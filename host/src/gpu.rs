@@ -30,6 +30,7 @@ impl GpuSource for Driver {
             memory_used_bytes: stats.memory_used_bytes,
             memory_total_bytes: stats.memory_total_bytes,
             memory_limit_bytes: None,
+            memory_own_bytes: None,
             utilisation: Some(stats.utilisation),
         };
         stats().into_iter().map(gpu).collect()

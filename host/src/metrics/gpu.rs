@@ -24,6 +24,8 @@ pub struct Gpu {
     pub memory_total_bytes: u64,
     /// Memory that we may use, in bytes, if that is less.
     pub memory_limit_bytes: Option<u64>,
+    /// Memory that we use, in bytes, if that is known: 0 while no child process holds the device.
+    pub memory_own_bytes: Option<u64>,
     /// Share of the last moments in which it computed, 0 to 1, if it tells.
     pub utilisation: Option<f64>,
 }
@@ -59,7 +61,7 @@ pub(super) fn write(gpus: &[Gpu], text: &mut Text) {
         about.sample(&[("device", &gpu.device), ("name", &gpu.name)], 1.0);
     }
     type Reading = fn(&Gpu) -> Option<f64>;
-    let readings: [(&str, &str, Reading); 4] = [
+    let readings: [(&str, &str, Reading); 5] = [
         (
             "ephemera_gpu_memory_used_bytes",
             "Memory of the GPU in use, by whomever.",
@@ -74,6 +76,11 @@ pub(super) fn write(gpus: &[Gpu], text: &mut Text) {
             "ephemera_gpu_memory_limit_bytes",
             "Memory of the GPU that this server may use.",
             |gpu| gpu.memory_limit_bytes.map(|bytes| bytes as f64),
+        ),
+        (
+            "ephemera_gpu_memory_own_bytes",
+            "Memory of the GPU that this server uses.",
+            |gpu| gpu.memory_own_bytes.map(|bytes| bytes as f64),
         ),
         (
             "ephemera_gpu_utilisation_ratio",
@@ -106,6 +113,7 @@ mod tests {
                 memory_used_bytes: 5,
                 memory_total_bytes: 10,
                 memory_limit_bytes: Some(7),
+                memory_own_bytes: Some(3),
                 utilisation: None,
             }]
         }
