@@ -160,27 +160,32 @@ fn place<'p>(input: &InputHead, json_bytes: usize, port: &'p Port) -> Result<Pla
     if input.parameters.shared_memory_region.is_some() {
         return Err(Error::Unsupported("shared memory"));
     }
-    let shape: Option<Vec<usize>> = input
-        .shape
-        .0
-        .iter()
-        .map(|&e| usize::try_from(e).ok())
-        .collect();
-    let unfit = || {
+    // In 64 bits throughout: the same answer where memory has 32.
+    let extents = &input.shape.0;
+    if !fits(port, extents) {
         let dims: Vec<String> = port.shape.iter().map(ToString::to_string).collect();
-        let actual = format!("{:?}", input.shape.0);
-        wrong(format!("shape [{}]", dims.join(", ")), actual)
-    };
-    let shape = shape.filter(|shape| fits(port, shape)).ok_or_else(unfit)?;
+        let expected = format!("shape [{}]", dims.join(", "));
+        return Err(wrong(expected, format!("{extents:?}")));
+    }
     let size = port.datatype.size();
-    let count = shape
+    let limit = MAX_TENSOR_BYTES;
+    let count = extents
         .iter()
-        .try_fold(1usize, |count, &extent| count.checked_mul(extent));
-    let count = count.filter(|count| *count <= MAX_TENSOR_BYTES / size);
+        .try_fold(1u64, |count, &extent| count.checked_mul(extent));
+    let count = count.filter(|count| *count <= (limit / size) as u64);
     let count = count.ok_or(Error::TensorsTooLarge {
-        actual: MAX_TENSOR_BYTES,
-        limit: MAX_TENSOR_BYTES,
-    })?;
+        actual: limit,
+        limit,
+    })? as usize;
+    // None is larger than what they make together, but beside an axis of none.
+    let shape = extents.iter().map(|&extent| usize::try_from(extent));
+    let shape: Vec<usize> =
+        shape
+            .collect::<Result<_, _>>()
+            .map_err(|_| Error::TensorsTooLarge {
+                actual: limit,
+                limit,
+            })?;
     let binary_bytes = match (input.data.is_some(), input.parameters.binary_data_size) {
         (false, Some(announced)) if announced == (count * size) as u64 => Some(count * size),
         (false, Some(announced)) => {
@@ -215,10 +220,10 @@ fn place<'p>(input: &InputHead, json_bytes: usize, port: &'p Port) -> Result<Pla
 }
 
 /// Whether a tensor of this shape may be the input; symbols that it shares with others are the engine's to compare.
-fn fits(port: &Port, shape: &[usize]) -> bool {
-    let axis = |(dim, &extent): (&ephemera_engine::Dim, &usize)| match dim.parts() {
-        Ok((expected, None)) => extent == expected,
-        Ok((factor, Some(_))) => extent > 0 && extent.is_multiple_of(factor),
+fn fits(port: &Port, shape: &[u64]) -> bool {
+    let axis = |(dim, &extent): (&ephemera_engine::Dim, &u64)| match dim.parts() {
+        Ok((expected, None)) => extent == expected as u64,
+        Ok((factor, Some(_))) => extent > 0 && extent.is_multiple_of(factor as u64),
         Err(_) => false,
     };
     shape.len() == port.shape.len() && port.shape.iter().zip(shape).all(axis)
