@@ -47,7 +47,7 @@ pub struct RealGraph {
 enum Source {
     /// It has been prepared for all shapes.
     None,
-    /// tract cannot see that shapes with symbols agree, and is told numbers.
+    /// tract or its runtime cannot see that shapes with symbols agree, and is told numbers.
     Stripped(Box<ModelProto>),
 }
 
@@ -60,7 +60,7 @@ struct Prepared {
 }
 
 enum Form {
-    Typed(TypedModel),
+    Typed(Box<TypedModel>),
     Ready(Box<dyn Runnable>),
 }
 
@@ -79,8 +79,8 @@ impl std::fmt::Debug for RealGraph {
 
 impl RealGraph {
     /// Imports `onnx` without its quantisation and prepares it for `runtime`: `cpu`, or `cuda` where it is linked. What the runtime
-    /// writes to its device is written from the thread that calls this or runs it. Where tract does not see that shapes with symbols
-    /// agree, the graph is prepared anew for each shape, and some of those are kept.
+    /// writes to its device is written from the thread that calls this or runs it. Where the graph cannot be prepared for shapes with
+    /// symbols, it is prepared anew for each shape, and some of those are kept.
     ///
     /// # Errors
     /// [`Error::Manifest`] or [`Error::Load`] when the file is not what the manifest says, there is no such runtime, or it does not take
@@ -93,17 +93,17 @@ impl RealGraph {
     ) -> Result<Self, Error> {
         let proto = import::guarded(|| import::decode_stripped(onnx))?;
         let typed = import::guarded(|| typed(manifest, &proto, precision));
-        let (source, prepared) = match typed {
-            Ok((model, footprint)) => {
-                let runnable = runnable(model, runtime).map_err(Error::Load)?;
-                let prepared = Prepared {
-                    symbols: None,
-                    footprint,
-                    form: Form::Ready(runnable),
-                };
-                (Source::None, vec![prepared])
-            }
-            Err(Error::Load(_)) if has_symbols(manifest) => {
+        let ready = typed.and_then(|(model, footprint)| {
+            let runnable = runnable(model, runtime).map_err(Error::Load)?;
+            Ok(Prepared {
+                symbols: None,
+                footprint,
+                form: Form::Ready(runnable),
+            })
+        });
+        let (source, prepared) = match ready {
+            Ok(prepared) => (Source::None, vec![prepared]),
+            Err(Error::Load(_)) if has_symbols(manifest) && has_runtime(runtime) => {
                 (Source::Stripped(Box::new(proto)), vec![])
             }
             Err(error) => return Err(error),
@@ -161,7 +161,7 @@ impl RealGraph {
                 all.push(Prepared {
                     symbols: Some(symbols.to_vec()),
                     footprint,
-                    form: Form::Typed(model),
+                    form: Form::Typed(Box::new(model)),
                 });
             }
         }
@@ -207,7 +207,7 @@ impl Model for RealGraph {
         let mut all = self.lock();
         let prepared = self.prepared(&mut all, &symbols)?;
         if let Form::Typed(model) = &mut prepared.form {
-            let model = std::mem::take(model);
+            let model = std::mem::take(&mut **model);
             let ready = runnable(model, &self.runtime);
             match ready {
                 Ok(ready) => prepared.form = Form::Ready(ready),
@@ -229,6 +229,10 @@ impl Model for RealGraph {
             .map(|(name, (shape, values))| Ok((name.clone(), crate::Tensor::f32(&shape, values)?)))
             .collect()
     }
+}
+
+fn has_runtime(name: &str) -> bool {
+    matches!(runtime_for_name(name), Ok(Some(_)))
 }
 
 fn has_symbols(manifest: &Manifest) -> bool {
