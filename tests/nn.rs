@@ -25,6 +25,7 @@ source = "target/ephemera/hostile.wasm"
 [component.hostile.tool.ephemera]
 package = "ephemera-tests-nn"
 models = ["gait-student"]
+wasi_nn = true
 memory_mib = 64
 "#;
 

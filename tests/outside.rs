@@ -61,7 +61,7 @@ fn serve(name: &'static str) -> Result<Served> {
     };
     let made = make(&outside, &Progress::stderr())?;
     let project = Project::open(&made.manifest)?;
-    let bundle = models::bundle(&folder.join("models"), &[made.name.clone()])?;
+    let bundle = models::bundle(&folder.join("models"), std::slice::from_ref(&made.name))?;
     Ok(Served {
         native: Infer::load(bundle.stream.as_slice())?,
         host: Host::start(project, std::slice::from_ref(&made.artifact)),
@@ -95,6 +95,7 @@ impl Served {
                 .unwrap_or_default(),
             body: native.body,
             peak_bytes: None,
+            device: None,
             request_id: None,
         };
         Ok([

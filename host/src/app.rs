@@ -59,7 +59,7 @@ impl App {
                 let function = project.function(&artifact.name)?;
                 let grants = Grants {
                     own_address: Arc::clone(&own_address),
-                    graphs: devices.map(|devices| {
+                    graphs: devices.filter(|_| function.wasi_nn).map(|devices| {
                         let devices = Arc::clone(devices);
                         Arc::new(Registry::new(&function.models, devices))
                     }),

@@ -80,6 +80,7 @@ pub fn build_as(
     functions
         .into_iter()
         .map(|function| {
+            let placement = placement.possible(function);
             build_one(placement, project, &placement.of(function), progress)
                 .with_context(|| format!("building `{}`", function.name))
         })
@@ -101,6 +102,7 @@ pub fn open(function: &Function, progress: &Progress) -> Result<Artifact> {
 ///
 /// As [`open`], and graphs that are not those that the component was built with.
 pub fn open_as(placement: Placement, function: &Function, progress: &Progress) -> Result<Artifact> {
+    let placement = placement.possible(function);
     let function = &*placement.of(function);
     let component = std::fs::read(&function.source)
         .with_context(|| format!("`{}` is not built: run `ephemera build`", function.name))?;
@@ -445,6 +447,7 @@ mod tests {
             },
             variables: Default::default(),
             spin: Default::default(),
+            wasi_nn: false,
             run: None,
             example: None,
         }

@@ -72,6 +72,8 @@ pub struct Function {
     pub variables: Templates,
     /// What else Spin's keys give it.
     pub spin: SpinKeys,
+    /// Whether its package has a feature `wasi-nn`: a build whose models run on a device of the host's.
+    pub wasi_nn: bool,
     /// What `ephemera run` does with files, for functions that take some.
     pub run: Option<FileRequests>,
     /// A command to try it with, in the manifest's folder; `{url}` stands for where it is served.
@@ -293,6 +295,7 @@ impl Component {
             timeout_s,
             cpu_s,
             max_answer_mib,
+            wasi_nn,
             run,
             example,
         } = ours.unwrap_or_default();
@@ -302,10 +305,6 @@ impl Component {
         for model in &models {
             plain_name("model", model)?;
         }
-        ensure!(
-            package.is_some() || models.is_empty(),
-            "tool.ephemera.models: only a function that is built from a `package` has models"
-        );
         for (key, given) in [
             ("environment", !self.environment.is_empty()),
             ("files", !self.files.is_empty()),
@@ -364,6 +363,7 @@ impl Component {
                 answer_bytes: mib(max_answer_mib),
             },
             variables: self.variables,
+            wasi_nn,
             spin: SpinKeys {
                 environment: self.environment,
                 files: self.files,
@@ -433,6 +433,7 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
                 answer_bytes: 32 << 20,
             },
             variables: [("api_key".to_owned(), "{{ key }}".to_owned())].into(),
+            wasi_nn: false,
             spin: SpinKeys {
                 build: Some(BuildCommand {
                     command: vec!["make".into()],
@@ -532,11 +533,6 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
                 replace: "package = \"shop-ocr\"",
                 by: "package = \"--config\"",
                 error: "package `--config`",
-            },
-            Case {
-                replace: "package = \"shop-ocr\"\n",
-                by: "",
-                error: "only a function that is built from a `package` has models",
             },
             Case {
                 replace: "source = \"target/ocr.wasm\"",

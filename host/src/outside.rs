@@ -37,6 +37,8 @@ pub const COMPONENT: &str = "infer";
 const TRIAL_LIMITS: Limits = Limits {
     memory_bytes: 4095 << 20,
     timeout: Duration::from_secs(600),
+    cpu: Duration::from_secs(600),
+    answer_bytes: 1 << 30,
 };
 
 /// What to build.
@@ -148,6 +150,8 @@ fn function(root: &Path, name: &str) -> Function {
         models: vec![name.to_owned()],
         limits: TRIAL_LIMITS,
         variables: Default::default(),
+        spin: Default::default(),
+        wasi_nn: false,
         run: None,
         example: None,
     }

@@ -316,7 +316,9 @@ impl Loaded {
         sandbox.nn = nn;
         let mut store = Store::new(self.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.memory);
-        store.set_hostcall_fuel(CALL_BYTES);
+        // Tensors are handed over whole, and count against its memory.
+        let outside = store.data().nn.is_some();
+        store.set_hostcall_fuel(if outside { memory_bytes } else { CALL_BYTES });
         yielding(&mut store);
         store
     }

@@ -271,8 +271,8 @@ mod tests {
     #[test]
     fn what_the_host_takes_counts_until_it_is_given_back() {
         let mut ceiling = Ceiling::new(100);
-        assert!(ceiling.take(60) && !ceiling.refused);
-        assert!(!ceiling.take(41) && ceiling.refused);
+        assert!(ceiling.take(60) && ceiling.refused.is_none());
+        assert!(!ceiling.take(41) && ceiling.refused == Some(Refused::Memory));
         ceiling.give_back(20);
         assert!(ceiling.take(60) && !ceiling.take(usize::MAX));
     }

@@ -15,6 +15,14 @@ pub enum Placement {
 }
 
 impl Placement {
+    /// Where the models of `function` are: in the host only if it has a build for that.
+    pub(crate) fn possible(self, function: &Function) -> Self {
+        match function.wasi_nn {
+            true => self,
+            false => Self::Guest,
+        }
+    }
+
     /// `function` with the paths of this build: `ocr.wasm`, or `ocr.nn.wasm`.
     pub(super) fn of(self, function: &Function) -> Cow<'_, Function> {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use ephemera::build::{Artifact, Placement};
 use ephemera::config::Project;
@@ -46,9 +46,9 @@ pub(crate) fn open(
     found.open(runs, || {
         let mut cpu = Cpu::default();
         for artifact in artifacts {
-            let graphs = artifact.graphs.as_ref();
-            let graphs = graphs.with_context(|| format!("`{}` has no graphs", artifact.name));
-            cpu.load(graphs?)?;
+            if let Some(graphs) = &artifact.graphs {
+                cpu.load(graphs)?;
+            }
         }
         Ok(cpu)
     })

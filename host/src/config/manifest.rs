@@ -250,6 +250,7 @@ pub(super) struct Tool {
     /// As much as `timeout_s` if not given.
     pub(super) cpu_s: Option<u32>,
     pub(super) max_answer_mib: u32,
+    pub(super) wasi_nn: bool,
     pub(super) run: Option<FileRequests>,
     pub(super) example: Option<String>,
 }
@@ -263,6 +264,7 @@ impl Default for Tool {
             timeout_s: DEFAULT_TIMEOUT_S,
             cpu_s: None,
             max_answer_mib: DEFAULT_ANSWER_MIB,
+            wasi_nn: false,
             run: None,
             example: None,
         }

@@ -252,11 +252,10 @@ mod tests {
     fn a_device_is_named_as_the_settings_have_it() {
         for (text, expected) in [
             ("guest", Some(Choice::Guest)),
-            ("cpu", Some(Choice::Cpu)),
-            ("auto", Some(Choice::Auto)),
-            ("cuda:0", Some(Choice::Cuda(0))),
-            ("cuda:11", Some(Choice::Cuda(11))),
-            ("cuda", None),
+            ("cpu", Some(Choice::Device(DeviceChoice::Cpu))),
+            ("auto", Some(Choice::Device(DeviceChoice::Auto))),
+            ("cuda:0", Some(Choice::Device(DeviceChoice::Cuda(0)))),
+            ("cuda:11", Some(Choice::Device(DeviceChoice::Cuda(11)))),
             ("cuda:", None),
             ("cuda:-1", None),
             ("CPU", None),
