@@ -305,6 +305,10 @@ impl Component {
         for model in &models {
             plain_name("model", model)?;
         }
+        ensure!(
+            !wasi_nn || package.is_some(),
+            "tool.ephemera.wasi_nn: only a function that is built from a `package` has two builds"
+        );
         for (key, given) in [
             ("environment", !self.environment.is_empty()),
             ("files", !self.files.is_empty()),

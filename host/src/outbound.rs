@@ -8,6 +8,7 @@ mod hosts;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -52,6 +53,8 @@ const OWN: [&str; 2] = ["self", "self.alt"];
 pub(crate) struct Outbound {
     grants: Arc<Grants>,
     room: Arc<Semaphore>,
+    /// Whether a refusal has been told: one is worth a warning, thousands are a full disk.
+    told: Arc<AtomicBool>,
 }
 
 impl Outbound {
@@ -59,6 +62,7 @@ impl Outbound {
         Self {
             grants,
             room: Arc::new(Semaphore::new(AT_ONCE)),
+            told: Arc::default(),
         }
     }
 }
@@ -78,10 +82,11 @@ impl WasiHttpHooks for Outbound {
         _processed: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let grants = Arc::clone(&self.grants);
+        let told = Arc::clone(&self.told);
         let permit = Arc::clone(&self.room).try_acquire_owned();
         Box::new(async move {
             let permit = permit.map_err(|_| Error::ConnectionLimitReached)?;
-            send(&grants, request, Times::new(options), permit).await
+            send(&grants, &told, request, Times::new(options), permit).await
         })
     }
 }
@@ -108,12 +113,13 @@ impl Times {
 
 async fn send(
     grants: &Grants,
+    told: &AtomicBool,
     mut request: Request<WasiBody>,
     times: Times,
     permit: OwnedSemaphorePermit,
 ) -> Sent {
     let to = destination(request.uri())?;
-    let stream = timeout(times.connect, connect(grants, &to))
+    let stream = timeout(times.connect, connect(grants, told, &to))
         .await
         .map_err(|_| Error::ConnectionTimeout)??;
     // Scheme and authority are for proxies.
@@ -173,9 +179,16 @@ fn destination(uri: &Uri) -> Result<Destination, Error> {
     })
 }
 
-async fn connect(grants: &Grants, to: &Destination) -> Result<Box<dyn Stream>, Error> {
+async fn connect(
+    grants: &Grants,
+    told: &AtomicBool,
+    to: &Destination,
+) -> Result<Box<dyn Stream>, Error> {
     let hosts = &grants.hosts;
     let denied = |why: &str| {
+        if told.swap(true, Ordering::Relaxed) {
+            return;
+        }
         tracing::warn!(
             "an outgoing request to {}:{} was refused: {why}",
             to.host,

@@ -99,6 +99,7 @@ pub fn make(outside: &Outside, progress: &Progress) -> Result<Made> {
 
     let root = outside.out.map(Path::to_owned);
     let root = root.unwrap_or_else(|| workspace.join("target/ephemera").join(&name));
+    check_ours(&root)?;
     let folder = root.join("models").join(&name);
     let model = files::Model {
         name: &name,
@@ -139,6 +140,21 @@ pub fn make(outside: &Outside, progress: &Progress) -> Result<Made> {
         memory_mib: trial.memory_mib,
         artifact,
     })
+}
+
+/// What every manifest that is written here begins with.
+const SIGNED: &str = "# Written by `ephemera build --model`.";
+
+/// Whether nobody else's project is at `root`, which would be written over.
+fn check_ours(root: &Path) -> Result<()> {
+    let manifest = root.join("spin.toml");
+    let there = std::fs::read_to_string(&manifest).unwrap_or_default();
+    ensure!(
+        !manifest.exists() || there.starts_with(SIGNED),
+        "{} is another project: expected an empty folder, or one that `ephemera build --model` made",
+        root.display()
+    );
+    Ok(())
 }
 
 /// The function as it is while it is built and tried.

@@ -50,8 +50,9 @@ pub const DENSE_BYTES: u64 = 128 << 20;
 /// Core modules in one component: the function, the WASI adapter, and the two that join them.
 const MODULES: u32 = 8;
 
-/// What a guest may hand to the host in one call, in bytes; and get of random bytes.
-const CALL_BYTES: usize = 1 << 20;
+/// What a guest may hand to the host in one call, in bytes: the largest value of a key-value store with its key, and more. And what it may
+/// get of random bytes.
+const CALL_BYTES: usize = (1 << 20) + (64 << 10);
 const RANDOM_BYTES: u64 = 64 << 10;
 
 /// Guests that may run beside as many as may run, because they compute for long: whoever comes with little to do finds room all the same.

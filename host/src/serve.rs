@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,6 +54,9 @@ const FLOOR: Floor = Floor {
     grace: Duration::from_secs(10),
     bytes_per_s: 4 << 10,
 };
+
+/// How long a finished answer waits for others to be read: it is in memory meanwhile.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// How often the kernel is asked whether memory is short.
 const PRESSURE_TIME: Duration = Duration::from_secs(1);
@@ -146,19 +150,22 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         app.listens(address);
         let place = options.telemetry.metrics;
-        let functions = app.functions();
-        let functions = functions.map(|f| (f.name(), f.limits().memory_bytes as u64));
-        let telemetry = Telemetry::start(options.telemetry.clone(), functions);
+        let telemetry = Telemetry::start(options.telemetry.clone());
         let service = Arc::new(Service {
-            metrics_here: place == MetricsPlace::Beside && !app.names(telemetry::PATH),
+            metrics_here: AtomicBool::new(false),
+            metrics_beside: place == MetricsPlace::Beside,
             telemetry,
             connections: options.connections,
-            app: RwLock::new(app),
+            app: RwLock::new(Arc::clone(&app)),
             bodies: Room::new(options.bodies_kib, options.budget.wait_time),
-            answers: Room::new(options.answers_kib, options.budget.wait_time),
+            answers: Room::new(
+                options.answers_kib,
+                options.budget.wait_time.min(ANSWER_WAIT),
+            ),
             admission: Admission::new(options.budget),
             body: options.body,
         });
+        service.declare(&app);
         let metrics = match place {
             MetricsPlace::Apart(address) => {
                 let asked = Arc::clone(&service);
@@ -191,7 +198,8 @@ impl Server {
 
     /// Where metrics are served, if they are.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        let beside = self.service.metrics_here.then_some(self.address);
+        let here = self.service.metrics_here.load(Ordering::Relaxed);
+        let beside = here.then_some(self.address);
         beside.or(self.metrics.as_ref().map(MetricsListener::address))
     }
 
@@ -204,6 +212,7 @@ impl Server {
     /// them does.
     pub fn replace(&self, app: Arc<App>) {
         app.listens(self.address);
+        self.service.declare(&app);
         let serving = &self.service.app;
         *serving.write().unwrap_or_else(PoisonError::into_inner) = app;
     }
@@ -329,8 +338,9 @@ async fn connect(
 struct Service {
     app: RwLock<Arc<App>>,
     telemetry: Arc<Telemetry>,
-    /// Whether metrics are served beside the functions.
-    metrics_here: bool,
+    /// Whether metrics are to be served beside the functions, and are: the manifest may have that path itself.
+    metrics_beside: bool,
+    metrics_here: AtomicBool,
     /// How many may be open.
     connections: usize,
     admission: Admission,
@@ -349,12 +359,22 @@ struct Admitted<'a> {
 }
 
 impl Service {
+    /// Takes note of the functions of `app`.
+    fn declare(&self, app: &App) {
+        let here = self.metrics_beside && !app.names(telemetry::PATH);
+        self.metrics_here.store(here, Ordering::Relaxed);
+        for function in app.functions() {
+            let memory_bytes = function.limits().memory_bytes as u64;
+            self.telemetry.declare(function.name(), memory_bytes);
+        }
+    }
+
     fn app(&self) -> Arc<App> {
         Arc::clone(&self.app.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if self.metrics_here && request.uri().path() == telemetry::PATH {
+        if self.metrics_here.load(Ordering::Relaxed) && request.uri().path() == telemetry::PATH {
             return self.metrics(&request).map(Full::new);
         }
         let id = request_id::of_request(request.headers_mut());
@@ -448,6 +468,8 @@ impl Service {
                 running.await?
             }
         };
+        // It has done its work: others may run while it waits for room.
+        drop((slot, _held));
         let mut held = Held::default();
         let grown = self.answers.grow(&mut held, answer.body().len()).await;
         grown.map_err(|_| self.admission.busy())?;

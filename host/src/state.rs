@@ -157,6 +157,7 @@ impl Ceiling {
         if !granted {
             self.refused.get_or_insert(Refused::Memory);
         }
+        self.trail.holds(self.held_bytes);
         granted
     }
 

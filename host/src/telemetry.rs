@@ -84,21 +84,19 @@ pub(crate) struct Ongoing {
 pub(crate) struct Connection(Arc<AtomicUsize>);
 
 impl Telemetry {
-    /// For a server of `functions`, by name and with the memory that one request may take. Within an executor.
-    pub(crate) fn start<'a>(
-        settings: Settings,
-        functions: impl Iterator<Item = (&'a str, u64)>,
-    ) -> Arc<Self> {
-        let metrics = Metrics::new(settings.gpus);
-        for (name, memory_bytes) in functions {
-            metrics.declare(name, memory_bytes);
-        }
+    /// Within an executor.
+    pub(crate) fn start(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
-            metrics,
+            metrics: Metrics::new(settings.gpus),
             access_log: settings.access_log,
             exporter: settings.otlp.map(Exporter::start),
             connections: Arc::default(),
         })
+    }
+
+    /// There is a function of this name, of which one request may take `memory_bytes`.
+    pub(crate) fn declare(&self, function: &str, memory_bytes: u64) {
+        self.metrics.declare(function, memory_bytes);
     }
 
     /// `request` has begun. It gets a trace, which its function sees, and carries its [`Trail`] from here on.
@@ -234,7 +232,9 @@ mod tests {
     use record::{Phase, Record};
 
     fn telemetry() -> Arc<Telemetry> {
-        Telemetry::start(Settings::default(), [("ocr", 1 << 20)].into_iter())
+        let telemetry = Telemetry::start(Settings::default());
+        telemetry.declare("ocr", 1 << 20);
+        telemetry
     }
 
     fn request(telemetry: &Arc<Telemetry>) -> (Request<()>, Ongoing) {
@@ -291,7 +291,9 @@ mod tests {
             let begun = Instant::now();
             let mut pages = vec![0_u8; 16 << 20];
             while begun.elapsed() < Duration::from_millis(50) {
-                pages.iter_mut().step_by(4096).for_each(|byte| *byte += 1);
+                pages.iter_mut().step_by(4096).for_each(|byte| {
+                    *byte = byte.wrapping_add(1);
+                });
             }
             std::hint::black_box(&pages);
         };

@@ -25,10 +25,20 @@ impl DeviceOptions {
     /// What there is of what is asked for: looked for before anything is built, so that what cannot be had is said at once.
     pub(crate) fn find(&self, project: &Project) -> Result<Found> {
         let functions = project.functions.values();
-        let graphs: BTreeSet<&String> = functions.flat_map(|function| &function.models).collect();
+        let (outside, inside): (Vec<_>, Vec<_>) = functions.partition(|function| function.wasi_nn);
+        let graphs: BTreeSet<&String> = outside.iter().flat_map(|f| &f.models).collect();
         let graphs = graphs.into_iter().cloned().collect();
-        self.device
-            .find(&self.gpu, project.root.join("models"), graphs)
+        let models = project.root.join("models");
+        let found = self.device.find(&self.gpu, models, graphs)?;
+        if found.placement() == Placement::Host {
+            for function in inside.iter().filter(|function| !function.models.is_empty()) {
+                tracing::warn!(
+                    "`{}` has no build for a device (wasi_nn): its models run inside it",
+                    function.name
+                );
+            }
+        }
+        Ok(found)
     }
 
     /// Which build of the functions is asked for.

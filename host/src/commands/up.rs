@@ -128,7 +128,8 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let devices = device::open(found, &artifacts, budget.instances)?;
     let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
 
-    executor()?.block_on(async {
+    let executor = executor()?;
+    let ended = executor.block_on(async {
         // Listened for before the address is printed: who reads it may stop us at once.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -154,7 +155,10 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
             tracing::warn!("requests still running after the grace time were dropped");
         }
         Ok(())
-    })
+    });
+    // Runs that nobody waits for any more are not waited for here either.
+    executor.shutdown_background();
+    ended
 }
 
 /// What one request of the largest function may take, in bytes.

@@ -19,12 +19,16 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Goes on for ever. What does not build leaves what is served as it is.
 pub(super) async fn swap(around: &Surroundings, server: &Server, budget: Budget) -> Error {
     let mut seen: Option<Seen> = None;
+    let mut last: Option<Watch> = None;
     loop {
-        // Anew each time: what there is to look at is the manifest's to say.
-        let (watch, now) = match apart(around, look).await {
+        // Anew each time: what there is to look at is the manifest's to say. While that is half written, what it said before holds.
+        let before = last.clone();
+        let looked = apart(around, move |around| look(around, before)).await;
+        let (watch, now) = match looked {
             Ok(looked) => looked,
             Err(error) => return error.context("watching the project"),
         };
+        last = Some(watch.clone());
         if seen.is_none() {
             tracing::info!("watching for changes");
         }
@@ -46,12 +50,14 @@ pub(super) async fn swap(around: &Surroundings, server: &Server, budget: Budget)
 }
 
 /// What to look at, and how it is.
-fn look(around: &Surroundings) -> Result<(Watch, Seen)> {
-    let watch = match around.project() {
-        Ok(project) => Watch::new(&around.manifest, &project)?,
-        // The one who is editing it has been told.
-        Err(_) => Watch::manifest(&around.manifest),
-    };
+fn look(around: &Surroundings, before: Option<Watch>) -> Result<(Watch, Seen)> {
+    let project = around.project();
+    let watch = project.and_then(|project| Watch::new(&around.manifest, &project));
+    // The one who is editing it has been told, or will be by the build.
+    let watch = watch
+        .ok()
+        .or(before)
+        .unwrap_or_else(|| Watch::manifest(&around.manifest));
     let seen = watch.look();
     Ok((watch, seen))
 }

@@ -33,6 +33,15 @@ impl Cpu {
         let reading = || format!("reading the graphs in {}", path.display());
         let file = File::open(path).with_context(reading)?;
         let models = bundle::load(BufReader::new(file)).with_context(reading)?;
+        for (manifest, graph) in &models {
+            // What tract works in is not counted against anybody.
+            if let Some(reason) = graph.float_reason() {
+                let name = &manifest.name;
+                anyhow::bail!(
+                    "graph `{name}` runs in tract, and cannot run outside its function: {reason}"
+                );
+            }
+        }
         self.add(models);
         Ok(())
     }

@@ -27,6 +27,16 @@ pub trait Device: Send + Sync {
     fn working_bytes(&self, _graph: &str, _inputs: &[(String, Tensor)]) -> usize {
         0
     }
+
+    /// Whether it would take a run now, and not refuse it after failures.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Memory of its own that nothing has taken, in bytes; of devices that are equally loaded, the one with the most is chosen.
+    fn free_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// Why a device did not run a graph.

@@ -3,6 +3,7 @@
 //! Nothing falls back in silence: a GPU that was asked for by its number and cannot be had is an error at start, and what `auto` has taken
 //! is in [`Choice::find`]'s log line and in every answer.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -211,8 +212,15 @@ impl Devices {
     }
 
     fn least_loaded(self: Arc<Self>) -> Counted {
-        let load = |&place: &usize| self.all[place].1.load(Ordering::SeqCst);
-        let place = (0..self.all.len()).min_by_key(load).unwrap_or(0);
+        let rank = |&place: &usize| {
+            let (device, running) = &self.all[place];
+            let running = running.load(Ordering::SeqCst);
+            (!device.is_ready(), running, Reverse(device.free_bytes()))
+        };
+        let place = match self.all.len() {
+            1 => 0,
+            several => (0..several).min_by_key(rank).unwrap_or(0),
+        };
         self.all[place].1.fetch_add(1, Ordering::SeqCst);
         Counted {
             devices: self,

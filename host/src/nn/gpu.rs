@@ -7,7 +7,6 @@
 //! frame.rs      what they say to each other
 //! worker.rs     the worker: loads graphs, runs them, ends when idle
 //! meter.rs      how much memory a worker has taken
-//! pool.rs       several GPUs: the least loaded one first
 //! ```
 //!
 //! A CUDA context outlives all that is done in it, and an error in it is there to stay; a process can be ended. A worker is started when
@@ -17,7 +16,6 @@
 mod child;
 mod frame;
 mod meter;
-mod pool;
 pub mod settings;
 mod turns;
 pub mod worker;
@@ -37,7 +35,6 @@ use crate::{models, shapes};
 use child::{Broken, Watch, Worker};
 use frame::{Answer, Ask, Refusal, Tensors};
 use meter::Meter;
-use pool::Pool;
 pub use settings::{DeviceChoice, GpuFlags, GpuSettings, Preset, SettingsError};
 use turns::Turns;
 use worker::WorkerDevice;
@@ -52,22 +49,30 @@ const LOAD_LIMIT: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The GPUs that `settings` mean, none of which has been touched unless growth is off. None for the processor, and for `auto` where there
-/// is none. Several are one device, which hands a run to the least loaded.
+/// The GPUs that `settings` mean. None for the processor, and for `auto` where there
+/// is none. Each has been tried: its worker has opened it.
 ///
 /// # Errors
 ///
 /// [`DeviceError::Unavailable`] where a GPU is named and cannot be had; where growth is off, all that loading its graphs can say.
 pub fn devices(settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     let gpus = found(settings)?;
-    if !settings.allow_growth {
-        gpus.iter().try_for_each(|gpu| gpu.take_all())?;
+    let mut working: Vec<Box<dyn Device>> = vec![];
+    for gpu in gpus {
+        let ready = match settings.allow_growth {
+            true => gpu.try_out(),
+            false => gpu.take_all(),
+        };
+        match ready {
+            Ok(()) => working.push(Box::new(gpu)),
+            // Whoever leaves the choice to us gets what works.
+            Err(error) if settings.device == DeviceChoice::Auto => {
+                tracing::warn!("{} is not used: {error}", gpu.label);
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(match <[Arc<Gpu>; 1]>::try_from(gpus) {
-        Ok([gpu]) => vec![Box::new(gpu)],
-        Err(gpus) if gpus.is_empty() => vec![],
-        Err(gpus) => vec![Box::new(Pool::new(gpus))],
-    })
+    Ok(working)
 }
 
 /// The same, each by itself.
@@ -170,10 +175,22 @@ impl Gpu {
         self.turns.load()
     }
 
-    /// Bytes of the device that nothing has taken.
-    fn free_bytes(&self) -> u64 {
-        let uuid = self.uuid.as_deref();
-        uuid.and_then(nvml::free_bytes).unwrap_or(0)
+    /// Starts the worker, which says whether the GPU can be used. It ends by itself when it has had nothing to do.
+    fn try_out(&self) -> Result<(), DeviceError> {
+        let mut bench = self.lock();
+        match self.start(&mut bench) {
+            Ok(()) => Ok(()),
+            Err(attempt) => {
+                bench.worker = None;
+                Err(match self.told("", attempt) {
+                    DeviceError::Failed { device, cause, .. } => DeviceError::Unavailable {
+                        device,
+                        reason: format!("{cause:#}"),
+                    },
+                    other => other,
+                })
+            }
+        }
     }
 
     /// Loads all graphs and runs each once on zeros, so that what they take is taken.
@@ -391,6 +408,17 @@ impl Device for Arc<Gpu> {
         inputs: Vec<(String, Tensor)>,
     ) -> Result<Vec<(String, Tensor)>, DeviceError> {
         self.run_within(graph, &inputs, self.settings.run_limit)
+    }
+
+    fn is_ready(&self) -> bool {
+        // Whoever holds the bench works.
+        let bench = self.bench.try_lock();
+        bench.map_or(true, |bench| bench.pause().is_none())
+    }
+
+    fn free_bytes(&self) -> u64 {
+        let uuid = self.uuid.as_deref();
+        uuid.and_then(nvml::free_bytes).unwrap_or(0)
     }
 }
 

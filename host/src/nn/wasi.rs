@@ -304,11 +304,10 @@ async fn compute(
     let mut held_bytes = 0;
     let mut tensors = Vec::new();
     for (name, tensor) in inputs {
-        let name = name
-            .to_str(&store)?
-            .chars()
-            .take(MAX_NAME_BYTES)
-            .collect::<String>();
+        let name = name.to_str(&store)?;
+        // No input of a graph has a longer name.
+        let end = name.floor_char_boundary(MAX_NAME_BYTES);
+        let name = name[..end].to_owned();
         let tensor = table(&mut store).delete(tensor)?;
         held_bytes += tensor.held_bytes();
         tensors.push((name, tensor));

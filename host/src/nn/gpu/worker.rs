@@ -98,7 +98,7 @@ pub fn run(options: &WorkerOptions) -> Result<()> {
     let device = start(options.device);
     let ready = match &device {
         Ok(()) => Answer::Ready,
-        Err(error) => Answer::Refused(Refusal::Unavailable(format!("{error:#}"))),
+        Err(error) => Answer::Refused(Refusal::Unavailable(cut(format!("{error:#}")))),
     };
     frame::write(&mut answers, ready, &[])?;
     if device.is_err() {
@@ -118,13 +118,33 @@ pub fn run(options: &WorkerOptions) -> Result<()> {
         let Ok((ask, tensors)) = next else { exit(0) };
         let (answer, tensors) = match desk.answer(&ask, tensors) {
             Ok(done) => done,
+            Err(Refusal::Failed(reason)) => (Answer::Refused(Refusal::Failed(cut(reason))), vec![]),
             Err(refusal) => (Answer::Refused(refusal), vec![]),
         };
-        if frame::write(&mut answers, answer, &tensors).is_err() {
-            exit(0);
+        match frame::write(&mut answers, answer, &tensors) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                tracing::error!("{error}");
+                exit(NOT_A_FRAME)
+            }
+            // The host is gone.
+            Err(_) => exit(0),
         }
     }
 }
+
+/// A reason as far as it fits into a frame's head: compilers say a lot.
+fn cut(mut reason: String) -> String {
+    let mut end = reason.len().min(MAX_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason
+}
+
+/// Bytes of a reason.
+const MAX_REASON_BYTES: usize = 4096;
 
 /// Opens the device.
 fn start(device: WorkerDevice) -> Result<()> {
