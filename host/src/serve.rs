@@ -28,6 +28,7 @@ use crate::body::{Arriving, BodyLimits, Pieces};
 use crate::failure::Failure;
 use crate::guest::Long;
 use crate::metrics::Gauges;
+use crate::nn;
 use crate::pace::Floor;
 use crate::pressure::Gauge;
 use crate::request_id;
@@ -380,11 +381,13 @@ impl Service {
         let id = request_id::of_request(request.headers_mut());
         let ongoing = self.telemetry.begin(&mut request, &id);
         let app = self.app();
-        let answer = async { self.run(self.admit(&app, request).await?).await }.await;
-        let mut response = answer.unwrap_or_else(|failure| {
-            ongoing.failed(&failure);
-            explain(&failure)
-        });
+        let mut response = match self.admit(&app, request).await {
+            Ok(admitted) => self.run(admitted).await,
+            Err(failure) => {
+                ongoing.failed(&failure);
+                explain(&failure)
+            }
+        };
         request_id::on_answer(response.headers_mut(), id);
         ongoing.sending(response).map(Full::new)
     }
@@ -451,8 +454,18 @@ impl Service {
         })
     }
 
+    /// The function's answer, or why there is none; it says where the models ran.
+    async fn run(&self, admitted: Admitted<'_>) -> Response<Bytes> {
+        let (trail, function) = (Trail::of(&admitted.request), admitted.function);
+        let answer = self.answer_of(admitted).await;
+        answer.unwrap_or_else(|failure| {
+            trail.failed(&failure);
+            nn::tell(explain(&failure), function.devices())
+        })
+    }
+
     /// The function's answer, which holds its place among the answers until it has been sent.
-    async fn run(&self, admitted: Admitted<'_>) -> Result<Response<Bytes>, Failure> {
+    async fn answer_of(&self, admitted: Admitted<'_>) -> Result<Response<Bytes>, Failure> {
         let Admitted {
             function,
             request,
