@@ -1,12 +1,10 @@
 //! Two hundred pages at once, sent to a server with a small budget in a control group that is not much larger.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use ephemera::bench::soak::{Options, soak};
 use ephemera::cgroup::Limited;
 
-use crate::runners;
+use crate::{binary, runners};
 
 const CROWD: u32 = 200;
 const BUDGET: &str = "512MiB";
@@ -15,18 +13,6 @@ const GROUP_BYTES: u64 = 768 << 20;
 /// What a server may have when nothing runs.
 const IDLE_BYTES: u64 = 32 << 20;
 
-/// The binary that this run of the tests has built; this one lies in a folder beside it.
-fn program() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own.parent().and_then(|deps| deps.parent());
-    let program = folder.context("tests lie in a folder")?.join("ephemera");
-    ensure!(
-        program.is_file(),
-        "`ephemera` is not built: test the whole workspace"
-    );
-    Ok(program)
-}
-
 #[test]
 fn two_hundred_pages_at_once_end_nothing_and_leave_nothing() -> Result<()> {
     if let Err(error) = Limited::new(GROUP_BYTES) {
@@ -34,6 +20,9 @@ fn two_hundred_pages_at_once_end_nothing_and_leave_nothing() -> Result<()> {
         eprintln!("skipped: no control group can be made here: {error:#}");
         return Ok(());
     }
+    let Some(program) = binary::path() else {
+        return binary::skip("`ephemera` is not built: test the whole workspace");
+    };
     runners::artifacts();
     let root = runners::root();
     let options = Options {
@@ -45,7 +34,7 @@ fn two_hundred_pages_at_once_end_nothing_and_leave_nothing() -> Result<()> {
         arguments: vec!["--memory-budget".to_owned(), BUDGET.to_owned()],
         out: None,
     };
-    let soak = soak(&program()?, &root.join("spin.toml"), &options)?;
+    let soak = soak(&program, &root.join("spin.toml"), &options)?;
     let mut shown = Vec::new();
     soak.print(false, &mut shown)?;
     println!("{}", String::from_utf8_lossy(&shown));

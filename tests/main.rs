@@ -12,6 +12,7 @@ mod deploy;
 mod gait;
 mod image;
 mod infer;
+mod jobs;
 mod models;
 mod networks;
 mod nn;

@@ -6,6 +6,7 @@ pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod gpu;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;

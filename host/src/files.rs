@@ -1,10 +1,12 @@
 //! Files that other processes may read or build at the same time.
 
 use std::fs::{File, TryLockError};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{CWD, RenameFlags, renameat_with as rename_with};
+use rustix::io::Errno;
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
 ///
@@ -26,6 +28,78 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
             let _ = std::fs::remove_file(&temporary);
         })
         .with_context(|| format!("writing {}", path.display()))
+}
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one, and so does who looks after a crash: it is on the disk when
+/// this returns.
+///
+/// # Errors
+///
+/// The folder cannot be made or written to, or the disk is full.
+pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().context("a file has a folder")?;
+    let name = path.file_name().context("a file has a name")?;
+    let writing = || format!("writing {}", path.display());
+    std::fs::create_dir_all(folder).with_context(writing)?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.part", std::process::id()));
+    let temporary = folder.join(temporary);
+    let written = File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| sync_folder(folder));
+    written
+        .inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = std::fs::remove_file(&temporary);
+        })
+        .with_context(writing)
+}
+
+/// Makes names in `folder` last.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Moves a file to a path that is free: `to`, or that with a number. Returns where it went.
+///
+/// # Errors
+///
+/// It is gone, or its new folder cannot be made or written to.
+pub(crate) fn move_aside(from: &Path, to: &Path) -> Result<PathBuf> {
+    let moving = || format!("moving {} to {}", from.display(), to.display());
+    let folder = to.parent().context("a file has a folder")?;
+    std::fs::create_dir_all(folder).with_context(moving)?;
+    for number in 0..1_000_000u32 {
+        let target = numbered(to, number);
+        match rename_with(CWD, from, CWD, &target, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                sync_folder(folder).with_context(moving)?;
+                return Ok(target);
+            }
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(std::io::Error::from(error)).with_context(moving),
+        }
+    }
+    anyhow::bail!("a million files are called {}", to.display())
+}
+
+/// `page.png`, `page.1.png`, `page.2.png`.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return path.to_owned();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 /// The bytes of a file that has at most `limit` of them. Devices and pipes say that they have none, so they are counted on the way.
@@ -83,6 +157,22 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("it exists"), b"two");
         let inner = std::fs::read_dir(folder.path().join("inner"));
         assert_eq!(inner.expect("it exists").count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_moved_over_another() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for expected in ["done/a.png", "done/a.1.png", "done/a.2.png"] {
+            write_durable(&path("a.png"), expected.as_bytes()).expect("written");
+            let to = move_aside(&path("a.png"), &path("done/a.png")).expect("moved");
+            assert_eq!(to, path(expected));
+            assert_eq!(std::fs::read(to).expect("there"), expected.as_bytes());
+        }
+        assert!(
+            move_aside(&path("a.png"), &path("done/a.png")).is_err(),
+            "gone"
+        );
     }
 
     #[test]

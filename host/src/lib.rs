@@ -32,6 +32,7 @@ mod http_client;
 pub mod image;
 pub mod imports;
 pub mod inspect;
+pub mod jobs;
 pub mod keyvalue;
 pub mod memory;
 pub mod metrics;

@@ -18,6 +18,7 @@ use commands::build::{self, Build};
 use commands::doctor::{self, Doctor};
 use commands::gpu::{self, Gpu};
 use commands::health::{self, Health};
+use commands::jobs::{self, Jobs};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
@@ -50,6 +51,8 @@ enum Command {
     Health(Health),
     /// Send files through a component, without a server.
     Run(Run),
+    /// Work through the files that are dropped into a folder.
+    Jobs(Jobs),
     /// Take frames spread evenly over a clip, for functions that take frames.
     Sample(Sample),
     /// Look at a server that runs: rates, times, memory, and what to change.
@@ -92,6 +95,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(options) => return doctor::doctor(&around, &options),
         Command::Health(options) => health::health(&options)?,
         Command::Run(options) => return run::run(&around, options),
+        Command::Jobs(options) => jobs::jobs(&around, options)?,
         Command::Sample(options) => sample::sample(&options)?,
         Command::Top(options) => top::top(&options)?,
         Command::Bench(what) => bench::bench(&around, what)?,

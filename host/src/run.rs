@@ -16,8 +16,10 @@ use hyper::body::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::app::App;
+pub(crate) use inputs::takes;
 pub use inputs::{Destination, Input, find};
 pub use question::{Format, Question};
+pub(crate) use request::{MAX_INPUT_BYTES, of_bytes as request_of};
 
 /// Of the memory that is available, how much instances may be given: what they dirty is not all that a request takes.
 const MEMORY_SHARE: f64 = 0.8;
@@ -169,7 +171,7 @@ async fn ask(app: &App, name: &str, input: &Input, question: &Question) -> Resul
 }
 
 /// The sentence in an error's body, or its status where there is none.
-fn refusal(response: &Response<Bytes>) -> String {
+pub(crate) fn refusal(response: &Response<Bytes>) -> String {
     let body: Option<serde_json::Value> = serde_json::from_slice(response.body()).ok();
     body.as_ref()
         .and_then(|body| body.get("detail")?.as_str())

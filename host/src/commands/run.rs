@@ -117,7 +117,7 @@ fn question(requests: &FileRequests, options: &Run) -> Result<batch::Question> {
 }
 
 /// `NAME=VALUE`.
-fn parameter(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parameter(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = pair.ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))

@@ -67,6 +67,15 @@ pub fn find(named: &[PathBuf], takes: Takes) -> Result<Vec<Input>> {
     Ok(inputs)
 }
 
+/// What a file is looked at as, by its extension.
+pub(crate) fn takes(path: &Path) -> Takes {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    match CLIPS.contains(&extension.to_ascii_lowercase().as_str()) {
+        true => Takes::Clips,
+        false => Takes::Pictures,
+    }
+}
+
 fn add(path: &Path, takes: Takes, inputs: &mut Vec<Input>) -> Result<()> {
     if path.is_dir() {
         // `.` and `..` have a name only in full, and answers are named after folders of frames.

@@ -1,5 +1,7 @@
 //! What the command line asks of each file -> a path with its query.
 
+use std::str::FromStr;
+
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use form_urlencoded::Serializer;
@@ -49,6 +51,19 @@ impl Format {
     }
 }
 
+impl FromStr for Format {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let known = || {
+            let all = Self::value_variants().iter().map(|format| format.name());
+            all.collect::<Vec<_>>().join(", ")
+        };
+        <Self as ValueEnum>::from_str(name, false)
+            .map_err(|_| anyhow::anyhow!("format: expected one of {}, got `{name}`", known()))
+    }
+}
+
 /// What to ask of each file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -78,8 +93,8 @@ impl Question {
             format.is_none() || of_function.is_some(),
             "this function answers in one format, expected no --format"
         );
-        let of_function = of_function.map(|(_, name)| Format::from_str(name, false));
-        let of_function = of_function.transpose().map_err(anyhow::Error::msg)?;
+        let of_function = of_function.map(|(_, name)| <Format as FromStr>::from_str(name));
+        let of_function = of_function.transpose()?;
         let mut given = parameters.to_vec();
         given.extend(format.map(|format| (FORMAT.to_owned(), format.name())));
         let kept = declared
@@ -97,8 +112,13 @@ impl Question {
         })
     }
 
+    /// Path and query of the requests.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
     /// The extension of files that hold an answer.
-    pub(super) fn extension(&self) -> &'static str {
+    pub(crate) fn extension(&self) -> &'static str {
         self.format.extension()
     }
 }

@@ -12,7 +12,7 @@ use crate::body::Pieces;
 use crate::files;
 
 /// Larger inputs are not even opened: no function has memory for them.
-const MAX_INPUT_BYTES: u64 = 128 << 20;
+pub(crate) const MAX_INPUT_BYTES: u64 = 128 << 20;
 
 /// The form field of each frame.
 const FRAMES: &str = "frames";
@@ -22,20 +22,27 @@ const FRAMES: &str = "frames";
 const BOUNDARY: &str = "ephemera-Rk9tQ2xpcHNUb0Zy";
 
 pub(super) fn request(input: &Input, target: &str) -> Result<Request<Pieces>> {
-    let (content_type, body) = if input.path.is_dir() {
+    if input.path.is_dir() {
         let form = format!("multipart/form-data; boundary={BOUNDARY}");
-        (form, frames(&input.frames)?)
-    } else {
-        let mut room = MAX_INPUT_BYTES;
-        let body = read(&input.path, &mut room)?;
-        (content_type(&input.path).to_owned(), body)
-    };
+        return posted(target, &form, frames(&input.frames)?.into());
+    }
+    let mut room = MAX_INPUT_BYTES;
+    let body = read(&input.path, &mut room)?;
+    posted(target, content_type(&input.path), body.into())
+}
+
+/// A request with `body`, which came from a file called `name`.
+pub(crate) fn of_bytes(name: &str, body: Bytes, target: &str) -> Result<Request<Pieces>> {
+    posted(target, content_type(Path::new(name)), body)
+}
+
+fn posted(target: &str, content_type: &str, body: Bytes) -> Result<Request<Pieces>> {
     Request::builder()
         .method(Method::POST)
         .uri(target)
         .header(HOST, "localhost")
         .header(CONTENT_TYPE, content_type)
-        .body(Pieces::from(Bytes::from(body)))
+        .body(Pieces::from(body))
         .context("making the request")
 }
 

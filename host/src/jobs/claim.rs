@@ -1,0 +1,287 @@
+//! Who works on an item: at most one worker, and never nobody because one died.
+//!
+//! A claim is a file, held by a lock that the kernel lets go when its holder dies, and in it who has it and until when. A lock that is free
+//! tells that a holder on this machine is dead; of one on another machine, whose locks may not be seen here, its lease must have run out
+//! as well. What a claim says of an item (attempts, what was about to be stored) is there for the next holder.
+
+use std::fs::{File, Metadata, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// What stands in a claim's file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What it is about. A claim of another item of the same name says nothing of this one.
+    pub item: Option<Identity>,
+    /// The machine of the holder, by its boot.
+    pub machine: String,
+    /// Until when it is the holder's even if its lock cannot be seen, in seconds since 1970 UTC.
+    pub expires: u64,
+    /// How often the item failed in a way that may pass.
+    pub failures: u32,
+    /// How often a holder died with it.
+    pub deaths: u32,
+    /// Not before this is it tried again, in seconds since 1970 UTC.
+    pub not_before: u64,
+    /// What is about to be stored, once it is known.
+    pub storing: Option<Storing>,
+    /// Why it failed last.
+    pub reason: Option<String>,
+}
+
+/// A result that was about to be stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storing {
+    /// Where, relative to the folder of results.
+    pub target: PathBuf,
+    /// The SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Which file it is, and which content: a file that is replaced or written to becomes another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    inode: u64,
+    bytes: u64,
+    modified_ns: i128,
+}
+
+impl Identity {
+    /// By what the file system says of it.
+    pub fn of(metadata: &Metadata) -> Self {
+        let seconds = i128::from(metadata.mtime()) * 1_000_000_000;
+        Self {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified_ns: seconds + i128::from(metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The right to work on an item, until dropped.
+#[derive(Debug)]
+pub struct Claim {
+    file: File,
+    path: PathBuf,
+    lease: Duration,
+    /// What is known of the item.
+    pub record: Record,
+}
+
+/// Seconds since 1970 UTC.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// This boot of this machine.
+fn machine() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    boot.map_or_else(|_| "unknown".to_owned(), |boot| boot.trim().to_owned())
+}
+
+impl Claim {
+    /// Takes the claim at `path` on `item`; `None` while somebody else has it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be made, locked, read or written.
+    pub fn take(path: &Path, item: Identity, lease: Duration) -> Result<Option<Self>> {
+        let taking = || format!("claiming by {}", path.display());
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .with_context(taking)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(taking),
+        }
+        let mut claim = Self {
+            file,
+            path: path.to_owned(),
+            lease,
+            record: Record::default(),
+        };
+        // Who had it may have finished and removed the file between our opening and our locking.
+        if !claim.is_current() {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        claim.file.read_to_string(&mut text).with_context(taking)?;
+        let machine = machine();
+        // A file that was cut short by a crash says nothing; its holder is dead.
+        if let Ok(record) = serde_json::from_str::<Record>(&text) {
+            if record.machine != machine && record.expires > now() {
+                return Ok(None);
+            }
+            if record.item == Some(item) {
+                claim.record = record;
+            }
+        }
+        // Expired: it was let go in good order.
+        if claim.record.expires > 0 {
+            claim.record.deaths += 1;
+        }
+        claim.record.item = Some(item);
+        claim.record.machine = machine;
+        claim.renew().with_context(taking)?;
+        Ok(Some(claim))
+    }
+
+    /// Whether the file that is locked is still the one at its path.
+    fn is_current(&self) -> bool {
+        let ours = self.file.metadata().map(|m| (m.dev(), m.ino()));
+        let there = std::fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
+        matches!((ours, there), (Ok(ours), Ok(there)) if ours == there)
+    }
+
+    /// Begins the lease anew, with what the record says now.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn renew(&mut self) -> Result<()> {
+        self.record.expires = now() + self.lease.as_secs().max(1);
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let text = serde_json::to_vec(&self.record)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&text)?;
+        self.file.set_len(text.len() as u64)?;
+        self.file.sync_data().context("writing a claim")
+    }
+
+    /// Lets go of an item that stays: it is to be tried again after `pause`, and its record is kept.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn put_back(mut self, pause: Duration) -> Result<()> {
+        self.record.expires = 0;
+        self.record.not_before = now() + pause.as_secs();
+        self.write()
+    }
+
+    /// Lets go of an item that is done.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be removed.
+    pub fn finish(self) -> Result<()> {
+        // Removed while it is locked: who opens it now finds that it is not the one at its path.
+        std::fs::remove_file(&self.path).context("removing a claim")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(60);
+
+    fn item(inode: u64) -> Identity {
+        Identity {
+            inode,
+            bytes: 2,
+            modified_ns: 3,
+        }
+    }
+
+    #[test]
+    fn one_has_it_and_the_next_knows_what_happened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let take = || Claim::take(&path, item(1), LEASE).expect("a folder that can be written to");
+        let mut first = take().expect("nobody has it");
+        assert!(take().is_none(), "somebody has it");
+        first.record.reason = Some("because".to_owned());
+        first.renew().expect("written");
+        // As if it had died: the kernel lets go, and nobody puts anything back.
+        drop(first);
+        let mut second = take().expect("its holder is dead");
+        assert_eq!(second.record.deaths, 1);
+        assert_eq!(second.record.reason.as_deref(), Some("because"));
+        second.record.failures = 1;
+        second.put_back(Duration::from_secs(100)).expect("written");
+        let third = take().expect("it was put back");
+        assert_eq!((third.record.deaths, third.record.failures), (1, 1));
+        assert!(third.record.not_before > now() + 90);
+        third.finish().expect("removed");
+        assert!(!path.exists());
+        assert_eq!(take().expect("as new").record.deaths, 0);
+    }
+
+    #[test]
+    fn another_machines_lease_holds_until_it_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        for (expires, taken) in [(now() + 60, false), (now() - 1, true)] {
+            let record = Record {
+                item: Some(item(1)),
+                machine: "another".to_owned(),
+                expires,
+                ..Record::default()
+            };
+            std::fs::write(&path, serde_json::to_vec(&record).expect("JSON")).expect("written");
+            let claim = Claim::take(&path, item(1), LEASE).expect("readable");
+            assert_eq!(claim.is_some(), taken, "{expires}");
+        }
+        std::fs::write(&path, "{\"machi").expect("written");
+        assert!(
+            Claim::take(&path, item(1), LEASE)
+                .expect("readable")
+                .is_some(),
+            "cut short"
+        );
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_starts_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        for (inode, failures) in [(1, 0), (1, 1), (2, 0)] {
+            let claim = Claim::take(&path, item(inode), LEASE).expect("readable");
+            let mut claim = claim.expect("nobody has it");
+            assert_eq!(claim.record.failures, failures, "{inode}");
+            claim.record.failures += 1;
+            claim.put_back(Duration::ZERO).expect("written");
+        }
+    }
+
+    #[test]
+    fn many_at_once_take_it_one_after_the_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let holders = std::sync::atomic::AtomicU32::new(0);
+        let taken = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    use std::sync::atomic::Ordering::SeqCst;
+                    for _ in 0..200 {
+                        let Some(claim) = Claim::take(&path, item(1), LEASE).expect("readable")
+                        else {
+                            continue;
+                        };
+                        assert_eq!(holders.fetch_add(1, SeqCst), 0, "alone");
+                        taken.fetch_add(1, SeqCst);
+                        holders.fetch_sub(1, SeqCst);
+                        claim.finish().expect("removed");
+                    }
+                });
+            }
+        });
+        assert!(taken.into_inner() > 0);
+    }
+}

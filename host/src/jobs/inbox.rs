@@ -1,0 +1,215 @@
+//! A folder -> [`Item`]s: what lies in it, complete and to be done.
+//!
+//! Links are not followed, and nothing but plain files is looked at, so that nothing outside of the folder can be reached from it.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::claim::{Identity, now};
+
+/// What ends the name of a file that describes a job: `page.png.job.json` is about the file `page.png` beside it, or has its input inside.
+pub const JOB: &str = ".job.json";
+
+/// How far all workers are.
+pub const PROGRESS: &str = "progress.json";
+
+/// Where originals go, below the inbox.
+pub const DONE: &str = "done";
+/// And those that could not be done, each with its reason.
+pub const FAILED: &str = "failed";
+/// What workers tell each other.
+const OWN: &str = ".ephemera";
+
+/// Names that programs give to files that they have not finished.
+const UNFINISHED: [&str; 5] = [".part", ".partial", ".tmp", ".crdownload", "~"];
+
+/// Folders are entered this deep.
+const MAX_DEPTH: usize = 16;
+
+/// Items of one look: memory is bounded however many files there are, and the next look finds more.
+const MAX_ITEMS: usize = 4096;
+
+/// A folder that files are dropped into.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    root: PathBuf,
+    settle: Duration,
+}
+
+/// A file to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its path below the inbox.
+    pub below: PathBuf,
+    /// Which content it had when it was found.
+    pub identity: Identity,
+}
+
+impl Inbox {
+    /// The folder `root`, which is made if it is not there. A file is complete when nothing about it has changed for `settle`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made or written to.
+    pub fn open(root: &Path, settle: Duration) -> Result<Self> {
+        let opening = || format!("opening the inbox {}", root.display());
+        std::fs::create_dir_all(root).with_context(opening)?;
+        let root = root.canonicalize().with_context(opening)?;
+        let inbox = Self { root, settle };
+        for folder in [DONE.into(), FAILED.into(), Path::new(OWN).join("claims")] {
+            std::fs::create_dir_all(inbox.root.join(folder)).with_context(opening)?;
+        }
+        Ok(inbox)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file of the claim on `item`.
+    pub fn claim_of(&self, item: &Item) -> PathBuf {
+        let name = crate::digest::sha256(item.below.as_os_str().as_encoded_bytes());
+        self.claims().join(name.to_string())
+    }
+
+    fn claims(&self) -> PathBuf {
+        self.root.join(OWN).join("claims")
+    }
+
+    /// Where workers say how far they are.
+    pub fn workers(&self) -> PathBuf {
+        self.root.join(OWN).join("workers")
+    }
+
+    /// The items, oldest names first; at most some thousands.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be listed. A folder below it that cannot be is told in the log, and the others go on.
+    pub fn scan(&self) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        self.list(&self.root, MAX_DEPTH, &mut items)
+            .with_context(|| format!("listing {}", self.root.display()))?;
+        items.sort_by(|a, b| a.below.cmp(&b.below));
+        Ok(items)
+    }
+
+    fn list(&self, folder: &Path, depth: usize, items: &mut Vec<Item>) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            if items.len() >= MAX_ITEMS {
+                return Ok(());
+            }
+            let entry = entry?;
+            let path = entry.path();
+            // Of the link itself, not of what it leads to. It may be gone already: another worker moved it.
+            let Ok(metadata) = std::fs::symlink_metadata(&path) else {
+                continue;
+            };
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || self.is_ours(&path) {
+                continue;
+            }
+            if metadata.is_dir() && depth > 0 {
+                if let Err(error) = self.list(&path, depth - 1, items) {
+                    tracing::warn!("listing {}: {error}", path.display());
+                }
+            } else if metadata.is_file()
+                && !UNFINISHED.iter().any(|end| name.ends_with(end))
+                && self.is_complete(&metadata)
+                && !has_job(&path)
+            {
+                let below = path.strip_prefix(&self.root).unwrap_or(&path);
+                items.push(Item {
+                    below: below.to_owned(),
+                    identity: Identity::of(&metadata),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, path: &Path) -> bool {
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        [DONE, FAILED, PROGRESS]
+            .iter()
+            .any(|own| below == Path::new(own))
+    }
+
+    /// By the time of its last change, which nobody can set, unlike that of its last modification.
+    fn is_complete(&self, metadata: &Metadata) -> bool {
+        let changed = u64::try_from(metadata.ctime()).unwrap_or(0);
+        now().saturating_sub(changed) >= self.settle.as_secs()
+    }
+}
+
+/// Whether another file says what to do with this one.
+fn has_job(path: &Path) -> bool {
+    let mut job = path.as_os_str().to_owned();
+    job.push(JOB);
+    Path::new(&job).is_file()
+}
+
+impl Item {
+    /// Whether it describes a job.
+    pub fn is_job(&self) -> bool {
+        let name = self.below.as_os_str().as_encoded_bytes();
+        name.ends_with(JOB.as_bytes())
+    }
+
+    /// The path below the inbox of the file that a job is about.
+    pub fn described(&self) -> Option<PathBuf> {
+        let name = self.below.file_name()?.to_str()?.strip_suffix(JOB)?;
+        Some(self.below.with_file_name(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_complete_and_not_ours_is_an_item() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inbox = Inbox::open(folder.path(), Duration::ZERO).expect("made");
+        let write = |name: &str| {
+            let path = inbox.root().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, "x").expect("written");
+        };
+        for name in [
+            "b.png",
+            "a/c.png",
+            "a/c.png.job.json",
+            "d.job.json",
+            ".hidden",
+            "e.png.part",
+            "f~",
+            "done/g.png",
+            "failed/h.png",
+            "progress.json",
+            ".ephemera/i",
+        ] {
+            write(name);
+        }
+        std::os::unix::fs::symlink("/etc/passwd", inbox.root().join("j.png")).expect("linked");
+        std::os::unix::fs::symlink("/etc", inbox.root().join("k")).expect("linked");
+        let items = inbox.scan().expect("listed");
+        let names: Vec<_> = items.iter().map(|item| item.below.to_str()).collect();
+        assert_eq!(
+            names,
+            [Some("a/c.png.job.json"), Some("b.png"), Some("d.job.json")]
+        );
+        let jobs: Vec<_> = items.iter().map(Item::is_job).collect();
+        assert_eq!(jobs, [true, false, true]);
+        assert_eq!(items[0].described(), Some("a/c.png".into()));
+
+        let patient = Inbox::open(folder.path(), Duration::from_secs(60)).expect("there");
+        assert_eq!(patient.scan().expect("listed"), [], "all is too new");
+    }
+}

@@ -1,0 +1,202 @@
+//! A task -> an answer: admission, one instance, and whether what went wrong may go right the next time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::Bytes;
+
+use super::job::{Input, Job};
+use crate::admission::{Admission, Budget, Priority};
+use crate::app::App;
+use crate::config::{FileRequests, Project, Takes};
+use crate::failure::Failure;
+use crate::run::{self, Format, Question};
+
+/// One request of a function.
+#[derive(Debug, Clone)]
+pub struct Task {
+    function: String,
+    question: Question,
+    /// What the input is called, for its type.
+    name: String,
+    input: Bytes,
+    priority: Priority,
+}
+
+/// What became of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The function's answer.
+    Answer(Bytes),
+    /// The function refuses this input, and will again.
+    Refused(String),
+    /// It failed in a way that may pass.
+    Broke(String),
+}
+
+/// Functions that take files: what each does with them, and the ceiling of its memory in bytes.
+pub struct Takers(BTreeMap<String, (FileRequests, u64)>);
+
+impl Takers {
+    /// Those of `project`.
+    ///
+    /// # Errors
+    ///
+    /// There are none.
+    pub fn of(project: &Project) -> Result<Self> {
+        let functions = project.functions.values();
+        let takers: BTreeMap<_, _> = functions
+            .filter_map(|function| {
+                let bytes = function.limits.memory_bytes as u64;
+                Some((function.name.clone(), (function.run.clone()?, bytes)))
+            })
+            .collect();
+        ensure!(
+            !takers.is_empty(),
+            "no component takes files: none has a `run` in its tool.ephemera"
+        );
+        Ok(Self(takers))
+    }
+}
+
+/// Functions that take files, and what there is to run them.
+pub struct Performer {
+    app: Arc<App>,
+    admission: Admission,
+    takers: BTreeMap<String, (FileRequests, u64)>,
+}
+
+impl Performer {
+    /// Of `takers`, loaded as `app`, within `budget`.
+    pub fn new(takers: Takers, app: Arc<App>, budget: Budget) -> Self {
+        Self {
+            app,
+            admission: Admission::new(budget),
+            takers: takers.0,
+        }
+    }
+
+    /// What to do with a file that says nothing of it: the first function that takes files of its kind, with the manifest's parameters and
+    /// then `options`.
+    ///
+    /// # Errors
+    ///
+    /// No function takes it, or none has such a parameter.
+    pub fn plain(
+        &self,
+        name: &str,
+        input: Bytes,
+        options: &BTreeMap<String, String>,
+    ) -> Result<Task> {
+        let takes = run::takes(Path::new(name));
+        let taker = self.takers.iter().find(|(_, (run, _))| run.takes == takes);
+        let (function, _) = taker.with_context(|| match takes {
+            Takes::Pictures => "no function takes pictures",
+            Takes::Clips => "no function takes clips",
+        })?;
+        self.task(function, name, input, options, Priority::Batch)
+    }
+
+    /// What `job` asks for; `file` is the content of the file that it is about, if it is about one.
+    ///
+    /// # Errors
+    ///
+    /// A function that is not there or takes no files, an option it does not have, an input that is not Base64.
+    pub fn described(&self, job: &Job, file: Option<Bytes>) -> Result<Task> {
+        let (name, input) = match (&job.input, file) {
+            (Input::Inline(text), _) => {
+                let bytes = STANDARD.decode(text).context("input.inline")?;
+                (String::new(), Bytes::from(bytes))
+            }
+            (Input::File(path), Some(bytes)) => (path.to_string_lossy().into_owned(), bytes),
+            (Input::File(_), None) => anyhow::bail!("input.file: no such file"),
+        };
+        self.task(
+            &job.function,
+            &name,
+            input,
+            &job.options,
+            job.priority.into(),
+        )
+    }
+
+    fn task(
+        &self,
+        function: &str,
+        name: &str,
+        input: Bytes,
+        options: &BTreeMap<String, String>,
+        priority: Priority,
+    ) -> Result<Task> {
+        let (run, _) = self.takers.get(function).with_context(|| {
+            let known: Vec<&str> = self.takers.keys().map(String::as_str).collect();
+            format!(
+                "function: expected one of {}, got `{function}`",
+                known.join(", ")
+            )
+        })?;
+        let mut parameters = Vec::new();
+        let mut format = None;
+        for (name, value) in options {
+            match name.as_str() {
+                "format" => format = Some(value.parse::<Format>()?),
+                _ => parameters.push((name.clone(), value.clone())),
+            }
+        }
+        Ok(Task {
+            function: function.to_owned(),
+            question: Question::new(run, format, &parameters)?,
+            name: name.to_owned(),
+            input,
+            priority,
+        })
+    }
+
+    /// Runs `task` in an instance of its own, as soon as there is memory for it.
+    pub async fn perform(&self, task: Task) -> Outcome {
+        match self.answer(task).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Broke(format!("{error:#}")),
+        }
+    }
+
+    async fn answer(&self, task: Task) -> Result<Outcome> {
+        let (_, bytes) = self
+            .takers
+            .get(&task.function)
+            .context("a known function")?;
+        let request = run::request_of(&task.name, task.input, task.question.target())?;
+        let function = self.app.function(&task.function)?;
+        let _slot = self
+            .admission
+            .slot(&task.function, *bytes, task.priority)
+            .await?;
+        let response = match function.handle(request).await {
+            Ok(response) => response,
+            Err(failure) => {
+                let cause = match &failure {
+                    Failure::Function(cause) => format!("{failure}: {}", cause.root_cause()),
+                    other => other.to_string(),
+                };
+                return Ok(Outcome::Broke(cause));
+            }
+        };
+        let status = response.status();
+        Ok(match () {
+            () if status.is_success() => Outcome::Answer(response.into_body()),
+            () if status.is_server_error() => Outcome::Broke(run::refusal(&response)),
+            () => Outcome::Refused(run::refusal(&response)),
+        })
+    }
+}
+
+impl Task {
+    /// The extension of files that hold its answer.
+    pub fn extension(&self) -> &'static str {
+        self.question.extension()
+    }
+}
