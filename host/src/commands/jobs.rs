@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
 use ephemera::admission::Budget;
 use ephemera::app::App;
@@ -69,17 +69,7 @@ pub(crate) fn jobs(around: &Surroundings, options: Jobs) -> Result<()> {
     let project = around.project()?;
     let artifacts = around.artifacts(Placement::Guest, &project, &[], options.no_build)?;
     let seconds = |seconds: u16| Duration::from_secs(seconds.into());
-    let largest = super::up::largest_ceiling(&project);
-    let memory_bytes = match options.memory_budget {
-        Some(bytes) => bytes,
-        None => (memory::available_bytes()? / 4 * 3).max(largest),
-    };
-    ensure!(
-        largest <= memory_bytes,
-        "a function may take {} MiB, the memory budget is {} MiB",
-        largest >> 20,
-        memory_bytes >> 20
-    );
+    let memory_bytes = super::up::memory_budget(&project, options.memory_budget)?;
     let cores = std::thread::available_parallelism()?.get();
     let instances = options.max_concurrency.unwrap_or(cores as u32);
     let budget = Budget {

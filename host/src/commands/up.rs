@@ -113,18 +113,8 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     };
     let budget = &mut settings.budget;
     budget.instances = options.max_concurrency.unwrap_or(budget.instances);
-    budget.memory_bytes = match options.memory_budget {
-        Some(bytes) => bytes,
-        // One request runs in any case.
-        None => (memory::available_bytes()? / 4 * 3).max(largest_ceiling(&project)),
-    };
+    budget.memory_bytes = memory_budget(&project, options.memory_budget)?;
     let budget = *budget;
-    ensure!(
-        largest_ceiling(&project) <= budget.memory_bytes,
-        "a function may take {} MiB, the memory budget is {} MiB",
-        largest_ceiling(&project) >> 20,
-        budget.memory_bytes >> 20
-    );
     let devices = device::open(found, &artifacts, budget.instances)?;
     let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
 
@@ -159,6 +149,29 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     // Runs that nobody waits for any more are not waited for here either.
     executor.shutdown_background();
     ended
+}
+
+/// The bytes to give out: `given`, or a share of what is available.
+pub(super) fn memory_budget(project: &Project, given: Option<u64>) -> Result<u64> {
+    let largest = largest_ceiling(project);
+    let budget = match given {
+        Some(bytes) => bytes,
+        // One request runs in any case.
+        None => (memory::available_bytes()? / 4 * 3).max(largest),
+    };
+    check_budget(largest, budget)?;
+    Ok(budget)
+}
+
+/// Whether the largest function, which may take `largest` bytes, ever runs within `budget`.
+pub(super) fn check_budget(largest: u64, budget: u64) -> Result<()> {
+    ensure!(
+        largest <= budget,
+        "a function may take {} MiB, the memory budget is {} MiB",
+        largest >> 20,
+        budget >> 20
+    );
+    Ok(())
 }
 
 /// What one request of the largest function may take, in bytes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Error, Result};
 use ephemera::admission::Budget;
 use ephemera::app::App;
 use ephemera::build::Placement;
@@ -11,7 +11,7 @@ use ephemera::serve::Server;
 use ephemera::watch::{Seen, Watch};
 
 use super::Surroundings;
-use super::up::largest_ceiling;
+use super::up::{check_budget, largest_ceiling};
 
 /// Between two looks at the files. A change is built when the next look finds nothing more: editors and `git` write several files.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -83,13 +83,7 @@ async fn wait(watch: &Watch, seen: &mut Seen) -> String {
 fn load(around: &Surroundings, budget: Budget) -> Result<App> {
     let project = around.project()?;
     let artifacts = around.artifacts(Placement::Guest, &project, &[], false)?;
-    let largest = largest_ceiling(&project);
-    ensure!(
-        largest <= budget.memory_bytes,
-        "a function may take {} MiB, the memory budget is {} MiB",
-        largest >> 20,
-        budget.memory_bytes >> 20
-    );
+    check_budget(largest_ceiling(&project), budget.memory_bytes)?;
     App::load(project, &artifacts, budget.instances)
 }
 
