@@ -1,7 +1,6 @@
 //! Jobs: work that nobody waits for at the other end of a connection, done by the same functions in fresh instances.
 //!
 //! ```text
-//! job.rs      JSON         -> Job          what is to be done, checked
 //! perform.rs  Job          -> answer       admission, one instance, and whose fault a failure is
 //! claim.rs    who works on what, safe against the death of anyone
 //! inbox.rs    a folder     -> items        what is there, complete and to be done
@@ -16,7 +15,6 @@
 pub mod claim;
 pub mod folder;
 pub mod inbox;
-pub mod job;
 pub mod perform;
 pub mod progress;
 pub mod worker;

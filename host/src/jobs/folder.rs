@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use ephemera_jobs::{Input, Job};
 use hyper::body::Bytes;
 use rustix::fs::OFlags;
 use serde::Serialize;
@@ -21,7 +22,6 @@ use tokio::sync::watch;
 
 use super::claim::{Claim, Identity, Storing, now};
 use super::inbox::{DONE, FAILED, Inbox, Item, JOB};
-use super::job::{Input, Job};
 use super::perform::{Outcome, Performer, Task};
 use crate::digest::sha256;
 use crate::files::{move_aside, write_durable};
@@ -276,6 +276,7 @@ impl Hot {
         }
         let file = match &job.input {
             Input::Inline(_) => None,
+            Input::Url(_) => bail!("input.url: no host is allowed"),
             Input::File(path) => {
                 let described = item.described().context("a name")?;
                 let name = described.file_name().unwrap_or_default();

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ephemera_jobs::{Input, Job, Urgency};
 use hyper::body::Bytes;
 
-use super::job::{Input, Job};
 use crate::admission::{Admission, Budget, Priority};
 use crate::app::App;
 use crate::config::{FileRequests, Project, Takes};
@@ -113,6 +113,7 @@ impl Performer {
                 (String::new(), Bytes::from(bytes))
             }
             (Input::File(path), Some(bytes)) => (path.to_string_lossy().into_owned(), bytes),
+            (Input::Url(_), _) => anyhow::bail!("input.url: no host is allowed"),
             (Input::File(_), None) => anyhow::bail!("input.file: no such file"),
         };
         self.task(
@@ -191,6 +192,15 @@ impl Performer {
             () if status.is_server_error() => Outcome::Broke(run::refusal(&response)),
             () => Outcome::Refused(run::refusal(&response)),
         })
+    }
+}
+
+impl From<Urgency> for Priority {
+    fn from(urgency: Urgency) -> Self {
+        match urgency {
+            Urgency::Interactive => Self::Interactive,
+            Urgency::Batch => Self::Batch,
+        }
     }
 }
 

@@ -1,11 +1,9 @@
 //! JSON -> [`Job`]: what is to be done, with every field checked. `job.schema.json` says the same for others.
 
 use std::collections::BTreeMap;
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-
-use crate::admission::Priority;
 
 /// The only version there is. A field that is added or changes its meaning raises it.
 pub const VERSION: u32 = 1;
@@ -14,7 +12,13 @@ pub const VERSION: u32 = 1;
 pub const SCHEMA: &str = include_str!("job.schema.json");
 
 /// Characters of an id. It becomes part of file names and keys.
-const MAX_ID: usize = 128;
+pub const MAX_ID: usize = 128;
+
+/// Characters of a URL.
+const MAX_URL: usize = 2048;
+
+/// Characters of a key of Redis.
+const MAX_KEY: usize = 512;
 
 /// Options of one job; a function has some ten parameters.
 const MAX_OPTIONS: usize = 32;
@@ -37,12 +41,21 @@ pub struct Job {
     /// Parameters of the function, such as `language`, `format` and `clinical_condition`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
+    /// Where the report goes beside the queue's own record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    /// Jobs of one batch are counted together. As an id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// Who goes first.
     #[serde(default)]
     pub priority: Urgency,
     /// When it is no longer wanted, in seconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
+    /// How often it was tried before.
+    #[serde(default)]
+    pub attempt: u32,
 }
 
 /// Where the bytes are.
@@ -51,11 +64,27 @@ pub struct Job {
 pub enum Input {
     /// Here, in Base64 (RFC 4648, padded).
     Inline(String),
-    /// In a file below the folder that the job lies in: a relative path without `..`.
+    /// In a file below a folder that the worker allows, or beside the job where that is a file: a relative path without `..`.
     File(PathBuf),
+    /// Behind an `http:` or `https:` URL of a host that the worker allows.
+    Url(String),
 }
 
-/// As [`Priority`], by its names.
+/// Where a report goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Reply {
+    /// It becomes the value of a key of Redis.
+    Key(String),
+    /// It is added at the end of a list of Redis.
+    List(String),
+    /// The function's answer becomes a file below the folder of results: a relative path without `..`.
+    File(PathBuf),
+    /// It is posted to a URL of a host that the worker allows, with the job's id as `Idempotency-Key`.
+    Webhook(String),
+}
+
+/// Who goes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Urgency {
@@ -64,15 +93,6 @@ pub enum Urgency {
     /// After interactive ones.
     #[default]
     Batch,
-}
-
-impl From<Urgency> for Priority {
-    fn from(urgency: Urgency) -> Self {
-        match urgency {
-            Urgency::Interactive => Self::Interactive,
-            Urgency::Batch => Self::Batch,
-        }
-    }
 }
 
 /// Why a text is no job.
@@ -108,50 +128,113 @@ impl Job {
         Ok(job)
     }
 
+    /// As JSON.
+    ///
+    /// # Panics
+    /// Never: all keys are texts.
+    pub fn json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("all keys are texts")
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.version != VERSION {
             return Err(Error::Version(self.version));
         }
-        let field = |field, expected: &str, actual: &str| {
-            let actual = actual.chars().take(80).collect::<String>();
-            Err(Error::Field {
-                field,
-                expected: expected.to_owned(),
-                actual: format!("`{actual}`"),
-            })
-        };
-        if !is_plain(&self.id) {
-            let expected = "1 to 128 letters, digits, `.`, `_` and `-`, not beginning with `.`";
-            return field("id", expected, &self.id);
+        check("id", PLAIN, &self.id, is_plain)?;
+        if let Some(batch) = &self.batch {
+            check("batch", PLAIN, batch, is_plain)?;
         }
         if self.options.len() > MAX_OPTIONS {
             let actual = self.options.len().to_string();
-            return field("options", "at most 32", &actual);
+            return Err(field("options", "at most 32", &actual));
         }
-        let long = |text: &String| text.chars().count() > MAX_OPTION;
-        if let Some((name, _)) = self.options.iter().find(|(n, v)| long(n) || long(v)) {
-            return field("options", "at most 1024 characters each", name);
+        let short = |text: &str| text.chars().count() <= MAX_OPTION;
+        for text in self.options.iter().flat_map(|(name, value)| [name, value]) {
+            check("options", "at most 1024 characters each", text, short)?;
         }
-        if let Input::File(path) = &self.input
-            && !is_below(path)
-        {
-            let expected = "a relative path without `..`";
-            return field("input.file", expected, &path.display().to_string());
+        self.check_input()?;
+        self.check_reply()
+    }
+
+    fn check_input(&self) -> Result<(), Error> {
+        match &self.input {
+            Input::Inline(_) => Ok(()),
+            Input::File(path) => check_path("input.file", path),
+            Input::Url(url) => check("input.url", URL, url, is_url),
         }
-        Ok(())
+    }
+
+    fn check_reply(&self) -> Result<(), Error> {
+        let expected = "1 to 512 visible ASCII characters";
+        match &self.reply {
+            None => Ok(()),
+            Some(Reply::Key(key)) => check("reply.key", expected, key, is_key),
+            Some(Reply::List(key)) => check("reply.list", expected, key, is_key),
+            Some(Reply::File(path)) => check_path("reply.file", path),
+            Some(Reply::Webhook(url)) => check("reply.webhook", URL, url, is_url),
+        }
+    }
+}
+
+const PLAIN: &str = "1 to 128 letters, digits, `.`, `_` and `-`, not beginning with `.`";
+const URL: &str = "an http: or https: URL of at most 2048 characters";
+
+fn check(
+    name: &'static str,
+    expected: &str,
+    actual: &str,
+    holds: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    match holds(actual) {
+        true => Ok(()),
+        false => Err(field(name, expected, actual)),
+    }
+}
+
+fn check_path(name: &'static str, path: &Path) -> Result<(), Error> {
+    match is_below(path) {
+        true => Ok(()),
+        false => {
+            let actual = path.display().to_string();
+            Err(field(name, "a relative path without `..`", &actual))
+        }
+    }
+}
+
+fn field(field: &'static str, expected: &str, actual: &str) -> Error {
+    let actual = actual.chars().take(80).collect::<String>();
+    Error::Field {
+        field,
+        expected: expected.to_owned(),
+        actual: format!("`{actual}`"),
     }
 }
 
 /// Whether `id` can be part of a file's name.
-fn is_plain(id: &str) -> bool {
+pub fn is_plain(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_ID).contains(&id.len()) && !id.starts_with('.') && id.bytes().all(plain)
 }
 
 /// Whether a path stays below where it starts, by its letters; links are another matter.
-fn is_below(path: &std::path::Path) -> bool {
+pub fn is_below(path: &Path) -> bool {
     let plain = |component: Component<'_>| matches!(component, Component::Normal(_));
     path.components().next().is_some() && path.components().all(plain)
+}
+
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://");
+    let rest = rest.or_else(|| text.strip_prefix("http://"));
+    text.len() <= MAX_URL && rest.is_some_and(|rest| !rest.is_empty() && is_visible(rest))
+}
+
+fn is_key(text: &str) -> bool {
+    (1..=MAX_KEY).contains(&text.len()) && is_visible(text)
+}
+
+/// Whether there is nothing in it that would mean something to a protocol of lines.
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -163,12 +246,13 @@ mod tests {
     #[test]
     fn a_job_is_read_and_checked() {
         let whole = r#"{"version":1,"id":"a-1","function":"ocr","input":{"file":"in/page.png"},
-            "options":{"format":"text"},"priority":"interactive","deadline":1900000000}"#;
+            "options":{"format":"text"},"reply":{"list":"answers"},"batch":"b","priority":"interactive",
+            "deadline":1900000000,"attempt":2}"#;
         let job = Job::parse(whole.as_bytes()).expect("it is one");
         assert_eq!(job.input, Input::File("in/page.png".into()));
-        assert_eq!(Priority::from(job.priority), Priority::Interactive);
-        let again = serde_json::to_vec(&job).expect("JSON");
-        assert_eq!(Job::parse(&again).expect("what we write"), job);
+        assert_eq!(job.reply, Some(Reply::List("answers".to_owned())));
+        assert_eq!((job.priority, job.attempt), (Urgency::Interactive, 2));
+        assert_eq!(Job::parse(&job.json()).expect("what we write"), job);
 
         let with = |from: &str, to: &str| whole.replacen(from, to, 1);
         let long = "x".repeat(129);
@@ -188,9 +272,24 @@ mod tests {
             (with("in/page.png", "in/../../x"), "input.file"),
             (with("in/page.png", ""), "input.file"),
             (
-                with("\"file\"", "\"url\""),
-                "not a job: unknown variant `url`",
+                with("\"file\"", "\"path\""),
+                "not a job: unknown variant `path`",
             ),
+            (
+                with("\"file\"", "\"url\""),
+                "input.url: expected an http: or https: URL of at most 2048 characters, got `in/page.png`",
+            ),
+            (
+                with("{\"file\":\"in/page.png\"", "{\"url\":\"http://a\\r\\nb\""),
+                "input.url",
+            ),
+            (with("{\"list\"", "{\"webhook\""), "reply.webhook"),
+            (
+                with("{\"list\":\"answers\"", "{\"file\":\"../a\""),
+                "reply.file",
+            ),
+            (with("answers", "a b"), "reply.list: expected 1 to 512"),
+            (with("\"b\"", "\"b/\""), "batch: expected 1 to 128"),
             (
                 with("\"function\"", "\"funktion\""),
                 "unknown field `funktion`",
@@ -219,10 +318,13 @@ mod tests {
             function: "ocr".to_owned(),
             input: Input::Inline("eA==".to_owned()),
             options: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            reply: Some(Reply::Key("c".to_owned())),
+            batch: Some("d".to_owned()),
             priority: Urgency::Batch,
             deadline: Some(1),
+            attempt: 0,
         };
-        let job = serde_json::to_value(job).expect("JSON");
+        let job: serde_json::Value = serde_json::from_slice(&job.json()).expect("JSON");
         let mut ours: Vec<_> = job
             .as_object()
             .expect("an object")
