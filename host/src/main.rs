@@ -25,6 +25,9 @@ use commands::sample::{self, Sample};
 use commands::top::{self, Top};
 use commands::up::{self, Up};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Vision models as serverless WebAssembly functions.
 #[derive(Parser)]
 #[command(version)]
