@@ -7,7 +7,8 @@ use ephemera::jobs::streams::{Broker, Layout};
 /// A queue in Redis.
 #[derive(Args, Clone)]
 pub(crate) struct RedisOptions {
-    /// Redis, as redis://[user:password@]host[:port][/db]; rediss: for TLS. In the environment, a password is seen by fewer.
+    /// Redis, as redis://[user:password@]host[:port][/db]; rediss: for TLS, with whom the machine or the file
+    /// SSL_CERT_FILE trusts. In the environment, a password is seen by fewer.
     #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
     redis: Option<String>,
     /// The stream of jobs; what else is kept is called after it.

@@ -233,6 +233,9 @@ impl Streams {
         if matches!(job.reply, Some(Reply::File(_))) && self.options.out.is_none() {
             return Outcome::Refused("reply.file: this worker has no folder of results".to_owned());
         }
+        if matches!(job.input, Input::File(_)) && self.options.files.is_none() {
+            return Outcome::Refused("input.file: this worker has no folder of inputs".to_owned());
+        }
         let (name, input) = match self.input(job).await {
             Ok(input) => input,
             Err(Trouble::Never(reason)) => return Outcome::Refused(reason),
