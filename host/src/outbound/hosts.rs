@@ -270,24 +270,33 @@ pub(crate) fn address(host: &str) -> Option<IpAddr> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Internet,
-    /// Of a private network: RFC 1918, RFC 4193, and what carriers share (RFC 6598).
+    /// Of a private network: RFC 1918, RFC 4193, what carriers share (RFC 6598), benchmarks (RFC 2544), protocols (RFC 6890) and the
+    /// site-local addresses that RFC 3879 deprecates.
     Private,
     /// This machine and its links, and what is no host's address: services that trust who can reach them listen there.
     Machine,
 }
 
+/// What virtual machines of Azure ask their host, at a public address that leads nowhere else (Microsoft's documentation of that address).
+const PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn reach(address: IpAddr) -> Reach {
     match address {
         IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            if a == 0
+            let [a, b, c, _] = v4.octets();
+            if v4 == PLATFORM
+                || a == 0
                 || a >= 224
                 || v4.is_loopback()
                 || v4.is_link_local()
                 || v4 == Ipv4Addr::BROADCAST
             {
                 Reach::Machine
-            } else if v4.is_private() || (a == 100 && (64..128).contains(&b)) {
+            } else if v4.is_private()
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 198 && (18..20).contains(&b))
+                || (a, b, c) == (192, 0, 0)
+            {
                 Reach::Private
             } else {
                 Reach::Internet
@@ -310,7 +319,7 @@ fn reach(address: IpAddr) -> Reach {
                 || v6.is_unicast_link_local()
             {
                 Reach::Machine
-            } else if v6.is_unique_local() {
+            } else if v6.is_unique_local() || a & 0xffc0 == 0xfec0 {
                 Reach::Private
             } else {
                 Reach::Internet
@@ -398,6 +407,12 @@ mod tests {
             ),
             ("http://a.org", "http://a.org", "127.0.0.1", false),
             ("http://a.org", "http://a.org", "169.254.169.254", false),
+            ("http://a.org", "http://a.org", "168.63.129.16", false),
+            ("http://*.a.org", "http://x.a.org", "198.19.0.1", false),
+            ("http://*.a.org", "http://x.a.org", "192.0.0.8", false),
+            ("http://*.a.org", "http://x.a.org", "192.0.1.8", true),
+            ("http://*.a.org", "http://x.a.org", "fec0::1", false),
+            ("http://x.a.org", "http://x.a.org", "198.18.0.1", true),
             ("http://a.org", "http://a.org", "::ffff:127.0.0.1", false),
             ("http://a.org", "http://a.org", "fe80::1", false),
             ("http://a.org", "http://a.org", "64:ff9b::7f00:1", false),
