@@ -91,6 +91,9 @@ async fn run(component: &[u8], models: Vec<u8>) -> Result<Vec<u8>> {
     // A function whose models are outside imports it; while it loads, there are no graphs.
     nn::wasi::link(&mut linker)?;
     let instantiate = async |store: &mut Store<Sandbox>, component: &Component| {
+        let mut linker = linker.clone();
+        // What else it imports, such as files and Redis, is for when it runs.
+        linker.define_unknown_imports_as_traps(component)?;
         linker.instantiate_async(store, component).await
     };
 

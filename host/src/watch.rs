@@ -37,7 +37,7 @@ impl Watch {
         for function in project.functions.values() {
             if let Some(package) = &function.package {
                 if packages.is_none() {
-                    packages = Some(Packages::of(&project.root)?);
+                    packages = Some(Packages::of(project.workspace())?);
                 }
                 let packages = packages.as_ref().context("they were just listed")?;
                 watch.add_sources(package, packages)?;
