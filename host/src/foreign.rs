@@ -106,7 +106,7 @@ fn check(import: &str, keys: &SpinKeys) -> Result<()> {
     let told = (interface, version) == (variables::INTERFACE, variables::VERSION);
     let linked = WASI.contains(&package) && version.starts_with("0.2.");
     ensure!(
-        told || linked,
+        told || linked || import == outbound_redis::TYPES,
         "it imports `{import}`, which is not supported here"
     );
     Ok(())
@@ -134,6 +134,7 @@ mod tests {
                 &none,
                 "add `redis://host:port` to allowed_outbound_hosts",
             ),
+            ("fermyon:spin/redis-types", &none, ""),
             ("wasi:http/types@0.2.0", &none, ""),
             ("wasi:sockets/tcp@0.2.6", &none, ""),
             ("wasi:http/types@0.3.0", &none, "not supported here"),

@@ -119,12 +119,13 @@ pub(crate) fn imports(component: &[u8]) -> Result<Vec<String>> {
 
 fn check(import: &str, placement: Placement, world: World) -> Result<()> {
     let newest = || format!("{}.{}.{}", NEWEST.0, NEWEST.1, NEWEST.2);
+    let redis = [outbound_redis::INTERFACE, outbound_redis::TYPES];
+    if world == World::Messages && redis.contains(&import) {
+        return Ok(());
+    }
     let (interface, version) = import
         .split_once('@')
         .with_context(|| format!("import `{import}`: expected an interface of WASI 0.2"))?;
-    if world == World::Messages && import == outbound_redis::INTERFACE {
-        return Ok(());
-    }
     let variables = (interface, version) == (variables::INTERFACE, variables::VERSION);
     if variables && world != World::Command {
         // Only a function whose manifest declares variables has this import; Spin and our host link it.
@@ -216,6 +217,7 @@ mod tests {
             ("wasi:cli/stderr@0.2.6", true, true),
             ("wasi:sockets/tcp@0.2.0", false, false),
             ("fermyon:spin/redis@2.0.0", true, false),
+            ("fermyon:spin/redis-types", true, false),
             ("fermyon:spin/variables@2.0.0", true, false),
             ("fermyon:spin/llm@2.0.0", false, false),
         ] {

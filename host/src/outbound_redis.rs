@@ -29,6 +29,9 @@ use crate::state::Sandbox;
 /// The interface that a component imports.
 pub(crate) const INTERFACE: &str = "fermyon:spin/redis@2.0.0";
 
+/// The interface of what a component for messages is told, from before there were versions: types, which need no host.
+pub(crate) const TYPES: &str = "fermyon:spin/redis-types";
+
 /// Connections that an instance may hold: enough to move things between several servers.
 pub(crate) const CONNECTIONS: usize = 8;
 
