@@ -59,7 +59,7 @@ enum Error {
     #[component(name = "too-many-connections")]
     TooManyConnections,
     #[component(name = "type-error")]
-    TypeError,
+    WrongType,
     #[component(name = "other")]
     Other(String),
 }
@@ -91,7 +91,7 @@ enum Reply {
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
         match error.code() {
-            Some("WRONGTYPE") => Self::TypeError,
+            Some("WRONGTYPE") => Self::WrongType,
             _ => Self::Other(error.to_string()),
         }
     }
@@ -168,7 +168,7 @@ pub(crate) fn link(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
             Box::new(async move {
                 let answer = answer?.await.and_then(integer);
                 Ok((answer.map_err(|error| match error {
-                    Error::Other(text) if text.contains("not an integer") => Error::TypeError,
+                    Error::Other(text) if text.contains("not an integer") => Error::WrongType,
                     other => other,
                 }),))
             })
@@ -297,28 +297,28 @@ fn payload(value: Value) -> Result<Option<Vec<u8>>, Error> {
     match value {
         Value::Nil => Ok(None),
         Value::BulkString(bytes) => Ok(Some(bytes)),
-        _ => Err(Error::TypeError),
+        _ => Err(Error::WrongType),
     }
 }
 
 fn integer(value: Value) -> Result<i64, Error> {
     match value {
         Value::Int(number) => Ok(number),
-        _ => Err(Error::TypeError),
+        _ => Err(Error::WrongType),
     }
 }
 
 fn count(value: Value) -> Result<u32, Error> {
-    u32::try_from(integer(value)?).map_err(|_| Error::TypeError)
+    u32::try_from(integer(value)?).map_err(|_| Error::WrongType)
 }
 
 fn texts(value: Value) -> Result<Vec<String>, Error> {
     let (Value::Array(values) | Value::Set(values)) = value else {
-        return Err(Error::TypeError);
+        return Err(Error::WrongType);
     };
     let text = |value| match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| Error::TypeError),
-        _ => Err(Error::TypeError),
+        Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| Error::WrongType),
+        _ => Err(Error::WrongType),
     };
     values.into_iter().map(text).collect()
 }
@@ -343,7 +343,7 @@ fn lay_out(value: Value, row: &mut Vec<Reply>) -> Result<(), Error> {
             }
         }
         // Only newer protocols than the one that is spoken here have others.
-        _ => return Err(Error::TypeError),
+        _ => return Err(Error::WrongType),
     }
     Ok(())
 }
@@ -430,8 +430,8 @@ mod tests {
             Reply::Binary(b"x".to_vec()),
         ];
         assert_eq!(replies(value).expect("all are known"), expected);
-        assert_eq!(replies(Value::Boolean(true)), Err(Error::TypeError));
-        assert_eq!(count(Value::Int(-1)), Err(Error::TypeError));
+        assert_eq!(replies(Value::Boolean(true)), Err(Error::WrongType));
+        assert_eq!(count(Value::Int(-1)), Err(Error::WrongType));
         assert_eq!(payload(Value::Nil), Ok(None));
     }
 }

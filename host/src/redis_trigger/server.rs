@@ -172,14 +172,13 @@ mod tests {
 
     #[test]
     fn a_message_may_take_longer_than_one_look() {
-        let subscribed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
-        let pieces: &[&[u8]] = &[
-            subscribed,
+        const PIECES: &[&[u8]] = &[
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
             b"*3\r\n$7\r\nmess",
             b"age\r\n$1\r\nc\r\n$10\r\n01234",
             b"56789\r\n",
         ];
-        let port = server(pieces, LOOK_TIME * 3 / 2);
+        let port = server(PIECES, LOOK_TIME * 3 / 2);
         let address = format!("redis://127.0.0.1:{port}");
         let redis = Redis::new(0, &address, vec!["c".to_owned()]).expect("an address");
         let (send, mut messages) = mpsc::channel(1);
