@@ -8,12 +8,13 @@
 mod server;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admission::{Admission, Budget, Priority};
@@ -30,12 +31,16 @@ const IN_HAND: usize = 1024;
 /// What they may be in all, in KiB; one that is larger by itself is handled alone.
 const IN_HAND_KIB: u32 = 64 << 10;
 
+/// How long after a signal to stop messages that were read before it may still come from the threads that read.
+const LAST_TIME: Duration = Duration::from_secs(2);
+
 /// After a refusal for want of room, until it is asked for again.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Whether and how subscriptions are handled.
 pub struct Listener {
     stopping: Arc<AtomicBool>,
+    stop: oneshot::Sender<()>,
     task: JoinHandle<u64>,
     grace: Duration,
 }
@@ -64,11 +69,7 @@ impl Listener {
         budget: Budget,
         grace: Duration,
     ) -> Result<Self> {
-        let own = || {
-            let admission = Arc::new(Admission::new(budget));
-            tokio::spawn(watch_pressure(Arc::clone(&admission)));
-            admission
-        };
+        let own = || Arc::new(Admission::new(budget));
         let admission = server.map_or_else(own, |server| Arc::clone(server.admission()));
         let mut addresses: Vec<&str> = subscriptions.iter().map(|s| s.address.as_str()).collect();
         addresses.sort_unstable();
@@ -101,9 +102,24 @@ impl Listener {
                 .context("trigger.redis: address: expected redis://host:port")?;
             redis.listen(send.clone(), Arc::clone(&stopping))?;
         }
+        let own = server.is_none().then(|| Arc::clone(&handlers.admission));
+        let (stop, stopped) = oneshot::channel();
+        let handling = handle_all(handlers, messages, stopped);
         Ok(Self {
-            task: tokio::spawn(handle_all(handlers, messages, Arc::clone(&stopping))),
+            task: tokio::spawn(async move {
+                let watching = async {
+                    match own {
+                        Some(admission) => watch_pressure(admission).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    handled = handling => handled,
+                    () = watching => unreachable!("it watches as long as it is let"),
+                }
+            }),
             stopping,
+            stop,
             grace,
         })
     }
@@ -111,6 +127,8 @@ impl Listener {
     /// Takes no more messages, lets those that it has finish within the grace time, drops the rest. Returns whether all could finish.
     pub async fn stop(self) -> bool {
         self.stopping.store(true, Ordering::Relaxed);
+        // Nobody to tell: it has ended already.
+        let _ = self.stop.send(());
         let abort = self.task.abort_handle();
         match tokio::time::timeout(self.grace, self.task).await {
             Ok(handled) => {
@@ -129,8 +147,14 @@ impl Listener {
 async fn handle_all(
     handlers: Arc<Handlers>,
     mut messages: mpsc::Receiver<Message>,
-    stopping: Arc<AtomicBool>,
+    stopped: oneshot::Receiver<()>,
 ) -> u64 {
+    let mut closing = pin!(async {
+        // Also when nobody is left who could say it.
+        let _ = stopped.await;
+        tokio::time::sleep(LAST_TIME).await;
+    });
+    let mut open = true;
     let places = Arc::new(Semaphore::new(IN_HAND));
     let kib = Arc::new(Semaphore::new(IN_HAND_KIB as usize));
     let mut running = JoinSet::new();
@@ -142,8 +166,13 @@ async fn handle_all(
                 handled += 1;
                 continue;
             }
+            () = &mut closing, if open => {
+                open = false;
+                messages.close();
+                continue;
+            }
         };
-        // All threads have ended.
+        // All threads have ended, or nobody takes what they have.
         let Some(message) = next else { break };
         let size = u32::try_from(message.payload.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let place = Arc::clone(&places).acquire_owned().await;
@@ -154,11 +183,7 @@ async fn handle_all(
             break;
         };
         running.spawn(Arc::clone(&handlers).handle(message, (place, room)));
-        if stopping.load(Ordering::Relaxed) {
-            break;
-        }
     }
-    drop(messages);
     while running.join_next().await.is_some() {
         handled += 1;
     }

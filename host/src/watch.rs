@@ -56,7 +56,9 @@ impl Watch {
     fn add(&mut self, project: &Project, function: &Function) {
         let root = escaped(&project.root);
         for model in &function.models {
-            self.patterns.insert(format!("{root}/models/{model}/*"));
+            let workspace = escaped(project.workspace());
+            self.patterns
+                .insert(format!("{workspace}/models/{model}/*"));
         }
         for mount in &function.spin.files {
             match mount {

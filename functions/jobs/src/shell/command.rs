@@ -82,7 +82,7 @@ fn run() -> Result<(), String> {
         };
         number += 1;
         let report = match line {
-            Line::Whole(line) => one(&performer, &mut world, &line),
+            Line::Whole(line) => one(&performer, &mut world, line),
             Line::TooLong => Err(format!("longer than {MAX_JOB_BYTES} bytes")),
         };
         match report {
@@ -116,15 +116,21 @@ enum Done {
 ///
 /// # Errors
 /// It is none, and says not even its id.
-fn one(performer: &Performer<'_, Chosen>, world: &mut World, line: &[u8]) -> Result<Done, String> {
-    let job = match Job::parse(line) {
+fn one(
+    performer: &Performer<'_, Chosen>,
+    world: &mut World,
+    line: Vec<u8>,
+) -> Result<Done, String> {
+    let job = match Job::parse(&line) {
         Ok(job) => job,
         Err(error) => {
-            let job = Job::salvage(line).ok_or_else(|| error.to_string())?;
+            let job = Job::salvage(&line).ok_or_else(|| error.to_string())?;
             let report = Report::failed(&job, &error.to_string(), 1, now_s());
             return Ok(Done::Told(report));
         }
     };
+    // A large input is in it once more.
+    drop(line);
     let failed = |why: &str| Report::failed(&job, why, job.attempt.saturating_add(1), now_s());
     let file = match &job.reply {
         None => None,

@@ -18,7 +18,7 @@ use crate::{Job, Reply, Report};
 mod export {
     #[::spin_sdk::redis_component]
     fn on_message(message: Vec<u8>) -> Result<(), String> {
-        super::on_message(&message)
+        super::on_message(message)
     }
 }
 
@@ -39,18 +39,20 @@ impl Outside for World {
     }
 }
 
-fn on_message(message: &[u8]) -> Result<(), String> {
+fn on_message(message: Vec<u8>) -> Result<(), String> {
     let function = FUNCTION.get().ok_or("models are not loaded")?;
     let mut world = World(Folders::opened());
-    let job = match Job::parse(message) {
+    let job = match Job::parse(&message) {
         Ok(job) => job,
         Err(error) => {
-            let job = Job::salvage(message).ok_or_else(|| error.to_string())?;
+            let job = Job::salvage(&message).ok_or_else(|| error.to_string())?;
             eprintln!("job {}: {error}", job.id);
             let report = Report::failed(&job, &error.to_string(), 1, now_s());
             return reply(&job, &report, &world);
         }
     };
+    // A large input is in it once more.
+    drop(message);
     if is_done(&job, &world)? {
         eprintln!("job {}: delivered again, its report is stored", job.id);
         return Ok(());
