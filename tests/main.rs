@@ -25,6 +25,7 @@ mod sample;
 mod samples;
 mod spin_manifest;
 mod telemetry;
+mod triggers;
 mod variables;
 mod wasm_units;
 mod watch;

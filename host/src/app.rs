@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 
 use crate::body::Pieces;
 use crate::build::Artifact;
-use crate::config::Project;
+use crate::config::{Project, Start};
 use crate::failure::Failure;
 use crate::grants::Grants;
 use crate::nn::devices::Devices;
@@ -67,6 +67,9 @@ impl App {
                 };
                 let (path, limits) = (&artifact.precompiled, function.limits);
                 let loaded = runtime.load(&artifact.name, path, limits, grants)?;
+                for &start in &function.starts {
+                    loaded.check_start(start)?;
+                }
                 Ok((artifact.name.clone(), loaded))
             })
             .collect::<Result<_>>()?;
@@ -110,7 +113,10 @@ impl App {
     ///
     /// A function that says it is not ready, with its reason, or that breaks off.
     pub async fn check_ready(&self) -> Result<()> {
-        let ours = self.functions.iter().filter(|(_, f)| !f.is_foreign());
+        let ours = self
+            .functions
+            .iter()
+            .filter(|(_, f)| !f.is_foreign() && f.check_start(Start::Http).is_ok());
         for (name, function) in ours {
             let request = Request::get("/ready").body(Pieces::from(Bytes::new()))?;
             let answer = function.handle(request).await;

@@ -139,7 +139,7 @@ fn check_graphs(function: &Function) -> Result<()> {
 
 /// A component of others, precompiled: nothing is loaded into it.
 fn open_foreign(function: &Function, file: &[u8], progress: &Progress) -> Result<Artifact> {
-    let component = foreign::component(file)?;
+    let component = foreign::component(file, function.is_command())?;
     let report = Report {
         component_bytes: component.len() as u64,
         images: image::images(&component)?,
@@ -165,8 +165,8 @@ fn build_one(
         }
         return open_as(placement, function, progress);
     }
-    let models = models::bundle(&project.root.join("models"), &function.models)?;
-    build_with(placement, &project.root, function, &models, progress)
+    let models = models::bundle(&project.workspace().join("models"), &function.models)?;
+    build_with(placement, project.workspace(), function, &models, progress)
 }
 
 /// Builds `function`, whose package is in `workspace`, around `models`.
@@ -242,12 +242,12 @@ pub fn build_with(
 }
 
 /// What the function is compiled with, beyond its defaults, to take `models` and to ask for its variables.
-fn features(
+fn features<'f>(
     placement: Placement,
-    function: &Function,
+    function: &'f Function,
     models: &Bundle,
     progress: &Progress,
-) -> Vec<&'static str> {
+) -> Vec<&'f str> {
     for part in &models.in_tract {
         progress.note(&format!("{}: {part}", function.name));
     }
@@ -258,7 +258,8 @@ fn features(
         (!function.variables.is_empty(), "variables"),
     ];
     let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted);
-    wanted.map(|(_, feature)| feature).collect()
+    let own = function.features.iter().map(String::as_str);
+    own.chain(wanted.map(|(_, feature)| feature)).collect()
 }
 
 fn lock(function: &Function, progress: &Progress) -> Result<std::fs::File> {
@@ -320,7 +321,7 @@ fn inspect(placement: Placement, component: &[u8], function: &Function) -> Resul
     Ok(Report {
         component_bytes: component.len() as u64,
         images,
-        imports: imports::checked(component, placement)?,
+        imports: imports::checked(component, placement, function)?,
     })
 }
 
@@ -439,6 +440,8 @@ mod tests {
             name: "f".into(),
             source: folder.join("f.wasm"),
             package: Some("f".into()),
+            features: Vec::new(),
+            starts: Vec::new(),
             models: Vec::new(),
             limits: Limits {
                 memory_bytes: 1 << 20,

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod build;
+mod command;
 pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod gpu;

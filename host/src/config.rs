@@ -5,6 +5,7 @@
 //! serving are left to others; the file's own shape is `manifest`'s.
 
 mod manifest;
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use crate::{keyvalue, mounts, outbound};
 
 pub use manifest::{BuildCommand, Mount};
 use manifest::{Component, Manifest, Tool, Trigger, TriggerRoute};
+use triggers::RedisTrigger;
+pub use triggers::{Start, Subscription};
 
 /// Memory one request may hold when the manifest says nothing, in MiB: what the smallest edge platform we target grants.
 const DEFAULT_MEMORY_MIB: u32 = 128;
@@ -32,6 +35,9 @@ const MAX_MEMORY_MIB: u32 = 4096;
 
 /// Beyond an hour a request is a job, and wants a queue.
 const MAX_TIMEOUT_S: u32 = 3600;
+
+/// A command works through all that it is given; a week is that of a large archive.
+const MAX_COMMAND_S: u32 = 7 * 24 * 3600;
 
 /// A function's answer is text about one request, or a PDF with its page; the host holds it whole. In MiB.
 const DEFAULT_ANSWER_MIB: u32 = 32;
@@ -52,6 +58,8 @@ pub struct Project {
     pub functions: BTreeMap<String, Function>,
     /// What the application may be set to.
     pub variables: BTreeMap<String, Variable>,
+    /// Channels of Redis whose messages start functions.
+    redis: Vec<RedisTrigger>,
 }
 
 /// One `[component.<name>]` with its `[component.<name>.tool.ephemera]`, if it has one: one that has not is anybody's Spin component,
@@ -64,6 +72,10 @@ pub struct Function {
     pub source: PathBuf,
     /// The Cargo package that compiles to its core module; without one, `source` is what is served.
     pub package: Option<String>,
+    /// Features of the package that make it this function.
+    pub features: Vec<String>,
+    /// What starts it, in order; nothing is taken for HTTP.
+    pub starts: Vec<Start>,
     /// Folders under `models/`, in the order in which the function reads them.
     pub models: Vec<String>,
     /// What one request may do.
@@ -143,6 +155,18 @@ impl Default for Limits {
     }
 }
 
+impl Function {
+    /// Whether requests start it.
+    pub fn serves_http(&self) -> bool {
+        self.starts.is_empty() || self.starts.contains(&Start::Http)
+    }
+
+    /// Whether it is a command, which runs once and is started by nothing else.
+    pub fn is_command(&self) -> bool {
+        self.starts == [Start::Command]
+    }
+}
+
 fn mib(mib: u32) -> usize {
     mib as usize * 1024 * 1024
 }
@@ -176,11 +200,14 @@ impl Project {
             manifest.spin_manifest_version
         );
 
+        let mut triggers = manifest.trigger;
+        let mut starts = triggers::starts(&triggers);
         let functions = manifest
             .component
             .into_iter()
             .map(|(name, component)| {
-                let function = component.check(&name, root);
+                let starts = starts.remove(&name).unwrap_or_default();
+                let function = component.check(&name, root, starts);
                 let function = function.with_context(|| format!("component `{name}`"))?;
                 Ok((name, function))
             })
@@ -191,8 +218,21 @@ impl Project {
                 .with_context(|| format!("component `{name}`"))?;
         }
 
+        let redis = RedisTrigger::all(&manifest.application, &mut triggers)?;
+        for trigger in &redis {
+            variables::check(&manifest.variables, &trigger.templates()).context("trigger.redis")?;
+        }
+        let redis_components = redis.iter().map(RedisTrigger::component);
+        let commands = triggers.command.iter().map(|t| t.component.as_str());
+        for component in redis_components.chain(commands) {
+            ensure!(
+                functions.contains_key(component),
+                "a trigger starts `{component}`: no [component.{component}]"
+            );
+        }
+
         let mut routes = Routes::default();
-        for trigger in manifest.trigger.http {
+        for trigger in triggers.http {
             let Trigger {
                 route, component, ..
             } = trigger;
@@ -216,7 +256,16 @@ impl Project {
             routes,
             functions,
             variables: manifest.variables,
+            redis,
         })
+    }
+
+    /// The folder that `models/` is in and Cargo's workspace: the nearest one at or above the manifest's that has a `models/`, or else the
+    /// manifest's. So a manifest may lie below, and says the place of its components' files relative to itself.
+    pub fn workspace(&self) -> &Path {
+        let mut above = self.root.ancestors();
+        let with_models = above.find(|folder| folder.join("models").is_dir());
+        with_models.unwrap_or(&self.root)
     }
 
     /// What `function` may reach beside its request: its files are looked up, its hosts' templates filled in, its store is opened.
@@ -249,6 +298,7 @@ impl Project {
                 files: mounts::find(&self.root, &keys.files, &keys.exclude_files)?,
                 hosts: outbound::Hosts::parse(&hosts)?,
                 foreign: function.package.is_none(),
+                wide: !function.serves_http(),
                 ..Grants::default()
             })
         };
@@ -284,12 +334,13 @@ impl Project {
 }
 
 impl Component {
-    fn check(self, name: &str, root: &Path) -> Result<Function> {
+    fn check(self, name: &str, root: &Path, starts: Vec<Start>) -> Result<Function> {
         plain_name("component", name)?;
         let source = root.join(self.source.path()?);
         let ours = self.tool.and_then(|tools| tools.ephemera);
         let Tool {
             package,
+            features,
             models,
             memory_mib,
             timeout_s,
@@ -302,6 +353,9 @@ impl Component {
         if let Some(package) = &package {
             plain_name("package", package)?;
         }
+        for feature in &features {
+            plain_name("feature", feature)?;
+        }
         for model in &models {
             plain_name("model", model)?;
         }
@@ -309,9 +363,10 @@ impl Component {
             !wasi_nn || package.is_some(),
             "tool.ephemera.wasi_nn: only a function that is built from a `package` has two builds"
         );
+        let http = starts.is_empty() || starts.contains(&Start::Http);
         for (key, given) in [
-            ("environment", !self.environment.is_empty()),
-            ("files", !self.files.is_empty()),
+            ("environment", http && !self.environment.is_empty()),
+            ("files", http && !self.files.is_empty()),
             ("key_value_stores", !self.key_value_stores.is_empty()),
         ] {
             // Its world is `wasi:http/proxy` and Spin's variables, so that it runs the same under every host.
@@ -320,13 +375,17 @@ impl Component {
                 "{key}: a function that is built from a `package` has none"
             );
         }
+        let max_timeout_s = match starts == [Start::Command] {
+            true => MAX_COMMAND_S,
+            false => MAX_TIMEOUT_S,
+        };
         ensure!(
             (1..=MAX_MEMORY_MIB).contains(&memory_mib),
             "memory_mib: expected 1 to {MAX_MEMORY_MIB}, got {memory_mib}"
         );
         ensure!(
-            (1..=MAX_TIMEOUT_S).contains(&timeout_s),
-            "timeout_s: expected 1 to {MAX_TIMEOUT_S}, got {timeout_s}"
+            (1..=max_timeout_s).contains(&timeout_s),
+            "timeout_s: expected 1 to {max_timeout_s}, got {timeout_s}"
         );
         let cpu_s = cpu_s.unwrap_or(timeout_s);
         ensure!(
@@ -359,6 +418,8 @@ impl Component {
             source,
             name: name.to_owned(),
             package,
+            features,
+            starts,
             models,
             limits: Limits {
                 memory_bytes: mib(memory_mib),
@@ -429,6 +490,8 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
             name: "ocr".into(),
             source: "/shop/target/ocr.wasm".into(),
             package: Some("shop-ocr".into()),
+            features: vec![],
+            starts: vec![Start::Http],
             models: vec!["detector".into(), "reader".into()],
             limits: Limits {
                 memory_bytes: 128 * 1024 * 1024,
@@ -470,8 +533,8 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
             },
             Case {
                 replace: "name = \"shop\"",
-                by: "name = \"shop\"\ntrigger = 1",
-                error: "`application.trigger` is not supported",
+                by: "name = \"shop\"\n[application.trigger.http]\nbase = \"/\"",
+                error: "`application.trigger.http` is not supported",
             },
             Case {
                 replace: "route = \"/v1/...\"",
@@ -570,8 +633,8 @@ run = { path = "/v1/ocr?format=text", takes = "pictures" }
             },
             Case {
                 replace: "[[trigger.http]]",
-                by: "[[trigger.redis]]\nchannel = \"c\"\ncomponent = \"ocr\"\n[[trigger.http]]",
-                error: "`trigger.redis` is not supported",
+                by: "[[trigger.mqtt]]\ncomponent = \"ocr\"\n[[trigger.http]]",
+                error: "`trigger.mqtt` is not supported",
             },
             Case {
                 replace: "route = \"/v1/...\"",

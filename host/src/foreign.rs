@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use wasmparser::Parser;
 
 use crate::config::{BuildCommand, SpinKeys};
-use crate::{imports, keyvalue, module, variables};
+use crate::outbound::Hosts;
+use crate::{imports, keyvalue, module, outbound_redis, variables};
 
 /// Packages of WASI 0.2 that are linked for all; `wasi:sockets` among them, where every address is refused.
 const WASI: [&str; 7] = [
@@ -49,12 +50,12 @@ pub(crate) fn build(root: &Path, build: &BuildCommand) -> Result<()> {
     Ok(())
 }
 
-/// `file`, or the component that is made of it if it is a module.
+/// `file`, or the component that is made of it if it is a module: one that runs once, if it is a `command`.
 ///
 /// # Errors
 ///
 /// It is neither.
-pub(crate) fn component(file: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn component(file: &[u8], command: bool) -> Result<Vec<u8>> {
     if Parser::is_component(file) {
         return Ok(file.to_vec());
     }
@@ -62,7 +63,10 @@ pub(crate) fn component(file: &[u8]) -> Result<Vec<u8>> {
         Parser::is_core_wasm(file),
         "`source` is neither a component nor a module of WebAssembly"
     );
-    module::to_wide_component(file)
+    match command {
+        true => module::to_command(file),
+        false => module::to_wide_component(file),
+    }
 }
 
 /// The names of `component`'s imports, all of which are linked for a component with `keys`.
@@ -89,10 +93,20 @@ fn check(import: &str, keys: &SpinKeys) -> Result<()> {
         );
         return Ok(());
     }
+    if import == outbound_redis::INTERFACE {
+        let hosts = &keys.allowed_outbound_hosts;
+        // Templates are filled in later; what they become is checked then.
+        let plain: Vec<_> = hosts.iter().filter(|host| !host.contains("{{")).collect();
+        ensure!(
+            plain.len() < hosts.len() || Hosts::parse(&plain)?.allow_redis(),
+            "it imports `{import}`: add `redis://host:port` to allowed_outbound_hosts"
+        );
+        return Ok(());
+    }
     let told = (interface, version) == (variables::INTERFACE, variables::VERSION);
     let linked = WASI.contains(&package) && version.starts_with("0.2.");
     ensure!(
-        told || linked,
+        told || linked || import == outbound_redis::TYPES,
         "it imports `{import}`, which is not supported here"
     );
     Ok(())
@@ -109,7 +123,18 @@ mod tests {
             key_value_stores: vec!["default".into()],
             ..SpinKeys::default()
         };
+        let redis = SpinKeys {
+            allowed_outbound_hosts: vec!["redis://queue:6379".into()],
+            ..SpinKeys::default()
+        };
         let cases = [
+            ("fermyon:spin/redis@2.0.0", &redis, ""),
+            (
+                "fermyon:spin/redis@2.0.0",
+                &none,
+                "add `redis://host:port` to allowed_outbound_hosts",
+            ),
+            ("fermyon:spin/redis-types", &none, ""),
             ("wasi:http/types@0.2.0", &none, ""),
             ("wasi:sockets/tcp@0.2.6", &none, ""),
             ("wasi:http/types@0.3.0", &none, "not supported here"),
@@ -132,7 +157,7 @@ mod tests {
                 ),
             }
         }
-        assert!(component(b"#!/bin/sh").is_err());
+        assert!(component(b"#!/bin/sh", false).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::mounts::{self, Mounts};
 use crate::nn;
 use crate::nn::registry::Registry;
 use crate::outbound::Hosts;
+use crate::outbound_redis;
 use crate::state::Sandbox;
 use crate::variables::Values;
 
@@ -34,6 +35,8 @@ pub struct Grants {
     pub store: Option<Arc<Store>>,
     /// Whether others built it, for all of WASI 0.2. What it finds there is what is granted here, and nothing else.
     pub foreign: bool,
+    /// Whether something else than requests starts it, for all of WASI 0.2, in the same way.
+    pub wide: bool,
     /// Where requests to `self` go, as soon as somebody listens.
     pub own_address: Arc<OnceLock<SocketAddr>>,
 }
@@ -53,7 +56,7 @@ impl Grants {
         let mut linker = base.clone();
         // The wider worlds include what is linked already.
         linker.allow_shadowing(true);
-        if self.foreign || !self.environment.is_empty() || self.files.is_some() {
+        if self.foreign || self.wide || !self.environment.is_empty() || self.files.is_some() {
             wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         }
         if self.files.is_some() {
@@ -61,6 +64,9 @@ impl Grants {
         }
         if self.graphs.is_some() {
             nn::wasi::link(&mut linker)?;
+        }
+        if self.hosts.allow_redis() {
+            outbound_redis::link(&mut linker)?;
         }
         if self.store.is_some() {
             keyvalue::link(&mut linker)?;

@@ -2,14 +2,16 @@
 //!
 //! Spin 3 and 4, `wasmtime serve` and our own host link the `wasi:http/proxy` world up to [`NEWEST`]. A newer or another import is found
 //! here, when the component is built, rather than when somebody deploys it. A component whose models are outside of it imports wasi-nn as
-//! well, and is for our host alone.
+//! well, and is for our host alone. One that messages of Redis start may import files and Spin's Redis as well, as its trigger's hosts have
+//! them; a command imports what plain `wasmtime run` links.
 
 use anyhow::{Context, Result, ensure};
 use wasmparser::{Parser, Payload};
 
 use crate::build::Placement;
+use crate::config::Function;
 use crate::nn::wasi;
-use crate::variables;
+use crate::{outbound_redis, variables};
 
 /// The newest version of WASI that Spin 3 links.
 pub const NEWEST: (u32, u32, u32) = (0, 2, 6);
@@ -29,15 +31,64 @@ const PROXY: [&str; 11] = [
     "wasi:random/random",
 ];
 
-/// The names of `component`'s imports, checked.
+/// What a component may import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// `wasi:http/proxy`, and Spin's variables.
+    Proxy,
+    /// The same, files, and Spin's Redis.
+    Messages,
+    /// `wasi:cli/imports` without sockets.
+    Command,
+}
+
+impl World {
+    fn of(function: &Function) -> Self {
+        match function.serves_http() {
+            true => Self::Proxy,
+            false if function.is_command() => Self::Command,
+            false => Self::Messages,
+        }
+    }
+
+    /// As messages name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "the world `wasi:http/proxy`",
+            Self::Messages => "what Spin's Redis trigger links",
+            Self::Command => "what plain `wasmtime run` links",
+        }
+    }
+
+    /// Whether it has this interface of WASI 0.2.
+    fn has(self, interface: &str) -> bool {
+        let (package, _) = interface.split_once('/').unwrap_or_default();
+        match self {
+            Self::Proxy => PROXY.contains(&interface),
+            Self::Messages => PROXY.contains(&interface) || package == "wasi:filesystem",
+            Self::Command => COMMAND.contains(&package),
+        }
+    }
+}
+
+/// Packages of `wasi:cli/imports`; sockets are nobody's here.
+const COMMAND: [&str; 5] = [
+    "wasi:cli",
+    "wasi:clocks",
+    "wasi:filesystem",
+    "wasi:io",
+    "wasi:random",
+];
+
+/// The names of the imports of `component`, which is a build of `function`, checked.
 ///
 /// # Errors
 ///
-/// Bytes that do not parse, an interface outside the proxy world, or a version after [`NEWEST`]; wasi-nn where the models are inside.
-pub fn checked(component: &[u8], placement: Placement) -> Result<Vec<String>> {
+/// Bytes that do not parse, an interface outside of the function's world, or a version after [`NEWEST`]; wasi-nn where the models are inside.
+pub fn checked(component: &[u8], placement: Placement, function: &Function) -> Result<Vec<String>> {
     let imports = imports(component)?;
     for import in &imports {
-        check(import, placement)?;
+        check(import, placement, World::of(function))?;
     }
     Ok(imports)
 }
@@ -66,12 +117,17 @@ pub(crate) fn imports(component: &[u8]) -> Result<Vec<String>> {
     Ok(imports)
 }
 
-fn check(import: &str, placement: Placement) -> Result<()> {
+fn check(import: &str, placement: Placement, world: World) -> Result<()> {
     let newest = || format!("{}.{}.{}", NEWEST.0, NEWEST.1, NEWEST.2);
+    let redis = [outbound_redis::INTERFACE, outbound_redis::TYPES];
+    if world == World::Messages && redis.contains(&import) {
+        return Ok(());
+    }
     let (interface, version) = import
         .split_once('@')
         .with_context(|| format!("import `{import}`: expected an interface of WASI 0.2"))?;
-    if (interface, version) == (variables::INTERFACE, variables::VERSION) {
+    let variables = (interface, version) == (variables::INTERFACE, variables::VERSION);
+    if variables && world != World::Command {
         // Only a function whose manifest declares variables has this import; Spin and our host link it.
         return Ok(());
     }
@@ -83,8 +139,9 @@ fn check(import: &str, placement: Placement) -> Result<()> {
         return Ok(());
     }
     ensure!(
-        PROXY.contains(&interface),
-        "import `{import}`: not in the world `wasi:http/proxy`"
+        world.has(interface),
+        "import `{import}`: not in {}",
+        world.name()
     );
     let version = parse(version)
         .with_context(|| format!("import `{import}`: expected a version of three numbers"))?;
@@ -125,7 +182,11 @@ mod tests {
         ];
         for (import, passes) in cases {
             for placement in [Placement::Guest, Placement::Host] {
-                assert_eq!(check(import, placement).is_ok(), passes, "{import}");
+                assert_eq!(
+                    check(import, placement, World::Proxy).is_ok(),
+                    passes,
+                    "{import}"
+                );
             }
         }
         for (import, passes) in [
@@ -134,8 +195,35 @@ mod tests {
             ("wasi:nn/other@0.2.0-rc-2024-10-28", false),
             ("wasi:nn/graph@0.2.0-rc-2024-08-19", false),
         ] {
-            assert_eq!(check(import, Placement::Host).is_ok(), passes, "{import}");
-            assert!(check(import, Placement::Guest).is_err(), "{import}");
+            assert_eq!(
+                check(import, Placement::Host, World::Proxy).is_ok(),
+                passes,
+                "{import}"
+            );
+            assert!(
+                check(import, Placement::Guest, World::Proxy).is_err(),
+                "{import}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_world_has_its_own_interfaces() {
+        for (import, messages, command) in [
+            ("wasi:http/outgoing-handler@0.2.0", true, false),
+            ("wasi:filesystem/types@0.2.0", true, true),
+            ("wasi:filesystem/types@0.2.7", false, false),
+            ("wasi:cli/environment@0.2.0", false, true),
+            ("wasi:cli/stderr@0.2.6", true, true),
+            ("wasi:sockets/tcp@0.2.0", false, false),
+            ("fermyon:spin/redis@2.0.0", true, false),
+            ("fermyon:spin/redis-types", true, false),
+            ("fermyon:spin/variables@2.0.0", true, false),
+            ("fermyon:spin/llm@2.0.0", false, false),
+        ] {
+            let passes = |world| check(import, Placement::Guest, world).is_ok();
+            assert_eq!(passes(World::Messages), messages, "{import}");
+            assert_eq!(passes(World::Command), command, "{import}");
         }
     }
 }

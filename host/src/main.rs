@@ -47,7 +47,7 @@ struct Cli {
 enum Command {
     /// Build components: compile, load the models, precompile.
     Build(Build),
-    /// Serve what the manifest declares.
+    /// Serve what the manifest declares, or run a command of it once.
     Up(Up),
     /// Check what building and serving need of this machine, with a fix for each thing that is missing.
     Doctor(Doctor),
@@ -97,7 +97,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     };
     match cli.command {
         Command::Build(options) => build::build(&around, &options)?,
-        Command::Up(options) => up::up(&around, options)?,
+        Command::Up(options) => return up::up(&around, options),
         Command::Doctor(options) => return doctor::doctor(&around, &options),
         Command::Health(options) => health::health(&options)?,
         Command::Run(options) => return run::run(&around, options),

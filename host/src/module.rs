@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result};
 use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER,
-    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
+    WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
@@ -34,6 +34,31 @@ pub(crate) fn to_component(core: &[u8]) -> Result<Vec<u8>> {
 /// As [`to_component`].
 pub(crate) fn to_wide_component(core: &[u8]) -> Result<Vec<u8>> {
     adapt(core, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+}
+
+/// Makes a component of a program of others: what its `main` is becomes `wasi:cli/run`.
+///
+/// # Errors
+///
+/// As [`to_component`].
+pub(crate) fn to_command(core: &[u8]) -> Result<Vec<u8>> {
+    match exports(core, "_start")? {
+        true => adapt(core, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER),
+        false => to_wide_component(core),
+    }
+}
+
+fn exports(core: &[u8], name: &str) -> Result<bool> {
+    for payload in Parser::new(0).parse_all(core) {
+        if let Payload::ExportSection(section) = payload? {
+            for export in section {
+                if export?.name == name {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn adapt(core: &[u8], adapter: &[u8]) -> Result<Vec<u8>> {

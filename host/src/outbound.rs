@@ -29,7 +29,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::grants::Grants;
 pub use hosts::Hosts;
-use hosts::{Destination, Scheme, address};
+use hosts::address;
+pub(crate) use hosts::{Destination, Scheme};
 
 /// Requests that one request may have under way: enough to ask several services at once, and no crawler.
 const AT_ONCE: usize = 8;
@@ -64,6 +65,13 @@ impl Outbound {
             room: Arc::new(Semaphore::new(AT_ONCE)),
             told: Arc::default(),
         }
+    }
+}
+
+impl Outbound {
+    /// Whether a refusal has been told.
+    pub(crate) fn told(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.told)
     }
 }
 
@@ -179,7 +187,8 @@ fn destination(uri: &Uri) -> Result<Destination, Error> {
     })
 }
 
-async fn connect(
+/// Connects to where `to` is, if `grants` has it, at an address that was checked; with TLS where its scheme says so.
+pub(crate) async fn connect(
     grants: &Grants,
     told: &AtomicBool,
     to: &Destination,
@@ -190,7 +199,7 @@ async fn connect(
             return;
         }
         tracing::warn!(
-            "an outgoing request to {}:{} was refused: {why}",
+            "an outgoing connection to {}:{} was refused: {why}",
             to.host,
             to.port
         );
@@ -221,8 +230,8 @@ async fn connect(
     // A request is one write; a socket that refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
     Ok(match to.scheme {
-        Scheme::Http => Box::new(stream),
-        Scheme::Https => {
+        Scheme::Http | Scheme::Redis => Box::new(stream),
+        Scheme::Https | Scheme::Rediss => {
             let inner = to.host.trim_start_matches('[').trim_end_matches(']');
             let name = ServerName::try_from(inner.to_owned());
             let name = name.map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -256,7 +265,7 @@ fn reachable(own: SocketAddr) -> SocketAddr {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 

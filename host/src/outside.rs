@@ -163,6 +163,8 @@ fn function(root: &Path, name: &str) -> Function {
         name: COMPONENT.to_owned(),
         source: root.join(COMPONENT).with_extension("wasm"),
         package: Some(PACKAGE.to_owned()),
+        features: Vec::new(),
+        starts: Vec::new(),
         models: vec![name.to_owned()],
         limits: TRIAL_LIMITS,
         variables: Default::default(),

@@ -164,7 +164,7 @@ fn write(target: &Path, answer: &[u8]) -> Result<()> {
 }
 
 async fn ask(app: &App, name: &str, input: &Input, question: &Question) -> Result<Bytes> {
-    let request = request::request(input, &question.target)?;
+    let request = request::request(input, question.target())?;
     let response = app.function(name)?.handle(request).await?;
     ensure!(response.status().is_success(), "{}", refusal(&response));
     Ok(response.into_body())

@@ -1,8 +1,12 @@
 //! Precompiled component + request -> response, in a fresh instance that is gone afterwards.
 //!
-//! In: a `.cwasm` file, mapped rather than read. Out: [`Loaded::handle`]. Nothing is kept between requests: the pool hands out address
+//! In: a `.cwasm` file, mapped rather than read. Out: [`Loaded::handle`], and for what other triggers start [`Loaded::message`] and
+//! [`Loaded::command`] (`runtime/`). Nothing is kept between requests: the pool hands out address
 //! space only, memory is the component's image mapped copy-on-write, and what a request dirtied goes back to the kernel when its store is
 //! dropped. Connections, queues and files are left to others.
+
+mod calls;
+mod entries;
 
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -14,7 +18,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use wasmtime::component::{Component, Linker, ResourceTableError};
+use wasmtime::component::{Component, InstancePre, Linker, ResourceTableError};
 use wasmtime::error::Context;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
@@ -22,12 +26,11 @@ use wasmtime::{
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::answer::collect;
 use crate::body::Pieces;
-use crate::config::Limits;
+use crate::config::{Limits, Start};
 use crate::epoch::Ticker;
 use crate::failure::Failure;
 use crate::grants::Grants;
@@ -36,12 +39,16 @@ use crate::guest_log::GuestLog;
 use crate::guest_stack;
 use crate::nn;
 use crate::nn::wasi::Session;
+use crate::outbound_redis;
 use crate::procfs::thread_minor_faults;
 use crate::snapshot::INIT;
 use crate::state::{Living, MAX_HANDLES, MAX_TABLE_ELEMENTS, Refused, Sandbox, link};
 use crate::telemetry::record::Phase;
 use crate::telemetry::trail::Trail;
 use crate::turns::Turns;
+
+pub use calls::{Command, NotHandled};
+use entries::Entries;
 
 /// Images up to this span are mapped however sparse they are. Above Wasmtime's default of 16 MiB, because what tract leaves behind when it
 /// loads a graph is large and full of holes, and as large as the memory a request gets by default.
@@ -99,7 +106,8 @@ pub struct Loaded {
     name: Arc<str>,
     limits: Limits,
     grants: Arc<Grants>,
-    pre: ProxyPre<Sandbox>,
+    pre: InstancePre<Sandbox>,
+    entries: Entries,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
     living: Arc<Living>,
@@ -130,8 +138,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// A file that another version or processor compiled, a component that is no HTTP function or that imports what `grants` has not, an
-    /// image over `limits`.
+    /// A file that another version or processor compiled, a component that nothing can start or that imports what `grants` has not, an image
+    /// over `limits`.
     pub fn load(
         &self,
         name: &str,
@@ -145,9 +153,11 @@ impl Runtime {
         let pre = grants
             .link(&self.linker)
             .and_then(|linker| linker.instantiate_pre(&component))
-            .and_then(ProxyPre::new)
             .with_context(|| format!("linking `{name}`"))?;
+        let entries =
+            anyhow::Context::with_context(Entries::of(&pre), || format!("linking `{name}`"))?;
         Ok(Loaded {
+            entries,
             name: name.into(),
             limits,
             grants: Arc::new(grants),
@@ -221,6 +231,16 @@ impl Loaded {
         &self.name
     }
 
+    /// Whether it can be started so: it exports what is called then.
+    ///
+    /// # Errors
+    ///
+    /// It cannot; the export that it lacks.
+    pub(crate) fn check_start(&self, start: Start) -> anyhow::Result<()> {
+        let checked = self.entries.check(start);
+        anyhow::Context::with_context(checked, || format!("component `{}`", self.name))
+    }
+
     /// Whether others built it.
     pub(crate) fn is_foreign(&self) -> bool {
         self.grants.foreign
@@ -275,9 +295,9 @@ impl Loaded {
         let _running = self.ticker.running();
         let mut wasi = WasiCtx::builder();
         wasi.stdin(MemoryInputPipe::new(models));
+        self.log(&mut wasi, &Trail::default());
         let mut store = self.store(wasi, usize::MAX, Trail::default(), None);
-        let pre = self.pre.instance_pre();
-        let instance = pre.instantiate_async(&mut store).await?;
+        let instance = self.pre.instantiate_async(&mut store).await?;
         let load = instance.get_typed_func::<(), ()>(&mut store, INIT)?;
         load.call_async(&mut store, ()).await?;
         Ok(())
@@ -294,10 +314,15 @@ impl Loaded {
         let before = thread_minor_faults()?;
         let memory_bytes = self.limits.memory_bytes;
         let mut store = self.store(WasiCtx::builder(), memory_bytes, Trail::default(), None);
-        let pre = self.pre.instance_pre();
-        pre.instantiate_async(&mut store).await?;
+        self.pre.instantiate_async(&mut store).await?;
         drop(store);
         Ok(thread_minor_faults()? - before)
+    }
+
+    /// Has what the guest prints go to the log.
+    fn log(&self, wasi: &mut WasiCtxBuilder, trail: &Trail) {
+        let log = GuestLog::new(Arc::clone(&self.name), trail.request_id());
+        wasi.stdout(log.clone()).stderr(log);
     }
 
     /// A store, which counts as an instance from here on.
@@ -308,8 +333,6 @@ impl Loaded {
         trail: Trail,
         nn: Option<Session>,
     ) -> Store<Sandbox> {
-        let log = GuestLog::new(Arc::clone(&self.name), trail.request_id());
-        let wasi = wasi.stdout(log.clone()).stderr(log);
         let wasi = wasi.max_random_size(RANDOM_BYTES);
         let wasi = wasi.envs(&self.grants.environment).build();
         let mut sandbox = Sandbox::new(wasi, memory_bytes, &self.grants, &self.living);
@@ -319,8 +342,27 @@ impl Loaded {
         store.limiter(|sandbox| &mut sandbox.memory);
         // Tensors are handed over whole, and count against its memory.
         let outside = store.data().nn.is_some();
-        store.set_hostcall_fuel(if outside { memory_bytes } else { CALL_BYTES });
+        let redis = self.grants.hosts.allow_redis();
+        store.set_hostcall_fuel(match (outside, redis) {
+            (true, _) => memory_bytes,
+            (false, true) => outbound_redis::CALL_BYTES,
+            (false, false) => CALL_BYTES,
+        });
         yielding(&mut store);
+        store
+    }
+
+    /// A store whose guest `reins` holds, within the function's limits.
+    fn reined(
+        &self,
+        wasi: WasiCtxBuilder,
+        trail: &Trail,
+        nn: Option<Session>,
+        reins: &Arc<Reins>,
+    ) -> Store<Sandbox> {
+        let mut store = self.store(wasi, self.limits.memory_bytes, trail.clone(), nn);
+        let ticked = Arc::clone(reins);
+        store.epoch_deadline_callback(move |_| ticked.tick());
         store
     }
 
@@ -334,10 +376,10 @@ impl Loaded {
         let (send, answer) = oneshot::channel();
         let trail = Trail::of(&request);
         trail.enter(Phase::Instantiation);
-        let memory_bytes = self.limits.memory_bytes;
-        let mut store = self.store(WasiCtx::builder(), memory_bytes, trail.clone(), nn);
-        let ticked = Arc::clone(&reins);
-        store.epoch_deadline_callback(move |_| ticked.tick());
+        let proxy = self.entries.http()?;
+        let mut wasi = WasiCtx::builder();
+        self.log(&mut wasi, &trail);
+        let mut store = self.reined(wasi, &trail, nn, &reins);
 
         // The store goes with this future: when the guest is done, whatever it still held is dropped, and a reader of an answer that will
         // not come is woken.
@@ -346,7 +388,7 @@ impl Loaded {
                 let mut http = store.data_mut().http();
                 let request = http.new_incoming_request(Scheme::Http, request)?;
                 let out = http.new_response_outparam(send)?;
-                let proxy = self.pre.instantiate_async(&mut store).await?;
+                let proxy = proxy.instantiate_async(&mut store).await?;
                 store.data().memory.trail.enter(Phase::Guest);
                 let handler = proxy.wasi_http_incoming_handler();
                 handler.call_handle(&mut store, request, out).await
@@ -436,8 +478,8 @@ enum Step {
 }
 
 /// Ends `guest`; with its stack, if it computes.
-async fn end(
-    guest: Pin<&mut impl Future<Output = Result<(), Trapped>>>,
+async fn end<T>(
+    guest: Pin<&mut impl Future<Output = Result<T, Trapped>>>,
     reins: &Reins,
     reason: Reason,
 ) -> Option<wasmtime::Error> {

@@ -163,7 +163,7 @@ impl Server {
                 options.answers_kib,
                 options.budget.wait_time.min(ANSWER_WAIT),
             ),
-            admission: Admission::new(options.budget),
+            admission: Arc::new(Admission::new(options.budget)),
             body: options.body,
         });
         service.declare(&app);
@@ -175,7 +175,7 @@ impl Server {
             }
             MetricsPlace::Beside | MetricsPlace::Nowhere => None,
         };
-        let watched = watch_pressure(Arc::clone(&service));
+        let watched = watch_pressure(Arc::clone(&service.admission));
         let serving = Arc::clone(&service);
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -218,6 +218,11 @@ impl Server {
         *serving.write().unwrap_or_else(PoisonError::into_inner) = app;
     }
 
+    /// Who runs next: what else starts functions of this process shares its budget.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.service.admission
+    }
+
     /// What runs and what waits now.
     pub fn load(&self) -> Load {
         self.service.admission.load()
@@ -234,7 +239,7 @@ impl Server {
 }
 
 /// Gives out less memory while the machine is short of it.
-async fn watch_pressure(service: Arc<Service>) {
+pub(crate) async fn watch_pressure(admission: Arc<Admission>) {
     let mut gauge = Gauge::new();
     let mut share = 1.0;
     loop {
@@ -242,7 +247,7 @@ async fn watch_pressure(service: Arc<Service>) {
         let before = std::mem::replace(&mut share, gauge.look());
         if share != before {
             tracing::debug!("giving out {:.0} % of the memory budget", share * 100.0);
-            service.admission.limit(share);
+            admission.limit(share);
         }
     }
 }
@@ -344,7 +349,7 @@ struct Service {
     metrics_here: AtomicBool,
     /// How many may be open.
     connections: usize,
-    admission: Admission,
+    admission: Arc<Admission>,
     bodies: Room,
     answers: Room,
     body: BodyLimits,

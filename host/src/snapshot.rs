@@ -12,8 +12,8 @@ use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx};
 use wasmtime_wizer::Wizer;
 
-use crate::nn;
 use crate::state::{Sandbox, link};
+use crate::{nn, outbound_redis};
 
 /// The export that loads the models.
 pub const INIT: &str = "wizer-initialize";
@@ -88,6 +88,10 @@ async fn run(component: &[u8], models: Vec<u8>) -> Result<Vec<u8>> {
 
     let mut linker = Linker::new(&engine);
     link(&mut linker)?;
+    // A component of jobs imports files and Redis; while it loads, there are none. The wider world includes what is linked already.
+    linker.allow_shadowing(true);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    outbound_redis::link(&mut linker)?;
     // A function whose models are outside imports it; while it loads, there are no graphs.
     nn::wasi::link(&mut linker)?;
     let instantiate = async |store: &mut Store<Sandbox>, component: &Component| {

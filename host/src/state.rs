@@ -4,8 +4,9 @@
 //! remembered, so that the answer can say why the instance failed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use tokio::sync::Semaphore;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -15,6 +16,7 @@ use crate::grants::Grants;
 use crate::mounts;
 use crate::nn::wasi::Session;
 use crate::outbound::Outbound;
+use crate::outbound_redis;
 use crate::telemetry::trail::Trail;
 use crate::variables;
 
@@ -38,6 +40,8 @@ pub(crate) struct Sandbox {
     pub(crate) grants: Arc<Grants>,
     /// The graphs that it may run outside the instance, if its build has them there.
     pub(crate) nn: Option<Session>,
+    /// How many connections to Redis it may still open.
+    pub(crate) redis: Arc<Semaphore>,
     // Held for its `Drop`: an instance lives as long as its store.
     _alive: Option<Alive>,
 }
@@ -73,8 +77,14 @@ impl Sandbox {
             memory: Ceiling::new(usize::MAX),
             grants: Arc::default(),
             nn: None,
+            redis: Arc::new(Semaphore::new(outbound_redis::CONNECTIONS)),
             _alive: None,
         }
+    }
+
+    /// Whether the log was told that it wanted to go where it may not.
+    pub(crate) fn told(&self) -> Arc<AtomicBool> {
+        self.outbound.told()
     }
 
     /// What its handles stand for.

@@ -37,7 +37,7 @@ impl Watch {
         for function in project.functions.values() {
             if let Some(package) = &function.package {
                 if packages.is_none() {
-                    packages = Some(Packages::of(&project.root)?);
+                    packages = Some(Packages::of(project.workspace())?);
                 }
                 let packages = packages.as_ref().context("they were just listed")?;
                 watch.add_sources(package, packages)?;
@@ -56,7 +56,9 @@ impl Watch {
     fn add(&mut self, project: &Project, function: &Function) {
         let root = escaped(&project.root);
         for model in &function.models {
-            self.patterns.insert(format!("{root}/models/{model}/*"));
+            let workspace = escaped(project.workspace());
+            self.patterns
+                .insert(format!("{workspace}/models/{model}/*"));
         }
         for mount in &function.spin.files {
             match mount {

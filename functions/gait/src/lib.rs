@@ -19,7 +19,7 @@
 
 pub mod classify;
 pub mod clip;
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", feature = "component"))]
 mod component;
 mod deadline;
 mod error;

@@ -14,11 +14,11 @@ use crate::incoming::Incoming;
 use crate::settings::FunctionSettings;
 use crate::{Failure, Function, HttpAnswer, HttpRequest, NotReady, Surroundings};
 
-/// Makes the crate that it stands in a component: exports what the host calls, around one function of this type.
+/// Loads a function of this type into a static `FUNCTION` while the snapshot is made.
 ///
 /// The crate needs `spin-sdk`, whose macros name it, and lies in a folder beside `wit/`.
 #[macro_export]
-macro_rules! component {
+macro_rules! snapshot {
     ($function:ty) => {
         /// Set once, before the snapshot.
         static FUNCTION: ::std::sync::OnceLock<$function> = ::std::sync::OnceLock::new();
@@ -42,8 +42,18 @@ macro_rules! component {
 
             export!(Loader);
         }
+    };
+}
 
-        // Generated, as above.
+/// Makes the crate that it stands in a component: exports what the host calls, around one function of this type.
+///
+/// Needs what [`snapshot!`](crate::snapshot) needs.
+#[macro_export]
+macro_rules! component {
+    ($function:ty) => {
+        $crate::snapshot!($function);
+
+        // Generated: the component model's calling convention.
         #[allow(unsafe_code)]
         mod incoming {
             use ::spin_sdk::http::{IncomingRequest, ResponseOutparam};
@@ -139,8 +149,11 @@ pub async fn handle<F: Function>(
 }
 
 /// The operator's settings, from Spin's variables of the same names.
+///
+/// # Errors
+/// A text that means nothing, or variables that cannot be read, which the log tells.
 #[cfg(feature = "variables")]
-fn settings<F: Function>() -> Result<F::Settings, NotReady> {
+pub fn settings<F: Function>() -> Result<F::Settings, NotReady> {
     use spin_sdk::variables;
 
     let mut pairs = Vec::new();
@@ -160,12 +173,16 @@ fn settings<F: Function>() -> Result<F::Settings, NotReady> {
 }
 
 /// The defaults: hosts other than Spin have no variables to read.
+///
+/// # Errors
+/// None.
 #[cfg(not(feature = "variables"))]
-fn settings<F: Function>() -> Result<F::Settings, NotReady> {
+pub fn settings<F: Function>() -> Result<F::Settings, NotReady> {
     Ok(F::Settings::default())
 }
 
-fn since_start() -> Duration {
+/// What libraries take for a clock.
+pub fn since_start() -> Duration {
     Duration::from_nanos(wasi::clocks::monotonic_clock::now())
 }
 

@@ -152,6 +152,36 @@ impl Job {
         serde_json::to_vec(self).expect("all keys are texts")
     }
 
+    /// What can be told of a text that is no job: enough to say so to whoever waits for its reply. `None` where not even an id or a reply
+    /// that could be used is in it.
+    pub fn salvage(text: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Rest {
+            id: String,
+            #[serde(default)]
+            function: String,
+            reply: Option<Reply>,
+        }
+        let Rest {
+            id,
+            function,
+            reply,
+        } = serde_json::from_slice(text).ok()?;
+        let job = Self {
+            version: VERSION,
+            id,
+            function: function.chars().take(MAX_ID).collect(),
+            input: Input::Inline(String::new()),
+            options: BTreeMap::new(),
+            reply,
+            batch: None,
+            priority: Urgency::default(),
+            deadline: None,
+            attempt: 0,
+        };
+        job.check().is_ok().then_some(job)
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.version != VERSION {
             return Err(Error::Version(self.version));
@@ -320,6 +350,23 @@ mod tests {
     }
 
     #[test]
+    fn of_a_text_that_is_no_job_the_reply_is_known_if_it_can_be_used() {
+        let known = r#"{"version":9,"id":"a","input":5,"reply":{"key":"k"},"more":1}"#;
+        let job = Job::salvage(known.as_bytes()).expect("id and reply are there");
+        assert_eq!((job.id.as_str(), job.function.as_str()), ("a", ""));
+        assert_eq!(job.reply, Some(Reply::Key("k".to_owned())));
+        for text in [
+            r#"{"id":"../a"}"#,
+            r#"{"id":"a","reply":{"file":"../b"}}"#,
+            r#"{"id":"a","reply":{"list":5}}"#,
+            "{}",
+            "",
+        ] {
+            assert_eq!(Job::salvage(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
     fn the_schema_names_the_same_fields() {
         let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("it is JSON");
         let mut fields: Vec<_> = schema["properties"]
@@ -358,6 +405,7 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Job::parse(&text);
+            let _ = Job::salvage(&text);
         }
     }
 }

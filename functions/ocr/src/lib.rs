@@ -19,7 +19,7 @@
 //! clock and no file. The models come in through [`Network`]; their weights are the engine's business.
 #![cfg_attr(not(target_family = "wasm"), forbid(unsafe_code))]
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", feature = "component"))]
 mod component;
 pub mod detect;
 mod error;

@@ -210,7 +210,7 @@ fn measure_start(around: &Surroundings, project: &Project, options: &StartOption
     let names = std::slice::from_ref(&options.component);
     let artifact = &build::build(project, names, progress)?[0];
     let function = project.function(&artifact.name)?;
-    let models = project.root.join("models");
+    let models = project.workspace().join("models");
     let mut rows = start::start(function, artifact, &models, options.runs, progress)?;
 
     if project.routes.find("/health") == Some(&artifact.name) {

@@ -28,7 +28,7 @@ impl DeviceOptions {
         let (outside, inside): (Vec<_>, Vec<_>) = functions.partition(|function| function.wasi_nn);
         let graphs: BTreeSet<&String> = outside.iter().flat_map(|f| &f.models).collect();
         let graphs = graphs.into_iter().cloned().collect();
-        let models = project.root.join("models");
+        let models = project.workspace().join("models");
         let found = self.device.find(&self.gpu, models, graphs)?;
         if found.placement() == Placement::Host {
             for function in inside.iter().filter(|function| !function.models.is_empty()) {

@@ -45,7 +45,7 @@ pub(crate) fn gpu(around: &Surroundings, what: Gpu) -> Result<ExitCode> {
             flags,
             json,
         } => {
-            let models = around.project()?.root.join("models");
+            let models = around.project()?.workspace().join("models");
             let settings = flags.settings(device, models, vec![])?;
             let report = check::check(&settings)?;
             report.print(json, &mut std::io::stdout())?;

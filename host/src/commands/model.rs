@@ -43,7 +43,7 @@ fn folder(around: &Surroundings, model: &str) -> Result<PathBuf> {
             .canonicalize()
             .with_context(|| format!("no model at {model}"));
     }
-    let folder = around.project()?.root.join("models").join(model);
+    let folder = around.project()?.workspace().join("models").join(model);
     ensure!(
         folder.is_dir(),
         "no model `{model}`: {} is not there",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ephemera::app::App;
 use ephemera::config::FileRequests;
 use ephemera::memory;
@@ -23,7 +24,7 @@ pub(crate) struct Run {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The shape of the answers, of functions that have several; the manifest says which it is otherwise.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = formats())]
     format: Option<Format>,
     /// The same as `--format json`.
     #[arg(long, conflicts_with = "format")]
@@ -121,4 +122,10 @@ pub(crate) fn parameter(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = pair.ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The names of formats, with what each is.
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let names = Format::ALL.map(|format| PossibleValue::new(format.name()).help(format.about()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Format>())
 }

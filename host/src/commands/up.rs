@@ -1,21 +1,24 @@
-//! `ephemera up`: serves what the manifest declares, until a signal.
+//! `ephemera up`: serves what the manifest declares, until a signal; or runs a command of it once (`command.rs`).
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ephemera::app::App;
 use ephemera::build::Placement;
-use ephemera::config::Project;
+use ephemera::config::{Function, Project, Subscription};
+use ephemera::redis_trigger::Listener;
 use ephemera::serve::{Options, Server};
 use ephemera::telemetry::otlp::Collector;
 use ephemera::telemetry::{self, Place};
 use ephemera::{gpu, memory};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::command::{self, Once};
 use super::device::{self, DeviceOptions};
 use super::{Surroundings, executor, watch};
 
@@ -24,6 +27,9 @@ pub(crate) struct Up {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:3000", env = "EPHEMERA_LISTEN")]
     listen: SocketAddr,
+    /// Only this component, of those that the manifest has; repeatable. A command is run once, with this process's standard streams.
+    #[arg(long, short = 'c', value_name = "NAME")]
+    component_id: Vec<String>,
     /// Serve what was built before.
     #[arg(long)]
     no_build: bool,
@@ -44,6 +50,8 @@ pub(crate) struct Up {
     device: DeviceOptions,
     #[command(flatten)]
     telling: Telling,
+    #[command(flatten)]
+    once: Once,
 }
 
 /// What the server tells of itself.
@@ -90,9 +98,46 @@ impl Telling {
     }
 }
 
-pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
+pub(crate) fn up(around: &Surroundings, options: Up) -> Result<ExitCode> {
     let project = around.project()?;
+    let selected = project.select(&options.component_id)?;
+    let (commands, served): (Vec<&Function>, Vec<&Function>) = selected
+        .into_iter()
+        .partition(|function| function.is_command());
+    if served.is_empty() {
+        let [command] = commands[..] else {
+            let names: Vec<_> = commands.iter().map(|c| c.name.as_str()).collect();
+            bail!(
+                "expected one command to run, by --component-id: {}",
+                names.join(", ")
+            );
+        };
+        let name = command.name.clone();
+        return command::run(around, project, &name, options.once, options.no_build);
+    }
+    options.once.refuse()?;
+    for command in commands {
+        tracing::info!(
+            "`{0}` is a command: `up --component-id {0}` runs it",
+            command.name
+        );
+    }
+    let names: Vec<String> = served.iter().map(|f| f.name.clone()).collect();
+    let http = served.iter().any(|function| function.serves_http());
+    serve(around, project, &names, http, options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves the components `names`, over HTTP if any of them answers requests.
+fn serve(
+    around: &Surroundings,
+    project: Project,
+    names: &[String],
+    http: bool,
+    options: Up,
+) -> Result<()> {
     // What is wrong with it is said before minutes of building.
+    let subscriptions = project.subscriptions(names)?;
     let mut telemetry = options.telling.settings()?;
     telemetry.gpus.add(Arc::new(gpu::Driver));
     let found = options.device.find(&project)?;
@@ -100,7 +145,11 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         !options.watch || found.placement() == Placement::Guest,
         "--watch serves functions with their models inside: expected --device guest"
     );
-    let artifacts = around.artifacts(found.placement(), &project, &[], options.no_build)?;
+    ensure!(
+        !options.watch || (http && subscriptions.is_empty() && options.component_id.is_empty()),
+        "--watch is for manifests of HTTP functions, all of them"
+    );
+    let artifacts = around.artifacts(found.placement(), &project, names, options.no_build)?;
     let examples: Vec<String> = artifacts
         .iter()
         .filter_map(|artifact| project.functions.get(&artifact.name)?.example.clone())
@@ -117,6 +166,7 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
     let budget = *budget;
     let devices = device::open(found, &artifacts, budget.instances)?;
     let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
+    let grace = settings.grace;
 
     let executor = executor()?;
     let ended = executor.block_on(async {
@@ -124,15 +174,28 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         app.check_ready().await?;
-        let server = Server::start(Arc::new(app), settings).await?;
-        announce(server.address(), &examples)?;
-        if let Some(address) = server.metrics_address() {
-            tracing::info!("metrics at http://{address}{}", telemetry::PATH);
+        let app = Arc::new(app);
+        let server = match http {
+            true => Some(Server::start(Arc::clone(&app), settings).await?),
+            false => None,
+        };
+        if let Some(server) = &server {
+            announce(server.address(), &examples)?;
+            if let Some(address) = server.metrics_address() {
+                tracing::info!("metrics at http://{address}{}", telemetry::PATH);
+            }
         }
+        let listen = |subscriptions: &[Subscription]| {
+            Listener::start(app, subscriptions, server.as_ref(), budget, grace)
+        };
+        let listener = match subscriptions.is_empty() {
+            true => None,
+            false => Some(listen(&subscriptions)?),
+        };
         let watching = async {
-            match options.watch {
-                true => watch::swap(around, &server, budget).await,
-                false => std::future::pending().await,
+            match &server {
+                Some(server) if options.watch => watch::swap(around, server, budget).await,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -141,14 +204,35 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<()> {
             error = watching => return Err(error),
         }
         tracing::info!("stopping");
-        if !server.stop().await {
-            tracing::warn!("requests still running after the grace time were dropped");
-        }
+        stop(server, listener).await;
         Ok(())
     });
     // Runs that nobody waits for any more are not waited for here either.
     executor.shutdown_background();
     ended
+}
+
+/// Takes no more work, and lets what runs finish.
+async fn stop(server: Option<Server>, listener: Option<Listener>) {
+    let requests = async {
+        match server {
+            Some(server) => server.stop().await,
+            None => true,
+        }
+    };
+    let messages = async {
+        match listener {
+            Some(listener) => listener.stop().await,
+            None => true,
+        }
+    };
+    let (requests, messages) = tokio::join!(requests, messages);
+    if !requests {
+        tracing::warn!("requests still running after the grace time were dropped");
+    }
+    if !messages {
+        tracing::warn!("messages still running after the grace time were dropped");
+    }
 }
 
 /// The bytes to give out: `given`, or a share of what is available.

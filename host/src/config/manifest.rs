@@ -29,6 +29,9 @@ const COMPONENT: [(&str, &str); 6] = [
     ("profile", "there are no build profiles here"),
 ];
 
+/// The kinds of triggers.
+const STARTS: [&str; 3] = ["http", "redis", "command"];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -54,19 +57,24 @@ impl Manifest {
 /// Ends with a sentence where Spin would have done something that we do not.
 fn refuse_unsupported(manifest: &Table) -> Result<()> {
     let table = |key: &str| manifest.get(key).and_then(Value::as_table);
-    if table("application").is_some_and(|table| table.contains_key("trigger")) {
-        bail!("`application.trigger` is not supported: routes have no common base");
+    let common = table("application").and_then(|table| table.get("trigger")?.as_table());
+    for kind in common.into_iter().flat_map(Table::keys) {
+        ensure!(
+            kind == "redis",
+            "`application.trigger.{kind}` is not supported: only `redis` has something in common"
+        );
     }
     for (kind, triggers) in table("trigger").into_iter().flatten() {
         ensure!(
-            kind == "http",
-            "`trigger.{kind}` is not supported: only HTTP starts a function"
+            STARTS.contains(&kind.as_str()),
+            "`trigger.{kind}` is not supported: {} start a component",
+            STARTS.join(", ")
         );
         let triggers = triggers.as_array().into_iter().flatten();
         for trigger in triggers.filter_map(Value::as_table) {
             ensure!(
                 !trigger.contains_key("executor"),
-                "`trigger.http.executor` is not supported: functions handle `wasi:http`"
+                "`trigger.{kind}.executor` is not supported: components are of WASI 0.2"
             );
         }
     }
@@ -92,12 +100,49 @@ pub(super) struct Application {
     _description: Option<String>,
     #[serde(rename = "authors")]
     _authors: Option<Vec<String>>,
+    pub(super) trigger: Option<CommonTriggers>,
+}
+
+/// What triggers of a kind have in common.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommonTriggers {
+    pub(super) redis: Option<CommonRedis>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommonRedis {
+    pub(super) address: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Triggers {
+    #[serde(default)]
     pub(super) http: Vec<Trigger>,
+    #[serde(default)]
+    pub(super) redis: Vec<RedisMessages>,
+    #[serde(default)]
+    pub(super) command: Vec<Command>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedisMessages {
+    #[serde(rename = "id")]
+    _id: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) channel: String,
+    pub(super) component: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Command {
+    #[serde(rename = "id")]
+    _id: Option<String>,
+    pub(super) component: String,
 }
 
 #[derive(Deserialize)]
@@ -244,6 +289,7 @@ pub(super) struct Tools {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tool {
     pub(super) package: Option<String>,
+    pub(super) features: Vec<String>,
     pub(super) models: Vec<String>,
     pub(super) memory_mib: u32,
     pub(super) timeout_s: u32,
@@ -259,6 +305,7 @@ impl Default for Tool {
     fn default() -> Self {
         Self {
             package: None,
+            features: Vec::new(),
             models: Vec::new(),
             memory_mib: DEFAULT_MEMORY_MIB,
             timeout_s: DEFAULT_TIMEOUT_S,

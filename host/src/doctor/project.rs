@@ -72,7 +72,7 @@ fn granted(project: &Project, function: &Function) -> Check {
 
 fn hash(project: &Project, model: &str) -> Check {
     let name = format!("model {model}");
-    match models::read(&project.root.join("models").join(model)) {
+    match models::read(&project.workspace().join("models").join(model)) {
         Ok(read) => Check::good(
             &name,
             format!("version {}, its hashes are right", read.manifest.version),

@@ -31,6 +31,9 @@ struct Entry {
 pub(crate) enum Scheme {
     Http,
     Https,
+    Redis,
+    /// Redis in TLS.
+    Rediss,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,7 @@ impl Scheme {
         match self {
             Self::Http => 80,
             Self::Https => 443,
+            Self::Redis | Self::Rediss => 6379,
         }
     }
 }
@@ -79,6 +83,14 @@ impl Hosts {
     pub(crate) fn allow_own(&self, scheme: Scheme) -> bool {
         let own = |entry: &Entry| entry.host == Host::Own && entry.speaks(scheme);
         self.0.iter().any(own)
+    }
+
+    /// Whether any server of Redis may be allowed.
+    pub(crate) fn allow_redis(&self) -> bool {
+        let redis = |entry: &Entry| {
+            entry.host != Host::Own && (entry.speaks(Scheme::Redis) || entry.speaks(Scheme::Rediss))
+        };
+        self.0.iter().any(redis)
     }
 
     /// Whether anything allows `to`, by its name.
@@ -115,7 +127,11 @@ impl Entry {
             "*" => None,
             "http" => Some(Scheme::Http),
             "https" => Some(Scheme::Https),
-            other => bail!("the scheme `{other}` is not supported: expected http, https or *"),
+            "redis" => Some(Scheme::Redis),
+            "rediss" => Some(Scheme::Rediss),
+            other => bail!(
+                "the scheme `{other}` is not supported: expected http, https, redis, rediss or *"
+            ),
         };
         let (host, port) = split(rest.trim_end_matches('/'))?;
         let host = Host::parse(host)?;
@@ -450,7 +466,7 @@ mod tests {
     fn what_is_no_entry_is_said() {
         for (entry, expected) in [
             ("a.org", "expected scheme://host:port"),
-            ("redis://a.org:6379", "scheme `redis` is not supported"),
+            ("mysql://a.org:6379", "scheme `mysql` is not supported"),
             ("*://a.org", "expected a port or `*`"),
             ("http://a.*.org", "expected `*` alone or at the start"),
             ("http://a.org/path", "without a path"),

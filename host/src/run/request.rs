@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use ephemera_jobs::media_type;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
@@ -28,12 +29,12 @@ pub(super) fn request(input: &Input, target: &str) -> Result<Request<Pieces>> {
     }
     let mut room = MAX_INPUT_BYTES;
     let body = read(&input.path, &mut room)?;
-    posted(target, content_type(&input.path), body.into())
+    posted(target, media_type(&input.path), body.into())
 }
 
 /// A request with `body`, which came from a file called `name`.
 pub(crate) fn of_bytes(name: &str, body: Bytes, target: &str) -> Result<Request<Pieces>> {
-    posted(target, content_type(Path::new(name)), body)
+    posted(target, media_type(Path::new(name)), body)
 }
 
 fn posted(target: &str, content_type: &str, body: Bytes) -> Result<Request<Pieces>> {
@@ -51,7 +52,7 @@ fn frames(files: &[std::path::PathBuf]) -> Result<Vec<u8>> {
     let mut room = MAX_INPUT_BYTES;
     let mut body = vec![];
     for (index, file) in files.iter().enumerate() {
-        let kind = content_type(file);
+        let kind = media_type(file);
         let head = format!(
             "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{FRAMES}\"; filename=\"{index}\"\r\ncontent-type: {kind}\r\n\r\n"
         );
@@ -67,19 +68,6 @@ fn read(file: &Path, room: &mut u64) -> Result<Vec<u8>> {
     let bytes = files::read_at_most(file, *room).context("cannot be read")?;
     *room -= bytes.len() as u64;
     Ok(bytes)
-}
-
-/// By the file's extension; what it really is, the function sees from its content.
-fn content_type(file: &Path) -> &'static str {
-    let extension = file.extension().unwrap_or_default().to_string_lossy();
-    match extension.to_ascii_lowercase().as_str() {
-        "jpg" | "jpeg" => "image/jpeg",
-        "png" => "image/png",
-        "tif" | "tiff" => "image/tiff",
-        "mp4" => "video/mp4",
-        "zip" => "application/zip",
-        _ => "application/octet-stream",
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Does, by the request's path, what functions should not do: what a host's limits are tested with.
 #![cfg(target_family = "wasm")]
 
+#[cfg(feature = "redis")]
+mod message;
+
 use std::hint::black_box;
 
 use wasi::clocks::monotonic_clock;
