@@ -22,7 +22,7 @@ pub struct Record {
     pub machine: String,
     /// Until when it is the holder's even if its lock cannot be seen, in seconds since 1970 UTC.
     pub expires: u64,
-    /// How often the item failed in a way that may pass.
+    /// How often the item failed in a way that may pass; once it is stored or given up, how often telling of it failed.
     pub failures: u32,
     /// How often a holder died with it.
     pub deaths: u32,
@@ -30,6 +30,9 @@ pub struct Record {
     pub not_before: u64,
     /// What is about to be stored, once it is known.
     pub storing: Option<Storing>,
+    /// That it is given up, once it is.
+    #[serde(default)]
+    pub given_up: Option<GivenUp>,
     /// Why it failed last.
     pub reason: Option<String>,
 }
@@ -41,6 +44,21 @@ pub struct Storing {
     pub target: PathBuf,
     /// The SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
+    /// Their type, as the function said.
+    #[serde(default)]
+    pub media_type: String,
+    /// How often it was tried, the last time included.
+    #[serde(default)]
+    pub attempts: u32,
+}
+
+/// The end of an item that has no result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Why.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
 }
 
 /// Which file it is, and which content: a file that is replaced or written to becomes another.

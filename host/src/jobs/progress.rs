@@ -27,7 +27,10 @@ pub struct Progress {
     pub put_back: u64,
     /// Items under way now.
     pub running: u64,
-    /// Items that were there when it was last looked, those under way included.
+    /// How many may be under way at once, as far as that pays and memory allows it.
+    #[serde(default)]
+    pub places: u64,
+    /// Items that waited when it was last looked.
     pub waiting: u64,
     /// What is wrong with the folders, if anything.
     pub problem: Option<String>,
@@ -83,6 +86,7 @@ fn sum(folder: &Path, waiting: u64) -> Result<Progress> {
         sum.failed += worker.failed;
         sum.put_back += worker.put_back;
         sum.running += worker.running;
+        sum.places += worker.places;
         sum.problem = sum.problem.or(worker.problem);
     }
     Ok(sum)
