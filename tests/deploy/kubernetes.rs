@@ -12,9 +12,6 @@ use super::deploy;
 use crate::binary::{self, skip};
 use crate::runners;
 
-/// Flags of `ephemera jobs` that manifests use before it has them.
-const COMING: [&str; 3] = ["--redis", "--stream", "--group"];
-
 /// What KEDA's reference has for the metadata of a trigger, which is a map of any strings in the schema.
 const TRIGGERS: [(&str, &[&str]); 2] = [
     (
@@ -278,10 +275,7 @@ fn flags_exist(arguments: &[&str]) -> Result<()> {
         .collect();
     for given in flags {
         let name = given.split('=').next().unwrap_or_default();
-        ensure!(
-            known.contains(&name) || COMING.contains(&name),
-            "{subcommand} has no {name}"
-        );
+        ensure!(known.contains(&name), "{subcommand} has no {name}");
     }
     Ok(())
 }
@@ -300,7 +294,11 @@ fn scaled_object(scaler: &Value, documents: &[Value]) -> Result<()> {
     ensure!(workers["spec"].get("replicas").is_none(), "two scalers");
     let container = container(workers)?;
     let arguments = arguments(container)?;
-    let redis = flag(&arguments, "--redis").context("a Redis")?;
+    // The variable that `--redis` is read from, made of the one before it.
+    ensure!(string(container, "/env/1/name")? == "REDIS_URL");
+    let redis = string(container, "/env/1/value")?;
+    let password = format!("$({})", string(container, "/env/0/name")?);
+    ensure!(redis.contains(&password), "no {password} in {redis}");
     let (_, place) = redis.rsplit_once('@').context("a password")?;
     let (address, database) = place.split_once('/').context("a database")?;
     let stream = flag(&arguments, "--stream").context("a stream")?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 mod folder;
 mod peer;
 mod stage;
+mod streams;
 
 use crate::procfs::{anonymous_bytes_of_tree, processor_time_of_tree};
 use crate::progress::Progress;
@@ -33,6 +34,8 @@ pub struct Options {
     pub rounds: u32,
     /// Further arguments of `ephemera jobs`.
     pub arguments: Vec<String>,
+    /// Whether our worker has its turn on a stream of Redis as well.
+    pub redis: bool,
     /// The other worker: a program and its arguments.
     pub peer: Vec<String>,
 }
@@ -94,6 +97,11 @@ pub fn jobs(
     let sources = stage::sources(&options.from)?;
     let ours = folder::Hot::start(program, manifest, &options.arguments, scratch.path())?;
     let mut workers: Vec<Box<dyn Worker>> = vec![Box::new(ours)];
+    if options.redis {
+        let arguments = &options.arguments;
+        let ours = streams::Streams::start(program, manifest, arguments, scratch.path())?;
+        workers.push(Box::new(ours));
+    }
     if let [program, arguments @ ..] = options.peer.as_slice() {
         workers.push(Box::new(peer::Peer::start(program, arguments)?));
     }
@@ -199,12 +207,12 @@ pub fn print(rows: &[Row], json: bool, out: &mut impl Write) -> Result<()> {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     writeln!(
         out,
-        "worker      pages   seconds  pages/min  cpu s/page   idle MiB   most MiB   last MiB  characters"
+        "worker            pages   seconds  pages/min  cpu s/page   idle MiB   most MiB   last MiB  characters"
     )?;
     for row in rows {
         writeln!(
             out,
-            "{:<10}{:>7}{:>10.1}{:>11.1}{:>12.2}{:>11.1}{:>11.1}{:>11.1}{:>12}",
+            "{:<16}{:>7}{:>10.1}{:>11.1}{:>12.2}{:>11.1}{:>11.1}{:>11.1}{:>12}",
             row.worker,
             row.pages,
             row.seconds,

@@ -132,6 +132,9 @@ pub(crate) struct JobsOptions {
     /// The worker's budget, as of `jobs`; with this one two pages are read at once.
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     memory_budget: String,
+    /// Have our worker read them from a stream too, on a Redis of its own; needs redis-server.
+    #[arg(long)]
+    redis: bool,
     /// The other worker, as a program and its arguments: `PYTHON host/benches/celery_rapidocr.py`.
     #[arg(long, value_name = "COMMAND", num_args = 1.., allow_hyphen_values = true)]
     peer: Vec<String>,
@@ -218,6 +221,7 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
                 pages: options.pages,
                 rounds: options.rounds,
                 arguments: vec!["--memory-budget".to_owned(), options.memory_budget],
+                redis: options.redis,
                 peer: options.peer,
             };
             let program = std::env::current_exe()?;

@@ -69,14 +69,6 @@ impl Hot {
         }
         Ok(())
     }
-
-    /// The characters of the result of `page`.
-    fn characters(&self, page: &str) -> Result<u64> {
-        let path = self.out.join(format!("{page}.txt"));
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        Ok(text.trim_end().chars().count() as u64)
-    }
 }
 
 impl Worker for Hot {
@@ -102,8 +94,7 @@ impl Worker for Hot {
                 std::thread::sleep(LOOK);
             }
         }
-        let counts = stage.files().iter().map(|page| self.characters(page));
-        counts.sum()
+        characters(&self.out, stage)
     }
 }
 
@@ -113,4 +104,15 @@ impl Drop for Hot {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The characters of all results of a stage below `out`.
+pub(super) fn characters(out: &Path, stage: &Stage) -> Result<u64> {
+    let counts = stage.files().iter().map(|page| {
+        let path = out.join(format!("{page}.txt"));
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        Ok(text.trim_end().chars().count() as u64)
+    });
+    counts.sum()
 }

@@ -57,7 +57,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Copies pages below `scratch`: those with these numbers, which take `sources` in turns.
+    /// Writes pages below `scratch`: those with these numbers, which take `sources` in turns.
     ///
     /// # Errors
     ///
@@ -70,8 +70,11 @@ impl Stage {
             let source = &sources[number as usize % sources.len()];
             let name = source.file_name().context("a page has a name")?;
             let name = format!("{number:06}-{}", name.to_string_lossy());
-            std::fs::copy(source, folder.join(&name))
-                .with_context(|| format!("copying {}", source.display()))?;
+            let copying = || format!("copying {}", source.display());
+            let mut bytes = std::fs::read(source).with_context(copying)?;
+            // What lies behind a picture is not read, and makes each a file of its own: a queue does equal files once.
+            bytes.extend(number.to_le_bytes());
+            std::fs::write(folder.join(&name), bytes).with_context(copying)?;
             files.push(name);
         }
         Ok(Self { folder, files })
@@ -124,8 +127,8 @@ mod tests {
         assert_eq!(stage.pages(), 3);
         let folder = stage.folder().to_owned();
         assert_eq!(
-            std::fs::read_to_string(folder.join("000004-a.png")).expect("a page"),
-            "a.png"
+            std::fs::read(folder.join("000004-a.png")).expect("a page"),
+            b"a.png\x04\0\0\0"
         );
         stage.remove().expect("it goes");
         assert!(!folder.exists());
