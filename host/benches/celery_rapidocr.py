@@ -11,6 +11,7 @@ It ends with its input.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def serve(worker: subprocess.Popen) -> None:
 
 
 def main() -> None:
+    # So that what was started is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
