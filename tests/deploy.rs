@@ -1,4 +1,4 @@
-//! The deployment files: a unit that systemd takes, a container file without complaints, and a server that writes nothing.
+//! The deployment files: a unit that systemd takes, a container file without complaints, manifests that fit, and a server that writes nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::binary::{self, Running, has, skip};
 use crate::runners::{self, Asked, over_http};
+
+mod kubernetes;
 
 /// What `systemd-analyze security` may find exposed, of 100; a unit without any hardening has 96.
 const MAX_EXPOSURE: &str = "20";

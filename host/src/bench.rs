@@ -1,9 +1,10 @@
 //! `ephemera bench`: how soon models are ready, what many requests leave behind, what hostile ones cost others, how throughput grows with
-//! cores, how fast graphs run.
+//! cores, how fast graphs run, how many pages of a queue are read a minute.
 
 pub mod child;
 pub mod client;
 pub mod engine;
+pub mod jobs;
 pub mod neighbours;
 mod plot;
 pub mod scale;

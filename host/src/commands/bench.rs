@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use ephemera::bench::child::Child;
 use ephemera::bench::engine::{Options, Runner};
-use ephemera::bench::{engine, neighbours, scale, soak, start};
+use ephemera::bench::{engine, jobs, neighbours, scale, soak, start};
 use ephemera::config::Project;
 use ephemera::{build, memory};
 
@@ -23,6 +23,8 @@ pub(crate) enum Bench {
     Scale(ScaleOptions),
     /// Good requests beside hostile guests, against alone.
     Neighbours(NeighboursOptions),
+    /// Pages a minute of a worker on a folder, and its memory; beside another worker, in turns.
+    Jobs(JobsOptions),
     /// Graphs: ours in WebAssembly and natively, beside tract and onnxruntime, on one thread each.
     Engine(EngineOptions),
 }
@@ -110,6 +112,35 @@ pub(crate) struct ScaleOptions {
 }
 
 #[derive(Args)]
+pub(crate) struct JobsOptions {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Pages in all.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pages: u32,
+    /// Rounds; each worker has its turn in each.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// A page, or a folder of pages, which are repeated under other names; `models/tools/bench_pages.py` draws some.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "tests/cases/ocr/clean-page/request.png"
+    )]
+    from: PathBuf,
+    /// The worker's budget, as of `jobs`; with this one two pages are read at once.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    memory_budget: String,
+    /// Have our worker read them from a stream too, on a Redis of its own; needs redis-server.
+    #[arg(long)]
+    redis: bool,
+    /// The other worker, as a program and its arguments: `PYTHON host/benches/celery_rapidocr.py`.
+    #[arg(long, value_name = "COMMAND", num_args = 1.., allow_hyphen_values = true)]
+    peer: Vec<String>,
+}
+
+#[derive(Args)]
 pub(crate) struct EngineOptions {
     /// One JSON object a line.
     #[arg(long)]
@@ -182,6 +213,20 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
             };
             let rows = neighbours::neighbours(&project, &size, &around.progress)?;
             neighbours::print(&rows, json, &mut out)
+        }
+        Bench::Jobs(options) => {
+            around.artifacts(build::Placement::Guest, &project, &[], false)?;
+            let asked = jobs::Options {
+                from: options.from,
+                pages: options.pages,
+                rounds: options.rounds,
+                arguments: vec!["--memory-budget".to_owned(), options.memory_budget],
+                redis: options.redis,
+                peer: options.peer,
+            };
+            let program = std::env::current_exe()?;
+            let rows = jobs::jobs(&program, &around.manifest, &asked, &around.progress)?;
+            jobs::print(&rows, options.json, &mut out)
         }
         Bench::Engine(options) => {
             let EngineOptions {
