@@ -84,7 +84,12 @@ impl Redis {
 
     /// Where it is.
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.host())
+    }
+
+    /// Its host and port.
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// Its port, for TLS where it has been given the options for that.

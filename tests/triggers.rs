@@ -3,8 +3,8 @@
 mod command;
 mod foreign;
 mod interface;
+mod listeners;
 mod messages;
-mod redis_server;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;

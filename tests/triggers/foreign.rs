@@ -13,7 +13,8 @@ use ephemera::failure::Failure;
 use ephemera::progress::Progress;
 use ephemera::redis_trigger::Listener;
 
-use super::redis_server::RedisServer;
+use super::listeners::{publish, text_at};
+use crate::redis::Redis;
 use crate::{binary, runners};
 
 const COMMAND: &str = "env -u RUSTFLAGS cargo build --quiet --profile guest --package unruly --features redis --target wasm32-wasip1";
@@ -69,10 +70,9 @@ Ok(1)";
 
 #[test]
 fn a_component_that_misbehaves_ends_at_its_limits_and_costs_nobody_else() -> Result<()> {
-    if !binary::has("redis-server") {
-        return binary::skip("redis-server is not installed");
-    }
-    let redis = RedisServer::start()?;
+    let Some(redis) = Redis::start(&[])? else {
+        return Ok(());
+    };
     let project = Project::parse(&manifest(&redis.host()), &runners::root())?;
     let artifacts = build::build(&project, &[], &Progress::stderr())?;
     let subscriptions = project.subscriptions(&[])?;
@@ -94,16 +94,16 @@ fn a_component_that_misbehaves_ends_at_its_limits_and_costs_nobody_else() -> Res
     for what in [
         "loop", "grow", "panic", "recurse", "sleep", "exit", "nothing",
     ] {
-        redis.publish("wild", what.as_bytes())?;
-        redis.publish("calm", format!("fine after:{what}").as_bytes())?;
-        assert_eq!(redis.text_at(&format!("after:{what}"))?, "fine");
+        publish(&redis, "wild", what.as_bytes())?;
+        publish(&redis, "calm", format!("fine after:{what}").as_bytes())?;
+        assert_eq!(text_at(&redis, &format!("after:{what}"))?, "fine");
     }
     // And so is the next message of its own.
-    redis.publish("wild", b"fine wild")?;
-    assert_eq!(redis.text_at("wild")?, "fine");
+    publish(&redis, "wild", b"fine wild")?;
+    assert_eq!(text_at(&redis, "wild")?, "fine");
 
     // What it finds of Redis.
-    let other = format!("redis://localhost:{}", redis.port);
+    let other = format!("redis://localhost:{}", redis.port());
     for (what, expected) in [
         ("tour", TOUR),
         ("many", "8, then Error::TooManyConnections"),
@@ -111,8 +111,12 @@ fn a_component_that_misbehaves_ends_at_its_limits_and_costs_nobody_else() -> Res
         (&other, "Error::InvalidAddress"),
         ("http://127.0.0.1:1", "Error::InvalidAddress"),
     ] {
-        redis.publish("calm", format!("{what} told:{what}").as_bytes())?;
-        assert_eq!(redis.text_at(&format!("told:{what}"))?, expected, "{what}");
+        publish(&redis, "calm", format!("{what} told:{what}").as_bytes())?;
+        assert_eq!(
+            text_at(&redis, &format!("told:{what}"))?,
+            expected,
+            "{what}"
+        );
     }
     assert!(executor.block_on(listener.stop()), "nothing runs any more");
 

@@ -11,8 +11,9 @@ use ephemera::app::App;
 use ephemera::redis_trigger::Listener;
 use serde_json::{Value, json};
 
-use super::redis_server::{RedisServer, until};
+use super::listeners::{connect, publish, text_at, until};
 use super::{OCR_JOBS, PAGE, over_http, project, text};
+use crate::redis::Redis;
 use crate::{binary, runners};
 
 /// A place where a page lies and where reports are posted to, for as many requests as there are.
@@ -73,10 +74,9 @@ fn job(id: &str, input: Value, reply: Value) -> Vec<u8> {
 
 #[test]
 fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
-    if !binary::has("redis-server") {
-        return binary::skip("redis-server is not installed");
-    }
-    let mut redis = RedisServer::start()?;
+    let Some(mut redis) = Redis::start(&[])? else {
+        return Ok(());
+    };
     let (web_port, posted) = web()?;
     let web = format!("http://127.0.0.1:{web_port}");
     let project = project(&[
@@ -103,9 +103,9 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     // The page comes from a URL, three reports go to three kinds of places.
     let expected = over_http("/v1/ocr?format=text", PAGE, "image/png")?;
     let page = json!({ "url": format!("{web}/page.png") });
-    let send = |id: &str, reply: Value| redis.publish("jobs:ocr", &job(id, page.clone(), reply));
+    let send = |id: &str, reply: Value| publish(&redis, "jobs:ocr", &job(id, page.clone(), reply));
     let report_at = |key: &str| -> Result<Value> {
-        let report = redis.text_at(key)?;
+        let report = text_at(&redis, key)?;
         Ok(serde_json::from_str(&report)?)
     };
     send("own", Value::Null)?;
@@ -130,7 +130,7 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
         "{head}"
     );
     assert_eq!(text(&serde_json::from_str(&body)?), expected);
-    let mut connection = redis.connect()?;
+    let mut connection = connect(&redis)?;
     let mut list = |want: usize| {
         until("the list", || {
             let range = redis::cmd("LRANGE")
@@ -147,7 +147,7 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     send("listed", json!({ "list": "reports" }))?;
 
     // What is wrong is told where it can be.
-    let bad = |text: &str| redis.publish("jobs:ocr", text.as_bytes());
+    let bad = |text: &str| publish(&redis, "jobs:ocr", text.as_bytes());
     bad("no job")?;
     bad(r#"{"version":1,"id":"bad","function":"ocr","input":{"path":"x"}}"#)?;
     bad(
@@ -156,7 +156,7 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     send("file", json!({ "file": "out/a.txt" }))?;
     send("refused", json!({ "webhook": format!("{web}/down") }))?;
     let elsewhere = json!({ "url": "http://127.0.0.1:1/page.png" });
-    redis.publish("jobs:ocr", &job("denied", elsewhere, Value::Null))?;
+    publish(&redis, "jobs:ocr", &job("denied", elsewhere, Value::Null))?;
     for (key, status, says) in [
         ("ephemera:report:bad", "failed", "unknown variant `path`"),
         ("b", "failed", "function: expected ocr, got `gait`"),
@@ -179,19 +179,20 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     assert_eq!(list(1)?.len(), 1);
 
     // A server that comes back is listened to again.
-    redis.restart()?;
-    redis.publish("jobs:ocr", &job("after", page.clone(), Value::Null))?;
-    let report: Value = serde_json::from_str(&redis.text_at("ephemera:report:after")?)?;
+    redis.stop(true)?;
+    redis.run()?;
+    publish(&redis, "jobs:ocr", &job("after", page.clone(), Value::Null))?;
+    let report: Value = serde_json::from_str(&text_at(&redis, "ephemera:report:after")?)?;
     assert_eq!(text(&report), expected);
 
     // What was begun is finished before it stops.
-    redis.publish("jobs:ocr", &job("last", page, Value::Null))?;
+    publish(&redis, "jobs:ocr", &job("last", page, Value::Null))?;
     until("it has begun", || {
         Ok((app.runtime().live_instances() > 0).then_some(()))
     })?;
     assert!(executor.block_on(listener.stop()), "within the grace time");
     assert_eq!(app.runtime().live_instances(), 0);
-    let mut connection = redis.connect()?;
+    let mut connection = connect(&redis)?;
     let last: Option<String> = redis::cmd("GET")
         .arg("ephemera:report:last")
         .query(&mut connection)?;
