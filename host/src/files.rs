@@ -20,12 +20,20 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = folder.join(temporary);
-    std::fs::write(&temporary, bytes)
-        .and_then(|()| std::fs::rename(&temporary, path))
+    write_through(&folder.join(temporary), path, bytes)
+}
+
+/// The same, with a temporary file of the caller's choice on the same file system; it stays if the process dies meanwhile.
+///
+/// # Errors
+///
+/// Either cannot be written.
+pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(temporary, bytes)
+        .and_then(|()| std::fs::rename(temporary, path))
         .inspect_err(|_| {
             // The first error is the one to report.
-            let _ = std::fs::remove_file(&temporary);
+            let _ = std::fs::remove_file(temporary);
         })
         .with_context(|| format!("writing {}", path.display()))
 }
@@ -38,13 +46,9 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// The folder cannot be made or written to, or the disk is full.
 pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().context("a file has a folder")?;
-    let name = path.file_name().context("a file has a name")?;
     let writing = || format!("writing {}", path.display());
     std::fs::create_dir_all(folder).with_context(writing)?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.part", std::process::id()));
-    let temporary = folder.join(temporary);
+    let temporary = part_of(path, std::process::id());
     let written = File::create(&temporary)
         .and_then(|mut file| {
             file.write_all(bytes)?;
@@ -58,6 +62,14 @@ pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<()> {
             let _ = std::fs::remove_file(&temporary);
         })
         .with_context(writing)
+}
+
+/// What [`write_durable`] writes to before `path` has its name; a process that dies meanwhile leaves it.
+pub(crate) fn part_of(path: &Path, process: u32) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{process}.part"));
+    path.with_file_name(name)
 }
 
 /// Makes names in `folder` last.
@@ -86,6 +98,19 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> Result<PathBuf> {
         }
     }
     anyhow::bail!("a million files are called {}", to.display())
+}
+
+/// Moves a file back to `to`, unless there is one again: then it stays where it is.
+///
+/// # Errors
+///
+/// It is gone, or the folder cannot be written to.
+pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<()> {
+    match rename_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(std::io::Error::from(error))
+            .with_context(|| format!("moving {} to {}", from.display(), to.display())),
+    }
 }
 
 /// `page.png`, `page.1.png`, `page.2.png`.

@@ -4,6 +4,7 @@
 //! claim -> read -> perform -> say what will be stored -> store -> move the original to done/ -> drop the claim
 //!                          -> tell the reason         -> move the original to failed/        -> drop the claim
 //!                          -> put back, to be tried again
+//!                          -> deleted or replaced meanwhile: told, or begun anew
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,13 +19,14 @@ use ephemera_jobs::{Input, Job};
 use hyper::body::Bytes;
 use rustix::fs::OFlags;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+use tokio::task::JoinSet;
 
 use super::claim::{Claim, Identity, Storing, now};
 use super::inbox::{DONE, FAILED, Inbox, Item, JOB};
 use super::perform::{Outcome, Performer, Task};
 use crate::digest::sha256;
-use crate::files::{move_aside, write_durable};
+use crate::files::{move_aside, part_of, put_in_place, write_durable};
 use crate::run::MAX_INPUT_BYTES;
 
 /// Bytes of a description: an inline input is at most as large as any other, in Base64.
@@ -37,6 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Until what is not the item's fault is looked at again, such as a full disk.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// What became of an item that nobody moved to where items go.
+const GONE: &str = "it was deleted while it was worked on";
 
 /// How patient workers are.
 #[derive(Debug, Clone)]
@@ -57,6 +62,8 @@ pub struct Hot {
     out: PathBuf,
     performer: Arc<Performer>,
     policy: Policy,
+    /// Held by all that run; alone by one that may be what workers die of, so that no other dies with it.
+    company: Arc<RwLock<()>>,
 }
 
 /// What became of an item.
@@ -86,11 +93,19 @@ struct Reason<'a> {
     seconds_since_1970: u64,
 }
 
+/// The right to run, until dropped.
+enum Company {
+    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
+    Together(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
+}
+
 /// What an item asks for, before it is run.
 enum Asked {
     Task(Task),
     /// Never to be done.
     Refused(String),
+    /// What may be there the next time is not there.
+    Unreadable(String),
 }
 
 impl Hot {
@@ -117,6 +132,7 @@ impl Hot {
             out,
             performer,
             policy,
+            company: Arc::default(),
         })
     }
 
@@ -139,9 +155,10 @@ impl Hot {
             claim.finish()?;
             return Ok(Step::NotOurs);
         }
+        // A clock that was set back makes no pause longer than pauses are.
         let wait = claim.record.not_before.saturating_sub(now());
+        let pause = Duration::from_secs(wait).min(LONGEST_PAUSE);
         if wait > 0 {
-            let pause = Duration::from_secs(wait);
             claim.put_back(pause)?;
             return Ok(Step::PutBack {
                 pause,
@@ -150,7 +167,10 @@ impl Hot {
         }
         match self.attempt(item, &mut claim, stop).await {
             Ok(step @ (Step::Stored | Step::Failed(_))) => {
-                claim.finish()?;
+                // The item is gone, and with it what the claim is about.
+                if let Err(error) = claim.finish() {
+                    tracing::warn!("{}: {error:#}", item.below.display());
+                }
                 Ok(step)
             }
             Ok(Step::PutBack { pause, reason }) => {
@@ -172,9 +192,12 @@ impl Hot {
         claim: &mut Claim,
         stop: watch::Receiver<bool>,
     ) -> Result<Step> {
-        if self.is_stored(claim) {
-            self.put_away(item, DONE)?;
-            return Ok(Step::Stored);
+        let described = self.described_identity(item);
+        if self.is_stored(claim, described) {
+            return self.put_away(item, described, DONE, Step::Stored);
+        }
+        if let Some(dead) = claim.dead {
+            self.sweep(item, claim, dead);
         }
         if claim.record.deaths >= self.policy.deaths {
             let deaths = claim.record.deaths;
@@ -183,6 +206,10 @@ impl Hot {
         let task = match self.asked(item)? {
             Asked::Task(task) => task,
             Asked::Refused(reason) => return self.give_up(item, claim, reason),
+            Asked::Unreadable(_) if self.identity(item).is_none() => {
+                return self.give_up(item, claim, GONE.to_owned());
+            }
+            Asked::Unreadable(reason) => return self.broke(item, claim, reason),
         };
         let extension = task.extension();
         let Some(outcome) = self.perform(task, claim, stop).await? else {
@@ -191,27 +218,42 @@ impl Hot {
                 reason: None,
             });
         };
+        // Who lost the claim has no more to say about it: another has done it, or will.
+        claim.renew()?;
         // It was written to while it was read: what was read is not what is there.
-        if self.identity(item) != Some(item.identity) {
-            return Ok(Step::PutBack {
-                pause: Duration::ZERO,
-                reason: Some("it changed meanwhile".to_owned()),
-            });
+        match self.identity(item) {
+            None => return self.give_up(item, claim, GONE.to_owned()),
+            Some(identity) if identity != item.identity => return Ok(changed()),
+            Some(_) if self.described_identity(item) != described => return Ok(changed()),
+            Some(_) => {}
         }
         match outcome {
-            Outcome::Answer(answer) => self.store(item, claim, extension, &answer),
+            Outcome::Answer(answer) => self.store(item, described, claim, extension, &answer),
             Outcome::Refused(reason) => self.give_up(item, claim, reason),
-            Outcome::Broke(reason) => {
-                claim.record.failures += 1;
-                claim.record.reason = Some(reason.clone());
-                if claim.record.failures >= self.policy.attempts {
-                    return self.give_up(item, claim, reason);
-                }
-                Ok(Step::PutBack {
-                    pause: pause(claim.record.failures),
-                    reason: Some(reason),
-                })
-            }
+            Outcome::Broke(reason) => self.broke(item, claim, reason),
+        }
+    }
+
+    /// It is tried again, or that was its last attempt.
+    fn broke(&self, item: &Item, claim: &mut Claim, reason: String) -> Result<Step> {
+        claim.record.failures += 1;
+        claim.record.reason = Some(reason.clone());
+        if claim.record.failures >= self.policy.attempts {
+            return self.give_up(item, claim, reason);
+        }
+        Ok(Step::PutBack {
+            pause: pause(claim.record.failures),
+            reason: Some(reason),
+        })
+    }
+
+    /// Removes what a dead worker had begun to write about `item`.
+    fn sweep(&self, item: &Item, claim: &Claim, dead: u32) {
+        let result = claim.record.storing.as_ref();
+        let result = result.map(|storing| self.out.join(&storing.target));
+        for path in result.into_iter().chain([self.reason_of(item)]) {
+            // Mostly there is none.
+            let _ = std::fs::remove_file(part_of(&path, dead));
         }
     }
 
@@ -222,29 +264,60 @@ impl Hot {
         claim: &mut Claim,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Option<Outcome>> {
+        let company = tokio::select! {
+            company = self.company(claim) => company?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        };
         let performer = Arc::clone(&self.performer);
-        // A task of its own: instances run on all processors.
-        let mut running = tokio::spawn(async move { performer.perform(task).await });
+        // A task of its own: instances run on all processors. It ends with this set.
+        let mut running = JoinSet::new();
+        running.spawn(async move {
+            let _company = company;
+            performer.perform(task).await
+        });
         let mut renewal = tokio::time::interval(self.policy.lease / 3);
         renewal.tick().await;
         loop {
             tokio::select! {
-                outcome = &mut running => {
+                Some(outcome) = running.join_next() => {
                     return outcome.context("it broke off").map(Some);
                 }
                 _ = renewal.tick() => claim.renew()?,
-                _ = stop.wait_for(|stop| *stop) => {
-                    running.abort();
-                    return Ok(None);
-                }
+                _ = stop.wait_for(|stop| *stop) => return Ok(None),
             }
         }
     }
 
+    /// The right to run: alone for what may be what workers die of, together with others for all else.
+    async fn company(&self, claim: &mut Claim) -> Result<Company> {
+        // Whoever else was under way at those deaths is as suspect, until it has had a turn alone.
+        let deaths = claim.record.deaths;
+        let suspect = deaths > 0 && deaths >= self.policy.deaths / 2;
+        let company = || Arc::clone(&self.company);
+        let at_once = match suspect {
+            true => company().try_write_owned().map(Company::Alone),
+            false => company().try_read_owned().map(Company::Together),
+        };
+        if let Ok(company) = at_once {
+            return Ok(company);
+        }
+        claim.rest()?;
+        let company = match suspect {
+            true => Company::Alone(company().write_owned().await),
+            false => Company::Together(company().read_owned().await),
+        };
+        claim.renew()?;
+        Ok(company)
+    }
+
     fn identity(&self, item: &Item) -> Option<Identity> {
-        let path = self.inbox.root().join(&item.below);
-        let metadata = std::fs::symlink_metadata(path).ok()?;
-        metadata.is_file().then(|| Identity::of(&metadata))
+        identity_at(&self.inbox.root().join(&item.below))
+    }
+
+    /// Of the file that `item` describes, if it does and that is there.
+    fn described_identity(&self, item: &Item) -> Option<Identity> {
+        let described = item.is_job().then(|| item.described()).flatten()?;
+        identity_at(&self.inbox.root().join(described))
     }
 
     fn asked(&self, item: &Item) -> Result<Asked> {
@@ -252,19 +325,20 @@ impl Hot {
             true => MAX_JOB_BYTES,
             false => MAX_INPUT_BYTES,
         };
-        let bytes = match self.read(&item.below, limit) {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok(Asked::Refused(format!("it cannot be read: {error:#}"))),
-        };
-        let task = match item.is_job() {
-            true => self.described(item, &bytes),
-            false => {
-                let name = item.below.to_string_lossy();
-                self.performer.plain(&name, bytes, &self.policy.options)
-            }
-        };
+        let bytes = self.read(&item.below, limit);
+        let task = bytes
+            .context("it cannot be read")
+            .and_then(|bytes| match item.is_job() {
+                true => self.described(item, &bytes),
+                false => {
+                    let name = item.below.to_string_lossy();
+                    self.performer.plain(&name, bytes, &self.policy.options)
+                }
+            });
         Ok(match task {
             Ok(task) => Asked::Task(task),
+            // The file system's word, not ours: a file that is yet to come, rights that somebody is about to give.
+            Err(error) if error.is::<std::io::Error>() => Asked::Unreadable(format!("{error:#}")),
             Err(error) => Asked::Refused(format!("{error:#}")),
         })
     }
@@ -312,10 +386,14 @@ impl Hot {
     }
 
     /// Whether what was about to be stored is there: its worker died after that.
-    fn is_stored(&self, claim: &Claim) -> bool {
+    fn is_stored(&self, claim: &Claim, described: Option<Identity>) -> bool {
         let Some(storing) = &claim.record.storing else {
             return false;
         };
+        // It moved away what was described, or that has not changed since.
+        if described.is_some() && described != storing.described {
+            return false;
+        }
         let there = std::fs::read(self.out.join(&storing.target));
         there.is_ok_and(|bytes| sha256(&bytes).to_string() == storing.sha256)
     }
@@ -323,6 +401,7 @@ impl Hot {
     fn store(
         &self,
         item: &Item,
+        described: Option<Identity>,
         claim: &mut Claim,
         extension: &str,
         answer: &[u8],
@@ -331,11 +410,11 @@ impl Hot {
         claim.record.storing = Some(Storing {
             target: target.clone(),
             sha256: sha256(answer).to_string(),
+            described,
         });
         claim.renew()?;
         write_durable(&self.out.join(target), answer)?;
-        self.put_away(item, DONE)?;
-        Ok(Step::Stored)
+        self.put_away(item, described, DONE, Step::Stored)
     }
 
     fn give_up(&self, item: &Item, claim: &Claim, reason: String) -> Result<Step> {
@@ -345,28 +424,65 @@ impl Hot {
             deaths: claim.record.deaths,
             seconds_since_1970: now(),
         };
-        let mut name = item.below.as_os_str().to_owned();
-        name.push(".reason.json");
-        let path = self.inbox.root().join(FAILED).join(name);
-        write_durable(&path, &serde_json::to_vec_pretty(&told)?)?;
-        self.put_away(item, FAILED)?;
-        Ok(Step::Failed(reason))
+        write_durable(&self.reason_of(item), &serde_json::to_vec_pretty(&told)?)?;
+        let described = self.described_identity(item);
+        self.put_away(item, described, FAILED, Step::Failed(reason))
     }
 
-    /// Moves the original, and the file that it describes, to a folder of the inbox. The item itself goes last: while it is there, this is
-    /// done again.
-    fn put_away(&self, item: &Item, folder: &str) -> Result<()> {
-        let root = self.inbox.root();
-        let to = root.join(folder);
-        let described = item.is_job().then(|| item.described()).flatten();
-        for below in described.iter().chain([&item.below]) {
-            let from = root.join(below);
-            if std::fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_file()) {
-                move_aside(&from, &to.join(below))?;
-            }
-        }
-        Ok(())
+    /// Where it is told why `item` could not be done.
+    fn reason_of(&self, item: &Item) -> PathBuf {
+        let mut name = item.below.as_os_str().to_owned();
+        name.push(".reason.json");
+        self.inbox.root().join(FAILED).join(name)
     }
+
+    /// Moves the original, and the file that it describes, to a folder of the inbox; then that was `step`. The item itself goes last: while
+    /// it is there, this is done again.
+    fn put_away(
+        &self,
+        item: &Item,
+        described: Option<Identity>,
+        folder: &str,
+        step: Step,
+    ) -> Result<Step> {
+        if let (Some(below), Some(identity)) = (item.described(), described)
+            && !self.move_away(&below, identity, folder)?
+        {
+            return Ok(changed());
+        }
+        match self.move_away(&item.below, item.identity, folder)? {
+            true => Ok(step),
+            false => Ok(changed()),
+        }
+    }
+
+    /// Moves a file, unless it is another than that of `identity`, which nobody has looked at yet. Whether there is nothing left to do.
+    fn move_away(&self, below: &Path, identity: Identity, folder: &str) -> Result<bool> {
+        let from = self.inbox.root().join(below);
+        if identity_at(&from).is_none() {
+            return Ok(true);
+        }
+        let moved = move_aside(&from, &self.inbox.root().join(folder).join(below))?;
+        if identity_at(&moved) == Some(identity) {
+            return Ok(true);
+        }
+        put_in_place(&moved, &from)?;
+        Ok(false)
+    }
+}
+
+/// It is another item now, which has its turn from the start.
+fn changed() -> Step {
+    Step::PutBack {
+        pause: Duration::ZERO,
+        reason: Some("it changed meanwhile".to_owned()),
+    }
+}
+
+/// Of a plain file.
+fn identity_at(path: &Path) -> Option<Identity> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    metadata.is_file().then(|| Identity::of(&metadata))
 }
 
 /// The path of an item's result below the folder of results: its own, with one more extension.

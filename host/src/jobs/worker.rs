@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::folder::{Hot, Step};
 use super::inbox::Item;
-use super::progress::Progress;
+use super::progress::{HEARTBEAT, Progress};
 
 /// After a problem with the folders, nothing is begun for so long.
 const PROBLEM_PAUSE: Duration = Duration::from_secs(1);
@@ -68,6 +68,7 @@ pub async fn work(hot: Arc<Hot>, pace: &Pace, mut stop: watch::Receiver<bool>) -
                 // There may be more by then, and room for it.
                 () = tokio::time::sleep(pace.poll) => {}
             }
+            worker.tell_if_silent();
         } else if !*stop.borrow() {
             rest(pace.poll, &mut stop).await;
         }
@@ -92,6 +93,7 @@ struct Worker {
     /// Items that are not to be tried before a time.
     paused: BTreeMap<PathBuf, Instant>,
     progress: Progress,
+    told: Instant,
 }
 
 impl Worker {
@@ -103,6 +105,7 @@ impl Worker {
             under_way: BTreeSet::new(),
             paused: BTreeMap::new(),
             progress: Progress::default(),
+            told: Instant::now(),
         }
     }
 
@@ -198,7 +201,17 @@ impl Worker {
         self.progress.problem = Some(format!("{error:#}"));
     }
 
+    /// That it is alive.
+    fn tell_if_silent(&mut self) {
+        if self.told.elapsed() >= HEARTBEAT
+            && let Err(error) = self.tell()
+        {
+            self.problem(&error);
+        }
+    }
+
     fn tell(&mut self) -> Result<()> {
+        self.told = Instant::now();
         self.progress.running = self.running.len() as u64;
         self.progress.tell(self.hot.inbox(), &self.name)
     }
