@@ -10,6 +10,7 @@ pub(crate) mod jobs;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod sample;
+pub(crate) mod submit;
 pub(crate) mod top;
 pub(crate) mod up;
 mod watch;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, RenameFlags, renameat_with as rename_with};
@@ -70,6 +70,33 @@ pub(crate) fn part_of(path: &Path, process: u32) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{process}.part"));
     path.with_file_name(name)
+}
+
+/// `path` below `folder`, whose folders are made. A link that leads out of `folder` is not followed.
+///
+/// # Errors
+///
+/// A path that leads out of `folder`, or whose folders cannot be made.
+pub(crate) fn below(folder: &Path, path: &Path) -> Result<PathBuf> {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    ensure!(
+        path.file_name().is_some() && path.components().all(plain),
+        "expected a relative path without `..`"
+    );
+    let name = path.file_name().context("a file has a name")?;
+    let mut parent = folder.canonicalize().context("finding the folder")?;
+    let root = parent.clone();
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        parent.push(part);
+        match std::fs::create_dir(&parent) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).context("making a folder"),
+        }
+        parent = parent.canonicalize().context("finding a folder")?;
+        ensure!(parent.starts_with(&root), "a link leads out of the folder");
+    }
+    Ok(parent.join(name))
 }
 
 /// Makes names in `folder` last.

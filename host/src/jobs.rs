@@ -1,20 +1,33 @@
 //! Jobs: work that nobody waits for at the other end of a connection, done by the same functions in fresh instances.
 //!
 //! ```text
-//! perform.rs  Job          -> answer       admission, one instance, and whose fault a failure is
-//! claim.rs    who works on what, safe against the death of anyone
-//! inbox.rs    a folder     -> items        what is there, complete and to be done
-//! folder.rs   item         -> result       the steps of one item, each safe to repeat
-//! worker.rs   items, one after the other, until a signal
-//! progress.rs how far all workers are, as a file
+//! queue.rs    what a worker needs to know of a queue
+//! worker.rs   items of a queue, several at once, until a signal
+//! adaptive.rs how many at once: what pays, within memory
+//! company.rs  who runs beside whom
+//! perform.rs  a job or a file -> answer     admission, one instance, and whose fault a failure is
+//! reach.rs    URLs of inputs and replies
+//!
+//! folder.rs   a queue: a folder that files are dropped into
+//!   inbox.rs    what is there, complete and to be done
+//!   claim.rs    who works on what, safe against the death of anyone
+//!   progress.rs how far all workers are, as a file
+//! streams.rs  a queue: Redis streams
 //! ```
 //!
-//! At least once, and stored once: every step leaves on disk what the next worker needs, and is safe to repeat. Between jobs nothing is
-//! held.
+//! Jobs and reports as JSON are described in `functions/jobs`. At least once, and stored once: every step leaves what the next worker needs
+//! where it finds it, and is safe to repeat. Between jobs nothing is held.
 
+pub mod adaptive;
 pub mod claim;
+pub mod company;
 pub mod folder;
+pub mod gate;
 pub mod inbox;
 pub mod perform;
 pub mod progress;
+pub mod queue;
+pub mod reach;
+pub mod streams;
+pub mod submission;
 pub mod worker;

@@ -22,6 +22,7 @@ use commands::jobs::{self, Jobs};
 use commands::model::{self, Model};
 use commands::run::{self, Run};
 use commands::sample::{self, Sample};
+use commands::submit::{self, Submit};
 use commands::top::{self, Top};
 use commands::up::{self, Up};
 
@@ -54,8 +55,10 @@ enum Command {
     Health(Health),
     /// Send files through a component, without a server.
     Run(Run),
-    /// Work through the files that are dropped into a folder.
-    Jobs(Jobs),
+    /// Work through the jobs of a queue: files that are dropped into a folder, or Redis streams.
+    Jobs(Box<Jobs>),
+    /// Queue files as jobs.
+    Submit(Submit),
     /// Take frames spread evenly over a clip, for functions that take frames.
     Sample(Sample),
     /// Look at a server that runs: rates, times, memory, and what to change.
@@ -98,7 +101,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(options) => return doctor::doctor(&around, &options),
         Command::Health(options) => health::health(&options)?,
         Command::Run(options) => return run::run(&around, options),
-        Command::Jobs(options) => jobs::jobs(&around, options)?,
+        Command::Jobs(options) => jobs::jobs(&around, *options)?,
+        Command::Submit(options) => return submit::submit(&around, options),
         Command::Sample(options) => sample::sample(&options)?,
         Command::Top(options) => top::top(&options)?,
         Command::Bench(what) => bench::bench(&around, what)?,

@@ -127,11 +127,11 @@ fn told(summary: Summary, took: Duration) -> String {
 }
 
 /// On a terminal, how far it is, the rate and the time left.
-fn bar(files: usize) -> ProgressBar {
+pub fn bar(files: usize) -> ProgressBar {
     if files < 2 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} left");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} left {msg}");
     let style = style.expect("the template is well formed");
     let bar = ProgressBar::new(files as u64).with_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));

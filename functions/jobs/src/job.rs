@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 /// The only version there is. A field that is added or changes its meaning raises it.
@@ -104,6 +106,9 @@ pub enum Error {
     /// Of another version.
     #[error("version: expected {VERSION}, got {0}")]
     Version(u32),
+    /// An inline input that is no Base64.
+    #[error("input.inline: {0}")]
+    Inline(#[source] base64::DecodeError),
     /// A field out of its range.
     #[error("{field}: expected {expected}, got {actual}")]
     Field {
@@ -114,6 +119,17 @@ pub enum Error {
         /// What it is.
         actual: String,
     },
+}
+
+impl Input {
+    /// The bytes of an inline input.
+    ///
+    /// # Errors
+    ///
+    /// What is no Base64.
+    pub fn decode(text: &str) -> Result<Vec<u8>, Error> {
+        STANDARD.decode(text).map_err(Error::Inline)
+    }
 }
 
 impl Job {

@@ -28,14 +28,20 @@ pub struct Record {
     /// How long it holds without being renewed, in seconds.
     #[serde(default)]
     pub lease_s: u64,
-    /// How often the item failed in a way that may pass.
+    /// How often the item failed in a way that may pass; once it is stored or given up, how often telling of it failed.
     pub failures: u32,
     /// How often a holder died with it.
     pub deaths: u32,
     /// Not before this is it tried again, in seconds since 1970 UTC.
     pub not_before: u64,
+    /// Which content the file had that the item describes, if it describes one.
+    #[serde(default)]
+    pub described: Option<Identity>,
     /// What is about to be stored, once it is known.
     pub storing: Option<Storing>,
+    /// That it is given up, once it is.
+    #[serde(default)]
+    pub given_up: Option<GivenUp>,
     /// Why it failed last.
     pub reason: Option<String>,
 }
@@ -47,9 +53,21 @@ pub struct Storing {
     pub target: PathBuf,
     /// The SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
-    /// Of which content of the file that the item describes, if it describes one.
+    /// Their type, as the function said.
     #[serde(default)]
-    pub described: Option<Identity>,
+    pub media_type: String,
+    /// How often it was tried, the last time included.
+    #[serde(default)]
+    pub attempts: u32,
+}
+
+/// The end of an item that has no result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Why.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
 }
 
 /// Which file it is, and which content: a file that is replaced or written to becomes another.
@@ -176,8 +194,12 @@ impl Claim {
         self.begin_lease()
     }
 
-    /// That it is still ours.
-    fn check(&mut self) -> Result<()> {
+    /// That it is still ours, and not by a lease that has run out.
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub fn check(&mut self) -> Result<()> {
         ensure!(self.is_current(), "the claim is lost: its file is gone");
         let there = self.read().context("reading a claim")?;
         ensure!(

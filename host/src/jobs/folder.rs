@@ -1,44 +1,43 @@
 //! One item of an inbox -> its result stored, or its reason told; each step leaves on disk what the next worker needs if this one dies.
 //!
 //! ```text
-//! claim -> read -> perform -> say what will be stored -> store -> move the original to done/ -> drop the claim
-//!                          -> tell the reason         -> move the original to failed/        -> drop the claim
+//! claim -> read -> perform -> say what will be stored -> store -> post -> move the original to done/   -> drop the claim
+//!                          -> say why it is given up           -> post -> move the original to failed/ -> drop the claim
 //!                          -> put back, to be tried again
 //!                          -> deleted or replaced meanwhile: told, or begun anew
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use ephemera_jobs::{Input, Job};
+use anyhow::{Context, Result, ensure};
+use ephemera_jobs::{Answer, Input, Job, Reply, Report};
 use hyper::body::Bytes;
 use rustix::fs::OFlags;
 use serde::Serialize;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::claim::{Claim, Identity, Storing, now};
-use super::inbox::{DONE, FAILED, Inbox, Item, JOB};
-use super::perform::{Outcome, Performer, Task};
+use super::claim::{Claim, GivenUp, Identity, Storing, now};
+use super::company::{Companies, Company, is_suspect};
+use super::inbox::{DONE, FAILED, Inbox, Item, JOB, REASON};
+use super::perform::{Outcome, Performer, Task, named, of_url};
+use super::progress::Progress;
+use super::queue::{DELIVERIES, LONGEST_PAUSE, MAX_JOB_BYTES, Queue, Step, Taken, pause};
+use super::reach::{Reach, Trouble};
 use crate::digest::sha256;
-use crate::files::{move_aside, part_of, put_in_place, write_durable};
+use crate::files::{below, move_aside, part_of, put_in_place, write_durable};
 use crate::run::MAX_INPUT_BYTES;
-
-/// Bytes of a description: an inline input is at most as large as any other, in Base64.
-const MAX_JOB_BYTES: u64 = MAX_INPUT_BYTES / 3 * 4 + (1 << 16);
-
-/// Between attempts: so many seconds after the first, twice as many after each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// And never more.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Until what is not the item's fault is looked at again, such as a full disk.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Until an item is looked at again that another worker had, or that could not be claimed.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What became of an item that nobody moved to where items go.
 const GONE: &str = "it was deleted while it was worked on";
@@ -61,27 +60,22 @@ pub struct Hot {
     inbox: Inbox,
     out: PathBuf,
     performer: Arc<Performer>,
+    reach: Reach,
     policy: Policy,
-    /// Held by all that run; alone by one that may be what workers die of, so that no other dies with it.
-    company: Arc<RwLock<()>>,
+    company: Companies,
+    /// What this worker is called among the others.
+    name: String,
+    seen: Mutex<Seen>,
 }
 
-/// What became of an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Its result is there.
-    Stored,
-    /// It is given up, for this reason.
-    Failed(String),
-    /// It is to be tried again.
-    PutBack {
-        /// When.
-        pause: Duration,
-        /// What went wrong; nothing if it was only its turn that ended.
-        reason: Option<String>,
-    },
-    /// Another worker has it, or it is gone.
-    NotOurs,
+/// What this worker knows of the inbox without looking.
+#[derive(Default)]
+struct Seen {
+    /// Items of the last look that are still to be begun.
+    next: VecDeque<Item>,
+    under_way: BTreeSet<PathBuf>,
+    /// Items that are not to be tried before a time.
+    paused: BTreeMap<PathBuf, Instant>,
 }
 
 /// What stands beside an original that could not be done.
@@ -93,23 +87,61 @@ struct Reason<'a> {
     seconds_since_1970: u64,
 }
 
-/// The right to run, until dropped.
-enum Company {
-    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
-    Together(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
+/// What an item asks for.
+struct Asked {
+    task: Task,
+    /// Its description, if it has one.
+    job: Option<Job>,
 }
 
-/// What an item asks for, before it is run.
-enum Asked {
-    Task(Task),
-    /// Never to be done.
-    Refused(String),
-    /// What may be there the next time is not there.
-    Unreadable(String),
+impl Queue for Hot {
+    type Item = Item;
+
+    async fn take(&self, most: usize, patience: Duration) -> Result<Taken<Item>> {
+        self.look()?;
+        let taken = {
+            let mut seen = self.seen();
+            let count = most.min(seen.next.len());
+            let items: Vec<Item> = seen.next.drain(..count).collect();
+            seen.under_way
+                .extend(items.iter().map(|item| item.below.clone()));
+            Taken {
+                items,
+                waiting: (seen.next.len() + seen.paused.len()) as u64,
+                left: !seen.next.is_empty() || !seen.paused.is_empty(),
+            }
+        };
+        if taken.items.is_empty() {
+            tokio::time::sleep(patience).await;
+        }
+        Ok(taken)
+    }
+
+    async fn work(&self, item: Item, stop: watch::Receiver<bool>) -> Result<Step> {
+        let step = self.claim_and_do(&item, stop).await;
+        let mut seen = self.seen();
+        seen.under_way.remove(&item.below);
+        let pause = match &step {
+            Ok(Step::Stored | Step::Failed(_)) => return step,
+            Ok(Step::PutBack { pause, .. }) => *pause,
+            // Whoever has it, or whatever is wrong: if it is still there, it is tried again after a while.
+            Ok(Step::NotOurs) | Err(_) => LOOK_PAUSE,
+        };
+        seen.paused.insert(item.below, Instant::now() + pause);
+        step
+    }
+
+    async fn tell(&self, progress: &Progress) -> Result<()> {
+        progress.tell(&self.inbox, &self.name)
+    }
+
+    fn name(item: &Item) -> String {
+        item.below.display().to_string()
+    }
 }
 
 impl Hot {
-    /// Items of `inbox`, results to `out`.
+    /// Items of `inbox`, results to `out`; URLs within `reach`.
     ///
     /// # Errors
     ///
@@ -118,6 +150,7 @@ impl Hot {
         inbox: Inbox,
         out: &Path,
         performer: Arc<Performer>,
+        reach: Reach,
         policy: Policy,
     ) -> Result<Self> {
         let opening = || format!("opening the folder of results {}", out.display());
@@ -131,22 +164,38 @@ impl Hot {
             inbox,
             out,
             performer,
+            reach,
             policy,
-            company: Arc::default(),
+            company: Companies::default(),
+            name: format!("{}-{}", std::process::id(), now()),
+            seen: Mutex::default(),
         })
     }
 
-    /// The inbox.
-    pub fn inbox(&self) -> &Inbox {
-        &self.inbox
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `item`, unless somebody else does. When `stop` becomes true, it is put back.
-    ///
-    /// # Errors
-    ///
-    /// What is not the item's fault: folders that cannot be read or written. The item stays, and may be tried again.
-    pub async fn work(&self, item: &Item, stop: watch::Receiver<bool>) -> Result<Step> {
+    /// Looks at the folder, if what was seen the last time is begun.
+    fn look(&self) -> Result<()> {
+        if !self.seen().next.is_empty() {
+            return Ok(());
+        }
+        let mut items = self.inbox.scan()?;
+        let mut seen = self.seen();
+        let now = Instant::now();
+        let there: BTreeSet<&PathBuf> = items.iter().map(|item| &item.below).collect();
+        seen.paused
+            .retain(|below, until| *until > now && there.contains(below));
+        items.retain(|item| {
+            !seen.under_way.contains(&item.below) && !seen.paused.contains_key(&item.below)
+        });
+        seen.next = items.into();
+        Ok(())
+    }
+
+    /// Does `item`, unless somebody else does.
+    async fn claim_and_do(&self, item: &Item, stop: watch::Receiver<bool>) -> Result<Step> {
         let claim = Claim::take(&self.inbox.claim_of(item), item.identity, self.policy.lease)?;
         let Some(mut claim) = claim else {
             return Ok(Step::NotOurs);
@@ -192,68 +241,65 @@ impl Hot {
         claim: &mut Claim,
         stop: watch::Receiver<bool>,
     ) -> Result<Step> {
-        let described = self.described_identity(item);
-        if self.is_stored(claim, described) {
-            return self.put_away(item, described, DONE, Step::Stored);
-        }
         if let Some(dead) = claim.dead {
             self.sweep(item, claim, dead);
         }
+        // What is known is of another file than that which is described now. If there is none, a worker that died had moved it.
+        let described = self.described_identity(item);
+        if described.is_some() && described != claim.record.described {
+            claim.record.described = described;
+            (claim.record.storing, claim.record.given_up) = (None, None);
+        }
+        if claim.record.given_up.is_some() || self.stored(claim).is_some() {
+            return self.conclude(item, claim).await;
+        }
         if claim.record.deaths >= self.policy.deaths {
             let deaths = claim.record.deaths;
-            return self.give_up(item, claim, format!("{deaths} workers died with it"));
+            return self
+                .give_up(item, claim, format!("{deaths} workers died with it"))
+                .await;
         }
-        let task = match self.asked(item)? {
-            Asked::Task(task) => task,
-            Asked::Refused(reason) => return self.give_up(item, claim, reason),
-            Asked::Unreadable(_) if self.identity(item).is_none() => {
-                return self.give_up(item, claim, GONE.to_owned());
+        let outcome = match self.asked(item).await {
+            Ok(asked) => {
+                claim.record.failures = claim.record.failures.max(asked.attempt());
+                let target = asked.target(item);
+                let Some(outcome) = self.perform(asked.task, claim, stop).await? else {
+                    return Ok(Step::PutBack {
+                        pause: Duration::ZERO,
+                        reason: None,
+                    });
+                };
+                (target, outcome)
             }
-            Asked::Unreadable(reason) => return self.broke(item, claim, reason),
-        };
-        let extension = task.extension();
-        let Some(outcome) = self.perform(task, claim, stop).await? else {
-            return Ok(Step::PutBack {
-                pause: Duration::ZERO,
-                reason: None,
-            });
+            Err(Trouble::Never(reason)) => (PathBuf::new(), Outcome::Refused(reason)),
+            Err(Trouble::Later(reason)) => (PathBuf::new(), Outcome::Broke(reason)),
         };
         // Who lost the claim has no more to say about it: another has done it, or will.
         claim.renew()?;
         // It was written to while it was read: what was read is not what is there.
         match self.identity(item) {
-            None => return self.give_up(item, claim, GONE.to_owned()),
+            None => return self.give_up(item, claim, GONE.to_owned()).await,
             Some(identity) if identity != item.identity => return Ok(changed()),
             Some(_) if self.described_identity(item) != described => return Ok(changed()),
             Some(_) => {}
         }
         match outcome {
-            Outcome::Answer(answer) => self.store(item, described, claim, extension, &answer),
-            Outcome::Refused(reason) => self.give_up(item, claim, reason),
-            Outcome::Broke(reason) => self.broke(item, claim, reason),
-        }
-    }
-
-    /// It is tried again, or that was its last attempt.
-    fn broke(&self, item: &Item, claim: &mut Claim, reason: String) -> Result<Step> {
-        claim.record.failures += 1;
-        claim.record.reason = Some(reason.clone());
-        if claim.record.failures >= self.policy.attempts {
-            return self.give_up(item, claim, reason);
-        }
-        Ok(Step::PutBack {
-            pause: pause(claim.record.failures),
-            reason: Some(reason),
-        })
-    }
-
-    /// Removes what a dead worker had begun to write about `item`.
-    fn sweep(&self, item: &Item, claim: &Claim, dead: u32) {
-        let result = claim.record.storing.as_ref();
-        let result = result.map(|storing| self.out.join(&storing.target));
-        for path in result.into_iter().chain([self.reason_of(item)]) {
-            // Mostly there is none.
-            let _ = std::fs::remove_file(part_of(&path, dead));
+            (target, Outcome::Answer { bytes, media_type }) => {
+                self.store(claim, target, media_type, &bytes)?;
+                self.conclude(item, claim).await
+            }
+            (_, Outcome::Refused(reason)) => self.give_up(item, claim, reason).await,
+            (_, Outcome::Broke(reason)) => {
+                claim.record.failures += 1;
+                claim.record.reason = Some(reason.clone());
+                if claim.record.failures >= self.policy.attempts {
+                    return self.give_up(item, claim, reason).await;
+                }
+                Ok(Step::PutBack {
+                    pause: pause(claim.record.failures),
+                    reason: Some(reason),
+                })
+            }
         }
     }
 
@@ -288,26 +334,26 @@ impl Hot {
         }
     }
 
-    /// The right to run: alone for what may be what workers die of, together with others for all else.
+    /// The right to run, beside others or alone. Who dies while it is waited for did not die of this item.
     async fn company(&self, claim: &mut Claim) -> Result<Company> {
-        // Whoever else was under way at those deaths is as suspect, until it has had a turn alone.
-        let deaths = claim.record.deaths;
-        let suspect = deaths > 0 && deaths >= self.policy.deaths / 2;
-        let company = || Arc::clone(&self.company);
-        let at_once = match suspect {
-            true => company().try_write_owned().map(Company::Alone),
-            false => company().try_read_owned().map(Company::Together),
-        };
-        if let Ok(company) = at_once {
+        let suspect = is_suspect(claim.record.deaths.into(), self.policy.deaths.into());
+        if let Some(company) = self.company.at_once(suspect) {
             return Ok(company);
         }
         claim.rest()?;
-        let company = match suspect {
-            true => Company::Alone(company().write_owned().await),
-            false => Company::Together(company().read_owned().await),
-        };
+        let company = self.company.wait(suspect).await;
         claim.renew()?;
         Ok(company)
+    }
+
+    /// Removes what a dead worker had begun to write about `item`.
+    fn sweep(&self, item: &Item, claim: &Claim, dead: u32) {
+        let result = claim.record.storing.as_ref();
+        let result = result.map(|storing| self.out.join(&storing.target));
+        for path in result.into_iter().chain([self.reason_of(item)]) {
+            // Mostly there is none.
+            let _ = std::fs::remove_file(part_of(&path, dead));
+        }
     }
 
     fn identity(&self, item: &Item) -> Option<Identity> {
@@ -320,50 +366,61 @@ impl Hot {
         identity_at(&self.inbox.root().join(described))
     }
 
-    fn asked(&self, item: &Item) -> Result<Asked> {
+    async fn asked(&self, item: &Item) -> Result<Asked, Trouble> {
         let limit = match item.is_job() {
             true => MAX_JOB_BYTES,
             false => MAX_INPUT_BYTES,
         };
         let bytes = self.read(&item.below, limit);
-        let task = bytes
-            .context("it cannot be read")
-            .and_then(|bytes| match item.is_job() {
-                true => self.described(item, &bytes),
-                false => {
-                    let name = item.below.to_string_lossy();
-                    self.performer.plain(&name, bytes, &self.policy.options)
-                }
-            });
-        Ok(match task {
-            Ok(task) => Asked::Task(task),
-            // The file system's word, not ours: a file that is yet to come, rights that somebody is about to give.
-            Err(error) if error.is::<std::io::Error>() => Asked::Unreadable(format!("{error:#}")),
-            Err(error) => Asked::Refused(format!("{error:#}")),
+        let bytes = bytes.context("it cannot be read").map_err(trouble)?;
+        if item.is_job() {
+            return self.described(item, &bytes).await;
+        }
+        let name = item.below.to_string_lossy();
+        let options = &self.policy.options;
+        let task = self.performer.plain(&name, bytes, options);
+        let task = task.map_err(trouble)?;
+        Ok(Asked { task, job: None })
+    }
+
+    async fn described(&self, item: &Item, text: &[u8]) -> Result<Asked, Trouble> {
+        let job = Job::parse(text).map_err(|error| trouble(error.into()))?;
+        if job.deadline.is_some_and(|deadline| now() >= deadline) {
+            return Err(Trouble::Never("its deadline has passed".to_owned()));
+        }
+        if let Some(Reply::Key(_) | Reply::List(_)) = &job.reply {
+            let sentence = "reply: expected `file` or `webhook`, this queue has no keys";
+            return Err(Trouble::Never(sentence.to_owned()));
+        }
+        let (name, input) = match &job.input {
+            Input::Inline(text) => {
+                let bytes = Input::decode(text).map_err(|error| trouble(error.into()))?;
+                (String::new(), bytes.into())
+            }
+            Input::Url(url) => (named(url), self.reach.get(url).await.map_err(of_url)?),
+            Input::File(path) => {
+                let bytes = self.beside(item, path);
+                (path.to_string_lossy().into_owned(), bytes.map_err(trouble)?)
+            }
+        };
+        let task = self.performer.described(&job, &name, input);
+        Ok(Asked {
+            task: task.map_err(trouble)?,
+            job: Some(job),
         })
     }
 
-    fn described(&self, item: &Item, text: &[u8]) -> Result<Task> {
-        let job = Job::parse(text)?;
-        if let Some(deadline) = job.deadline {
-            ensure!(now() < deadline, "its deadline has passed");
-        }
-        let file = match &job.input {
-            Input::Inline(_) => None,
-            Input::Url(_) => bail!("input.url: no host is allowed"),
-            Input::File(path) => {
-                let described = item.described().context("a name")?;
-                let name = described.file_name().unwrap_or_default();
-                ensure!(
-                    path.as_os_str() == name,
-                    "input.file: expected `{}`, the file that {JOB} is beside",
-                    name.display()
-                );
-                let bytes = self.read(&described, MAX_INPUT_BYTES);
-                Some(bytes.context("input.file cannot be read")?)
-            }
-        };
-        self.performer.described(&job, file)
+    /// The file that a job lies beside, which is the only one that it can be about.
+    fn beside(&self, item: &Item, path: &Path) -> Result<Bytes> {
+        let described = item.described().context("a name")?;
+        let name = described.file_name().unwrap_or_default();
+        ensure!(
+            path.as_os_str() == name,
+            "input.file: expected `{}`, the file that {JOB} is beside",
+            name.display()
+        );
+        let bytes = self.read(&described, MAX_INPUT_BYTES);
+        bytes.context("input.file cannot be read")
     }
 
     /// A plain file below the inbox. A link that took its place since it was found is not followed.
@@ -385,67 +442,116 @@ impl Hot {
         Ok(bytes.into())
     }
 
-    /// Whether what was about to be stored is there: its worker died after that.
-    fn is_stored(&self, claim: &Claim, described: Option<Identity>) -> bool {
-        let Some(storing) = &claim.record.storing else {
-            return false;
-        };
-        // It moved away what was described, or that has not changed since.
-        if described.is_some() && described != storing.described {
-            return false;
-        }
-        let there = std::fs::read(self.out.join(&storing.target));
-        there.is_ok_and(|bytes| sha256(&bytes).to_string() == storing.sha256)
+    /// What was about to be stored, if it is there: its worker died after that, or could not tell of it.
+    fn stored(&self, claim: &Claim) -> Option<Vec<u8>> {
+        let storing = claim.record.storing.as_ref()?;
+        let bytes = std::fs::read(self.out.join(&storing.target)).ok()?;
+        (sha256(&bytes).to_string() == storing.sha256).then_some(bytes)
     }
 
     fn store(
         &self,
-        item: &Item,
-        described: Option<Identity>,
         claim: &mut Claim,
-        extension: &str,
+        target: PathBuf,
+        media_type: String,
         answer: &[u8],
-    ) -> Result<Step> {
-        let target = result_of(item, extension);
+    ) -> Result<()> {
         claim.record.storing = Some(Storing {
             target: target.clone(),
             sha256: sha256(answer).to_string(),
-            described,
+            media_type,
+            attempts: claim.record.failures + 1,
         });
+        // From here on they are failures to tell of it.
+        claim.record.failures = 0;
         claim.renew()?;
-        write_durable(&self.out.join(target), answer)?;
-        self.put_away(item, described, DONE, Step::Stored)
+        write_durable(&below(&self.out, &target)?, answer)
     }
 
-    fn give_up(&self, item: &Item, claim: &Claim, reason: String) -> Result<Step> {
+    async fn give_up(&self, item: &Item, claim: &mut Claim, reason: String) -> Result<Step> {
+        claim.record.given_up = Some(GivenUp {
+            reason,
+            attempts: claim.record.failures,
+        });
+        claim.record.failures = 0;
+        claim.renew()?;
+        self.conclude(item, claim).await
+    }
+
+    /// Tells whoever is to be told, and puts the original away.
+    async fn conclude(&self, item: &Item, claim: &mut Claim) -> Result<Step> {
+        match self.post_report(item, claim).await {
+            Ok(()) => {}
+            Err(Trouble::Later(reason)) if claim.record.failures + 1 < DELIVERIES => {
+                claim.record.failures += 1;
+                return Ok(Step::PutBack {
+                    pause: pause(claim.record.failures),
+                    reason: Some(format!("reply.webhook: {reason}")),
+                });
+            }
+            Err(Trouble::Later(reason) | Trouble::Never(reason)) => {
+                let given_up = claim.record.given_up.get_or_insert_default();
+                let before = match given_up.reason.as_str() {
+                    "" => "its result is stored".to_owned(),
+                    reason => reason.to_owned(),
+                };
+                given_up.reason = format!("{before}; reply.webhook: {reason}");
+            }
+        }
+        // Posting may have taken longer than the lease.
+        claim.check()?;
+        let Some(given_up) = &claim.record.given_up else {
+            return self.put_away(item, claim, DONE, Step::Stored);
+        };
         let told = Reason {
-            reason: &reason,
-            failures: claim.record.failures,
+            reason: &given_up.reason,
+            failures: given_up.attempts,
             deaths: claim.record.deaths,
             seconds_since_1970: now(),
         };
         write_durable(&self.reason_of(item), &serde_json::to_vec_pretty(&told)?)?;
-        let described = self.described_identity(item);
-        self.put_away(item, described, FAILED, Step::Failed(reason))
+        let failed = Step::Failed(given_up.reason.clone());
+        self.put_away(item, claim, FAILED, failed)
     }
 
     /// Where it is told why `item` could not be done.
     fn reason_of(&self, item: &Item) -> PathBuf {
         let mut name = item.below.as_os_str().to_owned();
-        name.push(".reason.json");
+        name.push(REASON);
         self.inbox.root().join(FAILED).join(name)
+    }
+
+    /// Posts the report, if the item is a job with such a reply.
+    async fn post_report(&self, item: &Item, claim: &Claim) -> Result<(), Trouble> {
+        if !item.is_job() {
+            return Ok(());
+        }
+        let job = self.read(&item.below, MAX_JOB_BYTES);
+        // One that cannot be read has said nothing of a reply.
+        let Some(job) = job.ok().and_then(|text| Job::parse(&text).ok()) else {
+            return Ok(());
+        };
+        let Some(Reply::Webhook(url)) = &job.reply else {
+            return Ok(());
+        };
+        let record = &claim.record;
+        let report = match (&record.given_up, &record.storing, self.stored(claim)) {
+            (None, Some(storing), Some(bytes)) => {
+                let answer = Answer::new(&storing.media_type, &bytes);
+                Report::done(&job, answer, storing.attempts, now())
+            }
+            (Some(given_up), ..) => {
+                Report::failed(&job, &given_up.reason, given_up.attempts, now())
+            }
+            (None, ..) => return Ok(()),
+        };
+        self.reach.post(url, &job.id, report.json()).await
     }
 
     /// Moves the original, and the file that it describes, to a folder of the inbox; then that was `step`. The item itself goes last: while
     /// it is there, this is done again.
-    fn put_away(
-        &self,
-        item: &Item,
-        described: Option<Identity>,
-        folder: &str,
-        step: Step,
-    ) -> Result<Step> {
-        if let (Some(below), Some(identity)) = (item.described(), described)
+    fn put_away(&self, item: &Item, claim: &Claim, folder: &str, step: Step) -> Result<Step> {
+        if let (Some(below), Some(identity)) = (item.described(), claim.record.described)
             && !self.move_away(&below, identity, folder)?
         {
             return Ok(changed());
@@ -471,6 +577,15 @@ impl Hot {
     }
 }
 
+/// Whether it may pass: what the file system says may, such as of a file that is yet to come, or of rights that somebody is about to give.
+fn trouble(error: anyhow::Error) -> Trouble {
+    let reason = format!("{error:#}");
+    match error.is::<std::io::Error>() {
+        true => Trouble::Later(reason),
+        false => Trouble::Never(reason),
+    }
+}
+
 /// It is another item now, which has its turn from the start.
 fn changed() -> Step {
     Step::PutBack {
@@ -485,19 +600,27 @@ fn identity_at(path: &Path) -> Option<Identity> {
     metadata.is_file().then(|| Identity::of(&metadata))
 }
 
-/// The path of an item's result below the folder of results: its own, with one more extension.
+impl Asked {
+    /// How often it was tried elsewhere.
+    fn attempt(&self) -> u32 {
+        self.job.as_ref().map_or(0, |job| job.attempt)
+    }
+
+    /// The path of the result below the folder of results: where the job says, or the item's own with one more extension.
+    fn target(&self, item: &Item) -> PathBuf {
+        match self.job.as_ref().and_then(|job| job.reply.as_ref()) {
+            Some(Reply::File(path)) => path.clone(),
+            _ => result_of(item, self.task.extension()),
+        }
+    }
+}
+
 fn result_of(item: &Item, extension: &str) -> PathBuf {
     let described = item.is_job().then(|| item.described()).flatten();
     let mut path = described.unwrap_or(item.below.clone()).into_os_string();
     path.push(".");
     path.push(extension);
     path.into()
-}
-
-/// Doubles with each failure.
-fn pause(failures: u32) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -519,11 +642,5 @@ mod tests {
             let item = Item { below, identity };
             assert_eq!(result_of(&item, "txt"), Path::new(expected));
         }
-    }
-
-    #[test]
-    fn pauses_double_up_to_a_limit() {
-        let seconds = [1, 2, 3, 9, 10, 99].map(|failures| pause(failures).as_secs());
-        assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
     }
 }

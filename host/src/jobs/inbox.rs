@@ -2,14 +2,18 @@
 //!
 //! Links are not followed, and nothing but plain files is looked at, so that nothing outside of the folder can be reached from it.
 
+use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
 
 use super::claim::{Identity, now};
+use super::progress::Progress;
+use crate::files::{move_aside, read_at_most};
 
 /// What ends the name of a file that describes a job: `page.png.job.json` is about the file `page.png` beside it, or has its input inside.
 pub const JOB: &str = ".job.json";
@@ -32,6 +36,23 @@ const MAX_DEPTH: usize = 16;
 
 /// Items of one look: memory is bounded however many files there are, and the next look finds more.
 const MAX_ITEMS: usize = 4096;
+
+/// Bytes of what workers write down about themselves and about failures.
+const MAX_PROGRESS_BYTES: u64 = 1 << 20;
+
+/// What ends the name of a file in `failed/` that says why.
+pub const REASON: &str = ".reason.json";
+
+/// What is there and what was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// Files to be done, those under way included.
+    pub there: u64,
+    /// Files that could not be done.
+    pub dead: u64,
+    /// What all workers did.
+    pub progress: Progress,
+}
 
 /// A folder that files are dropped into.
 #[derive(Debug, Clone)]
@@ -64,6 +85,98 @@ impl Inbox {
             std::fs::create_dir_all(inbox.root.join(folder)).with_context(opening)?;
         }
         Ok(inbox)
+    }
+
+    /// The inbox `root`, which some worker made before.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn existing(root: &Path) -> Result<Self> {
+        let own = root.join(OWN);
+        ensure!(own.is_dir(), "{} is no inbox", root.display());
+        let root = root.canonicalize().context("finding the inbox")?;
+        let settle = Duration::ZERO;
+        Ok(Self { root, settle })
+    }
+
+    /// What is there and what was done.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be listed.
+    pub fn overview(&self) -> Result<Overview> {
+        let progress = read_at_most(&self.root.join(PROGRESS), MAX_PROGRESS_BYTES);
+        let progress = progress
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        Ok(Overview {
+            there: self.scan()?.len() as u64,
+            dead: self.failed()?.len() as u64,
+            progress: progress.unwrap_or_default(),
+        })
+    }
+
+    /// Originals that could not be done, by name below `failed/`, and why.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be listed.
+    pub fn failed(&self) -> Result<BTreeMap<String, String>> {
+        let mut found = BTreeMap::new();
+        let folder = self.root.join(FAILED);
+        for path in below(&folder)? {
+            let name = path.strip_prefix(&folder).unwrap_or(&path);
+            let name = name.to_string_lossy().into_owned();
+            if !name.ends_with(REASON) {
+                let reason = read_at_most(&with(&path, REASON), MAX_PROGRESS_BYTES);
+                let reason = reason.ok().and_then(|text| {
+                    let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
+                    Some(told.get("reason")?.as_str()?.to_owned())
+                });
+                found.insert(name, reason.unwrap_or_default());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts originals that could not be done back into the inbox, all of them or the one of this name. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be moved.
+    pub fn retry(&self, name: Option<&str>) -> Result<u64> {
+        let folder = self.root.join(FAILED);
+        let mut count = 0;
+        for failed in self.failed()?.keys() {
+            if name.is_none_or(|name| name == failed) {
+                let from = folder.join(failed);
+                move_aside(&from, &self.root.join(failed))?;
+                // One without a reason was described by another file.
+                let _ = std::fs::remove_file(with(&from, REASON));
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Deletes originals that could not be done (`dead`) and that were (`finished`). Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be deleted.
+    pub fn purge(&self, dead: bool, finished: bool) -> Result<u64> {
+        let mut count = 0;
+        for (folder, wanted) in [(FAILED, dead), (DONE, finished)] {
+            if !wanted {
+                continue;
+            }
+            for path in below(&self.root.join(folder))? {
+                std::fs::remove_file(&path).context("deleting")?;
+                count += u64::from(!path.to_string_lossy().ends_with(REASON));
+            }
+        }
+        Ok(count)
     }
 
     /// Where it is.
@@ -153,6 +266,33 @@ fn has_job(path: &Path) -> bool {
     let mut job = path.as_os_str().to_owned();
     job.push(JOB);
     Path::new(&job).is_file()
+}
+
+/// `path` with one more extension.
+fn with(path: &Path, extension: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(extension);
+    path.into()
+}
+
+/// All plain files below `folder`.
+fn below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let listing = || format!("listing {}", folder.display());
+        for entry in std::fs::read_dir(&folder).with_context(listing)? {
+            let entry = entry.with_context(listing)?;
+            let kind = entry.file_type().with_context(listing)?;
+            match () {
+                () if kind.is_dir() => folders.push(entry.path()),
+                () if kind.is_file() => found.push(entry.path()),
+                () => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 impl Item {

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ephemera_jobs::{Input, Job, Urgency};
+use ephemera_jobs::{Job, Urgency};
 use hyper::body::Bytes;
+use hyper::header::CONTENT_TYPE;
 
+use super::gate::Gate;
+use super::reach::Trouble;
 use crate::admission::{Admission, Budget, Priority};
 use crate::app::App;
 use crate::config::{FileRequests, Project, Takes};
@@ -31,7 +32,12 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The function's answer.
-    Answer(Bytes),
+    Answer {
+        /// Its bytes.
+        bytes: Bytes,
+        /// Their type, as the function said.
+        media_type: String,
+    },
     /// The function refuses this input, and will again.
     Refused(String),
     /// It failed in a way that may pass.
@@ -61,12 +67,18 @@ impl Takers {
         );
         Ok(Self(takers))
     }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
 }
 
 /// Functions that take files, and what there is to run them.
 pub struct Performer {
     app: Arc<App>,
     admission: Admission,
+    gate: Gate,
     takers: BTreeMap<String, (FileRequests, u64)>,
 }
 
@@ -75,9 +87,20 @@ impl Performer {
     pub fn new(takers: Takers, app: Arc<App>, budget: Budget) -> Self {
         Self {
             app,
+            gate: Gate::new(budget.instances as usize),
             admission: Admission::new(budget),
             takers: takers.0,
         }
+    }
+
+    /// What bounds how many run at once, within the budget.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Gives out at most `share` of the budget's memory from now on, of 0 to 1.
+    pub(crate) fn limit(&self, share: f64) {
+        self.admission.limit(share);
     }
 
     /// What to do with a file that says nothing of it: the first function that takes files of its kind, with the manifest's parameters and
@@ -101,28 +124,14 @@ impl Performer {
         self.task(function, name, input, options, Priority::Batch)
     }
 
-    /// What `job` asks for; `file` is the content of the file that it is about, if it is about one.
+    /// What `job` asks for, with `input` under this name, which says its type.
     ///
     /// # Errors
     ///
-    /// A function that is not there or takes no files, an option it does not have, an input that is not Base64.
-    pub fn described(&self, job: &Job, file: Option<Bytes>) -> Result<Task> {
-        let (name, input) = match (&job.input, file) {
-            (Input::Inline(text), _) => {
-                let bytes = STANDARD.decode(text).context("input.inline")?;
-                (String::new(), Bytes::from(bytes))
-            }
-            (Input::File(path), Some(bytes)) => (path.to_string_lossy().into_owned(), bytes),
-            (Input::Url(_), _) => anyhow::bail!("input.url: no host is allowed"),
-            (Input::File(_), None) => anyhow::bail!("input.file: no such file"),
-        };
-        self.task(
-            &job.function,
-            &name,
-            input,
-            &job.options,
-            job.priority.into(),
-        )
+    /// A function that is not there or takes no files, an option it does not have.
+    pub fn described(&self, job: &Job, name: &str, input: Bytes) -> Result<Task> {
+        let priority = job.priority.into();
+        self.task(&job.function, name, input, &job.options, priority)
     }
 
     fn task(
@@ -172,6 +181,7 @@ impl Performer {
             .context("a known function")?;
         let request = run::request_of(&task.name, task.input, task.question.target())?;
         let function = self.app.function(&task.function)?;
+        let _inside = self.gate.enter().await;
         let _slot = self
             .admission
             .slot(&task.function, *bytes, task.priority)
@@ -188,10 +198,31 @@ impl Performer {
         };
         let status = response.status();
         Ok(match () {
-            () if status.is_success() => Outcome::Answer(response.into_body()),
+            () if status.is_success() => {
+                let media_type = response.headers().get(CONTENT_TYPE);
+                let media_type = media_type.and_then(|value| value.to_str().ok());
+                Outcome::Answer {
+                    media_type: media_type.unwrap_or_default().to_owned(),
+                    bytes: response.into_body(),
+                }
+            }
             () if status.is_server_error() => Outcome::Broke(run::refusal(&response)),
             () => Outcome::Refused(run::refusal(&response)),
         })
+    }
+}
+
+/// What the input behind a URL is called: by its path, for its extension.
+pub(crate) fn named(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// What is wrong with the URL of an input.
+pub(crate) fn of_url(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Never(reason) => Trouble::Never(format!("input.url: {reason}")),
+        Trouble::Later(reason) => Trouble::Later(format!("input.url: {reason}")),
     }
 }
 

@@ -13,10 +13,10 @@ use crate::files::{read_at_most, write_atomic, write_through};
 /// Workers that said nothing for so long count no more.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
-/// Nor does what a worker has under way that said nothing for so long: it died with it.
+/// Nor does what a worker has under way that said nothing for so long: it is dead.
 const SILENT: Duration = Duration::from_secs(60);
 
-/// How often one that has something under way says so.
+/// How often one that is alive says so.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Bytes of what one worker says.
@@ -33,7 +33,10 @@ pub struct Progress {
     pub put_back: u64,
     /// Items under way now.
     pub running: u64,
-    /// Items that were there when it was last looked, those under way included.
+    /// How many may be under way at once, as far as that pays and memory allows it.
+    #[serde(default)]
+    pub places: u64,
+    /// Items that waited when it was last looked.
     pub waiting: u64,
     /// What is wrong with the folders, if anything.
     pub problem: Option<String>,
@@ -98,6 +101,7 @@ fn sum(folder: &Path, waiting: u64) -> Result<Progress> {
         sum.put_back += worker.put_back;
         if silent <= SILENT {
             sum.running += worker.running;
+            sum.places += worker.places;
         }
         sum.problem = sum.problem.or(worker.problem);
     }

@@ -1,27 +1,34 @@
-//! Items, several at once, until a signal or until there are none.
+//! Items of a queue, several at once, until a signal or until there are none.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-use super::folder::{Hot, Step};
-use super::inbox::Item;
+use super::adaptive::Concurrency;
+use super::perform::Performer;
 use super::progress::{HEARTBEAT, Progress};
+use super::queue::{Queue, Step, Taken};
+use crate::pressure::Gauge;
 
-/// After a problem with the folders, nothing is begun for so long.
+/// After a problem with the queue, nothing is begun for so long.
 const PROBLEM_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is looked at how many items to do at once.
+const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// How a worker goes about it.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    /// Items at once.
-    pub jobs: usize,
-    /// How often the folder is looked at when there is nothing to do.
+    /// Items at once to begin with.
+    pub first: usize,
+    /// Items at once, at most.
+    pub most: usize,
+    /// Items in hand for each that runs, itself included.
+    pub prefetch: usize,
+    /// How long the queue is waited for when there is nothing to do.
     pub poll: Duration,
     /// Whether it ends when there is nothing left, instead of waiting for more.
     pub once: bool,
@@ -29,125 +36,157 @@ pub struct Pace {
     pub grace: Duration,
 }
 
-type Finished = (Item, Result<Step>);
+type Finished = (String, Result<Step>);
 
 /// Works until `stop` becomes true, or, if it is to end by itself, until nothing is left. Returns what it did.
 ///
 /// # Errors
 ///
-/// The inbox cannot be listed, or progress not be written, at the start; later it is told and tried again.
-pub async fn work(hot: Arc<Hot>, pace: &Pace, mut stop: watch::Receiver<bool>) -> Result<Progress> {
-    let mut worker = Worker::new(hot);
-    worker.tell()?;
+/// Progress cannot be told at the start; later, problems are told and it goes on.
+pub async fn work<Q: Queue>(
+    queue: Arc<Q>,
+    performer: Arc<Performer>,
+    pace: &Pace,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Progress> {
+    let mut worker = Worker::new(queue, performer, pace);
+    worker.progress.places = worker.concurrency.now() as u64;
+    worker.queue.tell(&worker.progress).await?;
     let (give_up, given_up) = watch::channel(false);
     while !*stop.borrow() {
-        let items = match worker.look() {
-            Ok(items) => items,
+        worker.look();
+        if worker.told.elapsed() >= HEARTBEAT {
+            worker.tell().await;
+        }
+        let room = worker.room();
+        if room == 0 {
+            worker.wait(&mut stop).await;
+            continue;
+        }
+        match worker.take(room).await {
+            Ok(taken) => {
+                if taken.items.is_empty()
+                    && !taken.left
+                    && worker.running.is_empty()
+                    && worker.pace.once
+                {
+                    break;
+                }
+                for item in taken.items {
+                    worker.begin(item, given_up.clone());
+                }
+            }
             Err(error) => {
                 worker.problem(&error);
-                rest(PROBLEM_PAUSE, &mut stop).await;
-                continue;
+                worker.rest(&mut stop).await;
             }
-        };
-        let idle = items.is_empty() && worker.running.is_empty();
-        if idle && pace.once && worker.paused.is_empty() {
-            break;
-        }
-        for item in items {
-            while worker.running.len() >= pace.jobs && !*stop.borrow() {
-                worker.wait(&mut stop).await;
-            }
-            if *stop.borrow() {
-                break;
-            }
-            worker.begin(item, given_up.clone());
-        }
-        if !worker.running.is_empty() {
-            tokio::select! {
-                () = worker.wait(&mut stop) => {}
-                // There may be more by then, and room for it.
-                () = tokio::time::sleep(pace.poll) => {}
-            }
-            worker.tell_if_silent();
-        } else if !*stop.borrow() {
-            rest(pace.poll, &mut stop).await;
         }
     }
-    worker.drain(pace.grace, &give_up).await;
-    worker.tell()?;
+    worker.drain(&give_up).await;
+    worker.tell().await;
     Ok(worker.progress)
 }
 
-async fn rest(time: Duration, stop: &mut watch::Receiver<bool>) {
-    tokio::select! {
-        () = tokio::time::sleep(time) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
-}
-
-struct Worker {
-    hot: Arc<Hot>,
-    name: String,
+struct Worker<'a, Q: Queue> {
+    queue: Arc<Q>,
+    performer: Arc<Performer>,
+    pace: &'a Pace,
+    concurrency: Concurrency,
+    gauge: Gauge,
+    looked: Instant,
+    /// Items that ended since it was looked.
+    ended: u64,
+    /// Whether all places have been taken since then.
+    busy: bool,
     running: JoinSet<Finished>,
-    under_way: BTreeSet<PathBuf>,
-    /// Items that are not to be tried before a time.
-    paused: BTreeMap<PathBuf, Instant>,
     progress: Progress,
     told: Instant,
 }
 
-impl Worker {
-    fn new(hot: Arc<Hot>) -> Self {
+impl<'a, Q: Queue> Worker<'a, Q> {
+    fn new(queue: Arc<Q>, performer: Arc<Performer>, pace: &'a Pace) -> Self {
+        let concurrency = Concurrency::new(pace.first, pace.most);
+        performer.gate().set(concurrency.now());
         Self {
-            hot,
-            name: format!("{}-{}", std::process::id(), super::claim::now()),
+            queue,
+            performer,
+            pace,
+            concurrency,
+            gauge: Gauge::new(),
+            looked: Instant::now(),
+            ended: 0,
+            busy: true,
             running: JoinSet::new(),
-            under_way: BTreeSet::new(),
-            paused: BTreeMap::new(),
             progress: Progress::default(),
             told: Instant::now(),
         }
     }
 
-    /// What there is to begin.
-    fn look(&mut self) -> Result<Vec<Item>> {
-        let mut items = self.hot.inbox().scan()?;
-        self.progress.waiting = items.len() as u64;
-        let now = Instant::now();
-        let there: BTreeSet<&PathBuf> = items.iter().map(|item| &item.below).collect();
-        self.paused
-            .retain(|below, until| *until > now && there.contains(below));
-        items.retain(|item| {
-            !self.under_way.contains(&item.below) && !self.paused.contains_key(&item.below)
-        });
-        Ok(items)
+    /// How many more items may be taken.
+    fn room(&self) -> usize {
+        let in_hand = self.concurrency.now().saturating_mul(self.pace.prefetch);
+        in_hand.saturating_sub(self.running.len())
     }
 
-    fn begin(&mut self, item: Item, stop: watch::Receiver<bool>) {
-        self.under_way.insert(item.below.clone());
-        let hot = Arc::clone(&self.hot);
+    /// From time to time, what went on since the last time decides how many run at once.
+    fn look(&mut self) {
+        self.busy &= self.running.len() >= self.concurrency.now();
+        let time = self.looked.elapsed();
+        if time < LOOK_TIME {
+            return;
+        }
+        let share = self.gauge.look();
+        self.performer.limit(share);
+        let before = self.concurrency.now();
+        self.concurrency.learn(self.ended, time, self.busy, share);
+        let now = self.concurrency.now();
+        if now != before {
+            tracing::debug!("{now} at once");
+            self.performer.gate().set(now);
+        }
+        self.progress.places = now as u64;
+        (self.looked, self.ended, self.busy) = (Instant::now(), 0, true);
+    }
+
+    /// What the queue has, while those that run go on.
+    async fn take(&mut self, room: usize) -> Result<Taken<Q::Item>> {
+        let queue = Arc::clone(&self.queue);
+        let mut taking = std::pin::pin!(queue.take(room, self.pace.poll));
+        let taken = loop {
+            tokio::select! {
+                taken = &mut taking => break taken?,
+                Some(finished) = self.running.join_next() => self.finished(finished).await,
+            }
+        };
+        self.busy &= taken.items.len() == room;
+        self.progress.waiting = taken.waiting;
+        Ok(taken)
+    }
+
+    fn begin(&mut self, item: Q::Item, stop: watch::Receiver<bool>) {
+        let queue = Arc::clone(&self.queue);
         self.running.spawn(async move {
-            let step = hot.work(&item, stop).await;
-            (item, step)
+            let name = Q::name(&item);
+            let step = queue.work(item, stop).await;
+            (name, step)
         });
     }
 
-    /// Until one is finished, or `stop` becomes true.
+    /// Until one is finished, `stop` becomes true, or it is time to look.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) {
         tokio::select! {
-            finished = self.running.join_next() => self.finished(finished),
+            Some(finished) = self.running.join_next() => self.finished(finished).await,
             _ = stop.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(LOOK_TIME) => {}
         }
     }
 
-    fn finished(&mut self, finished: Option<Result<Finished, tokio::task::JoinError>>) {
-        let Some(finished) = finished else { return };
-        let (item, step) = match finished.context("a worker's task broke off") {
+    async fn finished(&mut self, finished: Result<Finished, JoinError>) {
+        let (name, step) = match finished.context("a worker's task broke off") {
             Ok(finished) => finished,
             Err(error) => return self.problem(&error),
         };
-        self.under_way.remove(&item.below);
-        let name = item.below.display();
+        self.ended += 1;
         match step {
             Ok(Step::Stored) => {
                 tracing::info!("{name}: stored");
@@ -163,36 +202,33 @@ impl Worker {
                     tracing::warn!("{name}: again in {} s: {reason}", pause.as_secs());
                     self.progress.put_back += 1;
                 }
-                self.paused.insert(item.below, Instant::now() + pause);
             }
-            // Whoever has it is looked after when it is still there the next time.
-            Ok(Step::NotOurs) => {
-                self.paused
-                    .insert(item.below, Instant::now() + PROBLEM_PAUSE);
-            }
-            Err(error) => {
-                self.problem(&error.context(format!("{name}")));
-                self.paused
-                    .insert(item.below, Instant::now() + PROBLEM_PAUSE);
-            }
+            Ok(Step::NotOurs) => {}
+            Err(error) => self.problem(&error.context(name)),
         }
-        if let Err(error) = self.tell() {
-            self.problem(&error);
-        }
+        self.tell().await;
     }
 
-    /// Lets running items finish within `grace`, then has them put back.
-    async fn drain(&mut self, grace: Duration, give_up: &watch::Sender<bool>) {
+    /// Lets running items finish within the grace, then has them put back.
+    async fn drain(&mut self, give_up: &watch::Sender<bool>) {
+        let grace = self.pace.grace;
         let finishing = async {
             while let Some(finished) = self.running.join_next().await {
-                self.finished(Some(finished));
+                self.finished(finished).await;
             }
         };
         if tokio::time::timeout(grace, finishing).await.is_err() {
             give_up.send_replace(true);
             while let Some(finished) = self.running.join_next().await {
-                self.finished(Some(finished));
+                self.finished(finished).await;
             }
+        }
+    }
+
+    async fn rest(&self, stop: &mut watch::Receiver<bool>) {
+        tokio::select! {
+            () = tokio::time::sleep(PROBLEM_PAUSE) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
         }
     }
 
@@ -201,18 +237,11 @@ impl Worker {
         self.progress.problem = Some(format!("{error:#}"));
     }
 
-    /// That it is alive.
-    fn tell_if_silent(&mut self) {
-        if self.told.elapsed() >= HEARTBEAT
-            && let Err(error) = self.tell()
-        {
-            self.problem(&error);
-        }
-    }
-
-    fn tell(&mut self) -> Result<()> {
+    async fn tell(&mut self) {
         self.told = Instant::now();
         self.progress.running = self.running.len() as u64;
-        self.progress.tell(self.hot.inbox(), &self.name)
+        if let Err(error) = self.queue.tell(&self.progress).await {
+            self.problem(&error);
+        }
     }
 }

@@ -1,0 +1,19 @@
+-- An attempt begins, or whoever died left less to be done.
+-- KEYS: stream, job. ARGV: group, entry, now, function, whether its last holder died.
+-- Returns what is to be done (`finished`, `deliver`, `run`), failures, deaths, and the report to deliver.
+local known = redis.call('HMGET', KEYS[2], 'report', 'state')
+if known[1] and known[2] ~= 'delivering' then
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('XDEL', KEYS[1], ARGV[2])
+  return {'finished', '0', '0', ''}
+end
+if ARGV[5] == '1' then
+  redis.call('HINCRBY', KEYS[2], 'deaths', 1)
+end
+local todo = 'deliver'
+if not known[1] then
+  todo = 'run'
+  redis.call('HSET', KEYS[2], 'state', 'running', 'function', ARGV[4], 'at', ARGV[3])
+end
+local counts = redis.call('HMGET', KEYS[2], 'failures', 'deaths')
+return {todo, counts[1] or '0', counts[2] or '0', known[1] or ''}

@@ -1,0 +1,24 @@
+-- The text of the job in an entry of a stream, or nothing if there is no such entry.
+local function job_of(stream, entry)
+  local found = redis.call('XRANGE', stream, entry, entry)
+  if not found[1] then
+    return nil
+  end
+  local fields = found[1][2]
+  for at = 1, #fields, 2 do
+    if fields[at] == 'job' then
+      return fields[at + 1]
+    end
+  end
+  return ''
+end
+
+-- Adds to the counts of all jobs and of a batch, which live for so many seconds after their last change.
+local function count(keys, name, now, life)
+  for _, counts in ipairs(keys) do
+    redis.call('HINCRBY', counts, name, 1)
+    redis.call('HSET', counts, 'at', now)
+    redis.call('EXPIRE', counts, life)
+  end
+end
+

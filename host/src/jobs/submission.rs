@@ -1,0 +1,231 @@
+//! Files -> jobs: what is the same for every queue, and what is a folder's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ephemera_jobs::{Answer, Input, Job, Urgency, VERSION};
+
+use super::inbox::{DONE, FAILED, Inbox, JOB};
+use crate::config::{Project, Takes};
+use crate::digest::sha256;
+use crate::files::{move_aside, read_at_most, write_durable};
+use crate::run::MAX_INPUT_BYTES;
+
+/// Between looks at whether a file is done.
+const LOOK_TIME: Duration = Duration::from_millis(250);
+
+/// Characters of an id that is made of a digest: 128 bits, in hexadecimal digits.
+const ID: usize = 32;
+
+/// The first function that takes such files.
+///
+/// # Errors
+///
+/// There is none.
+pub fn taker(project: &Project, wanted: Takes) -> Result<String> {
+    let mut functions = project.functions.values();
+    let taker = functions.find(|function| {
+        let run = function.run.as_ref();
+        run.is_some_and(|run| run.takes == wanted)
+    });
+    let taker = taker.context("no component takes such files: none has a `run` for them")?;
+    Ok(taker.name.clone())
+}
+
+/// The id of a job by what it asks: whoever asks the same twice has one job.
+pub fn id(function: &str, options: &BTreeMap<String, String>, input: &Input) -> String {
+    let asked = serde_json::json!([function, options, input]);
+    let mut id = sha256(asked.to_string().as_bytes()).to_string();
+    id.truncate(ID);
+    id
+}
+
+/// A file to be sent.
+///
+/// # Errors
+///
+/// It cannot be read, or is larger than any function takes.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    read_at_most(path, MAX_INPUT_BYTES)
+}
+
+/// The path of a file below the folder that workers see as well.
+///
+/// # Errors
+///
+/// It is not below that folder.
+pub fn shared(folder: &Path, file: &Path) -> Result<PathBuf> {
+    let file = file.canonicalize()?;
+    let below = file.strip_prefix(folder.canonicalize()?);
+    Ok(below
+        .context("it is not below the shared folder")?
+        .to_owned())
+}
+
+/// Writes an answer below `out`, under the name of its file with the extension of its type.
+///
+/// # Errors
+///
+/// The folder cannot be written to.
+pub fn write(out: &Path, below: &Path, answer: &Answer) -> Result<()> {
+    let mut path = out.join(below).into_os_string();
+    path.push(".");
+    path.push(extension(&answer.media_type));
+    write_durable(Path::new(&path), &answer.bytes()?)
+}
+
+fn extension(media_type: &str) -> &'static str {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    match essence {
+        "text/plain" => "txt",
+        "text/tab-separated-values" => "tsv",
+        "application/json" => "json",
+        "application/pdf" => "pdf",
+        "application/alto+xml" | "application/xml" | "text/xml" => "xml",
+        "text/html" | "text/vnd.hocr+html" => "hocr",
+        _ => "bin",
+    }
+}
+
+/// What is asked of files that become items of an inbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The function.
+    pub function: &'a str,
+    /// Its parameters.
+    pub options: &'a BTreeMap<String, String>,
+    /// Who goes first.
+    pub priority: Urgency,
+}
+
+/// Puts `file` into the inbox as `below`, or that with a number; whole, in one step. Without anything `wanted` of it, what is done is for the
+/// workers to say. Returns the path of the item below the inbox.
+///
+/// # Errors
+///
+/// It cannot be read, or the inbox not be written to.
+pub fn put(inbox: &Path, file: &Path, below: &Path, wanted: Option<Wanted<'_>>) -> Result<PathBuf> {
+    let bytes = read(file)?;
+    let (name, bytes) = match wanted {
+        None => (below.to_owned(), bytes),
+        // The job has the file inside, so that both appear at once.
+        Some(wanted) => {
+            let mut name = below.as_os_str().to_owned();
+            name.push(JOB);
+            (name.into(), wanted.job(&bytes)?)
+        }
+    };
+    let hidden = format!(".{}-{}.part", std::process::id(), super::claim::now());
+    let hidden = inbox.join(hidden);
+    write_durable(&hidden, &bytes)?;
+    let to = move_aside(&hidden, &inbox.join(&name))?;
+    Ok(to.strip_prefix(inbox).unwrap_or(&to).to_owned())
+}
+
+impl Wanted<'_> {
+    fn job(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let input = Input::Inline(STANDARD.encode(bytes));
+        let job = Job {
+            version: VERSION,
+            id: id(self.function, self.options, &input),
+            function: self.function.to_owned(),
+            input,
+            options: self.options.clone(),
+            reply: None,
+            batch: None,
+            priority: self.priority,
+            deadline: None,
+            attempt: 0,
+        };
+        // What is no job would only be found out by a worker.
+        Ok(Job::parse(&job.json())?.json())
+    }
+}
+
+/// Waits until none of `items` is in the inbox any more, and tells of each, with the reason if it failed. Returns how many failed.
+///
+/// # Errors
+///
+/// The inbox cannot be listed.
+pub async fn wait_in(
+    inbox: &Inbox,
+    items: Vec<PathBuf>,
+    mut tell: impl FnMut(&str, Option<&str>),
+) -> Result<u64> {
+    let mut left = items;
+    let mut failed = 0;
+    while !left.is_empty() {
+        let gone = |item: &PathBuf| !inbox.root().join(item).exists();
+        let (ended, still): (Vec<_>, Vec<_>) = left.into_iter().partition(gone);
+        if !ended.is_empty() {
+            let reasons = inbox.failed()?;
+            for item in ended {
+                let name = item.to_string_lossy();
+                let reason = reasons.get(name.as_ref()).map(String::as_str);
+                let done = inbox.root().join(DONE).join(&item).exists();
+                let lost = format!("it is neither in {DONE}/ nor in {FAILED}/");
+                let reason = reason.or((!done).then_some(lost.as_str()));
+                failed += u64::from(reason.is_some());
+                tell(&name, reason);
+            }
+        }
+        left = still;
+        if !left.is_empty() {
+            tokio::time::sleep(LOOK_TIME).await;
+        }
+    }
+    Ok(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_question_is_the_same_job() {
+        let options = |format: &str| BTreeMap::from([("format".to_owned(), format.to_owned())]);
+        let input = |text: &str| Input::Inline(text.to_owned());
+        let first = id("ocr", &options("text"), &input("eA=="));
+        assert_eq!(first.len(), ID);
+        assert_eq!(first, id("ocr", &options("text"), &input("eA==")));
+        for other in [
+            id("gait", &options("text"), &input("eA==")),
+            id("ocr", &options("json"), &input("eA==")),
+            id("ocr", &options("text"), &input("eQ==")),
+            id("ocr", &options("text"), &Input::File("eA==".into())),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn a_dropped_file_appears_whole_under_a_name_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inbox = Inbox::open(&folder.path().join("in"), Duration::ZERO).expect("made");
+        let file = folder.path().join("page.png");
+        std::fs::write(&file, "x").expect("written");
+        let put = |wanted: Option<Wanted<'_>>| {
+            let put = put(inbox.root(), &file, Path::new("a/page.png"), wanted);
+            put.map_err(|error| error.to_string())
+        };
+        assert_eq!(put(None), Ok("a/page.png".into()));
+        assert_eq!(put(None), Ok("a/page.1.png".into()));
+        let wanted = Wanted {
+            function: "ocr",
+            options: &BTreeMap::new(),
+            priority: Urgency::Batch,
+        };
+        assert_eq!(put(Some(wanted)), Ok("a/page.png.job.json".into()));
+        let items = inbox.scan().expect("listed");
+        assert_eq!(items.len(), 2, "{items:?}");
+        let text = std::fs::read(inbox.root().join("a/page.png.job.json")).expect("there");
+        assert_eq!(
+            Job::parse(&text).expect("a job").input,
+            Input::Inline("eA==".to_owned())
+        );
+    }
+}
