@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -209,6 +210,8 @@ fn what_is_deleted_or_replaced_while_it_is_worked_on() -> Result<()> {
     wait_until("both are worked on", || {
         Ok(place.holder(&deleted)?.is_some() && place.holder(&replaced)?.is_some())
     })?;
+    // Claimed comes before read.
+    std::thread::sleep(Duration::from_millis(500));
     std::fs::remove_file(place.inbox().join(&deleted))?;
     let (picture, word) = page()?;
     let job = json!({"version": 1, "id": "r", "function": "ocr", "input": {"file": "replaced"}});
