@@ -17,6 +17,8 @@ mod models;
 mod networks;
 mod nn;
 mod outside;
+mod queue;
+mod redis;
 mod rejected;
 mod runners;
 mod sample;

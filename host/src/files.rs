@@ -1,7 +1,7 @@
 //! Files that other processes may read or build at the same time.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -76,25 +76,26 @@ pub(crate) fn part_of(path: &Path, process: u32) -> PathBuf {
 ///
 /// # Errors
 ///
-/// A path that leads out of `folder`, or whose folders cannot be made.
-pub(crate) fn below(folder: &Path, path: &Path) -> Result<PathBuf> {
+/// `InvalidInput`: a path that leads out of `folder`. Any other: its folders cannot be made.
+pub(crate) fn below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
+    let outside = |says: &str| std::io::Error::new(ErrorKind::InvalidInput, says);
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    ensure!(
-        path.file_name().is_some() && path.components().all(plain),
-        "expected a relative path without `..`"
-    );
-    let name = path.file_name().context("a file has a name")?;
-    let mut parent = folder.canonicalize().context("finding the folder")?;
-    let root = parent.clone();
+    let name = path
+        .file_name()
+        .filter(|_| path.components().all(plain))
+        .ok_or_else(|| outside("expected a relative path without `..`"))?;
+    let root = folder.canonicalize()?;
+    let mut parent = root.clone();
     for part in path.parent().into_iter().flat_map(Path::components) {
         parent.push(part);
         match std::fs::create_dir(&parent) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).context("making a folder"),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
-        parent = parent.canonicalize().context("finding a folder")?;
-        ensure!(parent.starts_with(&root), "a link leads out of the folder");
+        parent = parent.canonicalize()?;
+        if !parent.starts_with(&root) {
+            return Err(outside("a link on its way leads out of the folder"));
+        }
     }
     Ok(parent.join(name))
 }
@@ -225,6 +226,34 @@ mod tests {
             move_aside(&path("a.png"), &path("done/a.png")).is_err(),
             "gone"
         );
+    }
+
+    #[test]
+    fn nothing_leads_out_of_a_folder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().canonicalize().expect("there");
+        std::os::unix::fs::symlink("/tmp", root.join("out")).expect("linked");
+        std::os::unix::fs::symlink("inner", root.join("in")).expect("linked");
+        std::fs::create_dir(root.join("inner")).expect("made");
+        std::fs::write(root.join("file"), "x").expect("written");
+        for (path, expected) in [
+            ("a/b/c", Ok(root.join("a/b/c"))),
+            ("c", Ok(root.join("c"))),
+            ("in/c", Ok(root.join("inner/c"))),
+            ("out/c", Err(ErrorKind::InvalidInput)),
+            ("../c", Err(ErrorKind::InvalidInput)),
+            ("/c", Err(ErrorKind::InvalidInput)),
+            ("", Err(ErrorKind::InvalidInput)),
+            ("file/c", Err(ErrorKind::NotADirectory)),
+        ] {
+            let found = below(&root, Path::new(path));
+            let found = found.map_err(|error| error.kind());
+            // What is no folder is found out by whoever writes there.
+            match expected {
+                Err(ErrorKind::NotADirectory) => assert!(found.is_ok() || found == expected),
+                expected => assert_eq!(found, expected, "{path}"),
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -285,7 +285,15 @@ impl Hot {
         }
         match outcome {
             (target, Outcome::Answer { bytes, media_type }) => {
-                self.store(claim, target, media_type, &bytes)?;
+                let path = match below(&self.out, &target) {
+                    Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                        let reason = format!("reply.file: {error}");
+                        return self.give_up(item, claim, reason).await;
+                    }
+                    path => path.context("making a folder of results")?,
+                };
+                self.announce(claim, target, media_type, &bytes)?;
+                write_durable(&path, &bytes)?;
                 self.conclude(item, claim).await
             }
             (_, Outcome::Refused(reason)) => self.give_up(item, claim, reason).await,
@@ -449,7 +457,8 @@ impl Hot {
         (sha256(&bytes).to_string() == storing.sha256).then_some(bytes)
     }
 
-    fn store(
+    /// Writes down what is about to be stored.
+    fn announce(
         &self,
         claim: &mut Claim,
         target: PathBuf,
@@ -464,8 +473,7 @@ impl Hot {
         });
         // From here on they are failures to tell of it.
         claim.record.failures = 0;
-        claim.renew()?;
-        write_durable(&below(&self.out, &target)?, answer)
+        claim.renew()
     }
 
     async fn give_up(&self, item: &Item, claim: &mut Claim, reason: String) -> Result<Step> {

@@ -49,7 +49,7 @@ pub async fn submit(broker: &Broker, job: &Job) -> Result<Submitted> {
     let (_never, stop) = watch::channel(false);
     let state: String = broker.insist(&call, &stop).await?;
     Ok(match state.as_str() {
-        "queued" => Submitted::Queued,
+        "new" => Submitted::Queued,
         _ => Submitted::Known(state),
     })
 }

@@ -1,5 +1,6 @@
 //! An entry -> its report stored, put back, or given up with its cause.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,8 +171,15 @@ impl Streams {
         match self.outcome(&at).await? {
             None => self.release(&at).await,
             Some(Outcome::Answer { bytes, media_type }) => {
-                if let Err(error) = self.write(job, &bytes) {
-                    return self.wait_for_storage(&at, &error).await;
+                match self.write(job, &bytes) {
+                    Ok(()) => {}
+                    Err(Trouble::Never(reason)) => {
+                        return self.give_up(&at, &reason, failures + 1, begun.deaths).await;
+                    }
+                    // It is not the job's fault, and does not count against it.
+                    Err(Trouble::Later(reason)) => {
+                        return self.delay(&at, STORAGE_PAUSE, reason, false).await;
+                    }
                 }
                 let answer = Answer::new(&media_type, &bytes);
                 let report = Report::done(job, answer, failures + 1, now());
@@ -281,11 +289,16 @@ impl Streams {
         read_at_most(&found, MAX_INPUT_BYTES)
     }
 
-    fn write(&self, job: &Job, answer: &[u8]) -> Result<()> {
+    fn write(&self, job: &Job, answer: &[u8]) -> Result<(), Trouble> {
         let (Some(Reply::File(path)), Some(out)) = (&job.reply, &self.options.out) else {
             return Ok(());
         };
-        write_durable(&below(out, path)?, answer)
+        let path = below(out, path).map_err(|error| match error.kind() {
+            ErrorKind::InvalidInput => Trouble::Never(format!("reply.file: {error}")),
+            _ => Trouble::Later(format!("reply.file: {error}")),
+        })?;
+        write_durable(&path, answer)
+            .map_err(|error| Trouble::Later(format!("reply.file: {}", error.root_cause())))
     }
 
     async fn give_up(&self, at: &At<'_>, reason: &str, attempts: u32, deaths: u64) -> Result<Step> {
@@ -392,11 +405,6 @@ impl Streams {
             .arg(now());
         self.broker.insist::<u64>(&call, at.stop).await?;
         Ok(ended(report))
-    }
-
-    async fn wait_for_storage(&self, at: &At<'_>, error: &anyhow::Error) -> Result<Step> {
-        let reason = format!("reply.file: {error:#}");
-        self.delay(at, STORAGE_PAUSE, reason, false).await
     }
 
     async fn delay(
