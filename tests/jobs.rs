@@ -8,6 +8,8 @@
 //! stored.rs    how often each result was stored, as the kernel saw it
 //! place.rs     an inbox and its results
 //! folder.rs    the storm over a folder of files
+//! producer.rs  a Redis and who submits jobs to it
+//! streams.rs   the storm over Redis
 //! poison.rs    jobs that end their guest, or their worker
 //! faults.rs    full disks, folders that are gone, inputs that change
 //! memory.rs    what idle workers hold
@@ -21,10 +23,12 @@ mod folder;
 mod memory;
 mod place;
 mod poison;
+mod producer;
 mod project;
 mod shares;
 mod stored;
 mod storm;
+mod streams;
 
 use std::collections::BTreeSet;
 use std::path::Path;
