@@ -30,7 +30,7 @@ use super::progress::Progress;
 use super::queue::{DELIVERIES, LONGEST_PAUSE, MAX_JOB_BYTES, Queue, Step, Taken, pause};
 use super::reach::{Reach, Trouble};
 use crate::digest::sha256;
-use crate::files::{below, move_aside, part_of, put_in_place, write_durable};
+use crate::files::{below, move_aside, put_in_place, remove_parts, write_durable};
 use crate::run::MAX_INPUT_BYTES;
 
 /// Until what is not the item's fault is looked at again, such as a full disk.
@@ -359,8 +359,8 @@ impl Hot {
         let result = claim.record.storing.as_ref();
         let result = result.map(|storing| self.out.join(&storing.target));
         for path in result.into_iter().chain([self.reason_of(item)]) {
-            // Mostly there is none.
-            let _ = std::fs::remove_file(part_of(&path, dead));
+            // Mostly there is none; and what stays does no harm.
+            let _ = remove_parts(&path, dead);
         }
     }
 
