@@ -12,6 +12,7 @@
 //! streams.rs   the storm over Redis
 //! poison.rs    jobs that end their guest, or their worker
 //! faults.rs    full disks, folders that are gone, inputs that change
+//! webhook.rs   reports that are posted to somebody who is away
 //! memory.rs    what idle workers hold
 //! shares.rs    who does how much
 //! ```
@@ -29,6 +30,7 @@ mod shares;
 mod stored;
 mod storm;
 mod streams;
+mod webhook;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -3,9 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ephemera::procfs::anonymous_bytes_of;
+use serde_json::json;
 
 use super::place::Place;
+use super::producer::{Producer, job};
 use super::wait_until;
 use crate::runners;
 
@@ -34,6 +38,35 @@ fn an_idle_worker_of_a_folder_holds_next_to_nothing() -> Result<()> {
     wait_until("all pages are read", || Ok(place.waiting()?.is_empty()))?;
     println!("folder, after {PAGES} pages: {}", idle(process)?);
     assert_eq!(place.results()?.len(), PAGES);
+    crew.stop()
+}
+
+#[test]
+fn an_idle_worker_of_redis_holds_next_to_nothing() -> Result<()> {
+    let Some(mut producer) = Producer::new()? else {
+        return Ok(());
+    };
+    let Some(mut crew) = producer.crew(&[])? else {
+        return Ok(());
+    };
+    let worker = crew.start()?;
+    producer.submit(&job("first", "ocr")?)?;
+    wait_until("it has begun", || {
+        Ok(producer.counts()?.contains_key("stored"))
+    })?;
+    let process = crew.process(worker);
+    println!("redis, after its first page: {}", idle(process)?);
+    let page = std::fs::read(runners::root().join("tests/cases/ocr/clean-page/request.png"))?;
+    for number in 0..PAGES {
+        let mut job = job(&format!("page-{number}"), "ocr")?;
+        job["input"] = json!({"inline": STANDARD.encode(&page)});
+        producer.submit(&job)?;
+    }
+    let all = PAGES as u64 + 1;
+    wait_until("all pages are read", || {
+        Ok(producer.counts()?["stored"] == all)
+    })?;
+    println!("redis, after {PAGES} pages: {}", idle(process)?);
     crew.stop()
 }
 

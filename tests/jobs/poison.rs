@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use super::place::{Place, job_of};
+use super::producer::{Producer, job};
 use super::wait_until;
 
 /// How often a bad function is tried.
@@ -92,5 +93,92 @@ fn a_job_that_its_workers_die_of_is_given_up_alone() -> Result<()> {
     assert_eq!(told["failures"], 3, "of its own fault: {told}");
     let results = ["a.png.txt", "z.png.txt"].map(str::to_owned);
     assert_eq!(place.results()?, BTreeSet::from(results));
+    Ok(())
+}
+
+#[test]
+fn bad_functions_become_dead_letters_and_hold_up_nobody() -> Result<()> {
+    const PAGES: u64 = 12;
+    let Some(mut producer) = Producer::new()? else {
+        return Ok(());
+    };
+    let attempts = ATTEMPTS.to_string();
+    let Some(mut crew) = producer.crew(&["--max-concurrency", "2", "--attempts", &attempts])?
+    else {
+        return Ok(());
+    };
+    for (function, _) in CAUSES {
+        producer.submit(&job(function, function)?)?;
+    }
+    for number in 0..PAGES {
+        producer.submit(&job(&format!("page-{number}"), "ocr")?)?;
+    }
+    crew.once()?;
+    for (function, cause) in CAUSES {
+        let letter = producer.letter(function)?;
+        assert!(letter["reason"].contains(cause), "{letter:?}");
+        assert_eq!(letter["attempts"], attempts, "{letter:?}");
+        assert_eq!(letter["deaths"], "0", "{letter:?}");
+        assert!(letter["job"].contains(function), "it is there in full");
+    }
+    let counts = producer.counts()?;
+    assert_eq!(counts["stored"], PAGES);
+    assert_eq!(counts["failed"], CAUSES.len() as u64);
+    let said = crew.all_said()?;
+    let last_page = said.rfind(": stored").context("pages are told")?;
+    let last_failure = said.rfind("sleeping: failed").context("it is told")?;
+    assert!(last_page < last_failure, "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_job_that_its_workers_die_of_becomes_a_dead_letter_alone() -> Result<()> {
+    const DEATHS: usize = 3;
+    let Some(mut producer) = Producer::new()? else {
+        return Ok(());
+    };
+    let deaths = DEATHS.to_string();
+    let options = [
+        "--max-concurrency",
+        "2",
+        "--lease-s",
+        "2",
+        "--deaths",
+        &deaths,
+    ];
+    let Some(mut crew) = producer.crew(&options)? else {
+        return Ok(());
+    };
+    for (id, function) in [
+        ("deadly", "sleeping"),
+        ("neighbour", "sleeping"),
+        ("page", "ocr"),
+    ] {
+        producer.submit(&job(id, function)?)?;
+    }
+    let worker = crew.start()?;
+    let mut begun = String::new();
+    let mut kills = 0;
+    wait_until("the deadly job has an end", || {
+        let known = producer.known("deadly")?;
+        let now = known.get("begun").cloned().unwrap_or_default();
+        if !known.contains_key("report") && !now.is_empty() && now != begun {
+            begun = now;
+            // Whoever else was taken with it has begun by then.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            crew.replace(worker)?;
+            kills += 1;
+        }
+        Ok(known.contains_key("report"))
+    })?;
+    wait_until("all has an end", || Ok(producer.queued()? == 0))?;
+    crew.stop()?;
+    let letter = producer.letter("deadly")?;
+    assert_eq!(letter["reason"], format!("{DEATHS} workers died with it"));
+    assert_eq!(letter["deaths"], deaths);
+    assert!(kills <= DEATHS + 1, "{kills} kills");
+    let letter = producer.letter("neighbour")?;
+    assert_eq!(letter["attempts"], "3", "of its own fault: {letter:?}");
+    assert_eq!(producer.known("page")?["state"], "done");
     Ok(())
 }

@@ -4,14 +4,15 @@ use anyhow::{Result, ensure};
 
 use super::crew::Crew;
 use super::place::Place;
+use super::producer::{Producer, job};
 use super::wait_until;
 
 /// Jobs in all, and how many are done when the third worker joins.
-pub(super) const JOBS: usize = 150;
-pub(super) const BEFORE: usize = 40;
+const JOBS: usize = 150;
+const BEFORE: usize = 40;
 
 /// What each worker may have.
-pub(super) const EACH: [&str; 4] = ["--max-concurrency", "1", "--memory-budget", "160MiB"];
+const EACH: [&str; 4] = ["--max-concurrency", "1", "--memory-budget", "160MiB"];
 
 #[test]
 fn three_workers_of_a_folder_share_it() -> Result<()> {
@@ -31,8 +32,32 @@ fn three_workers_of_a_folder_share_it() -> Result<()> {
     check_shares("folder", &crew)
 }
 
+#[test]
+fn three_workers_of_redis_share_it() -> Result<()> {
+    let Some(mut producer) = Producer::new()? else {
+        return Ok(());
+    };
+    let Some(mut crew) = producer.crew(&EACH)? else {
+        return Ok(());
+    };
+    for number in 0..JOBS {
+        producer.submit(&job(&format!("page-{number}"), "ocr")?)?;
+    }
+    let mut stored = || {
+        let counts = producer.counts()?;
+        Ok::<_, anyhow::Error>(counts.get("stored").copied().unwrap_or(0) as usize)
+    };
+    crew.start()?;
+    crew.start()?;
+    wait_until("some are done", || Ok(stored()? >= BEFORE))?;
+    crew.start()?;
+    wait_until("all are done", || Ok(stored()? == JOBS))?;
+    crew.stop()?;
+    check_shares("redis", &crew)
+}
+
 /// That of the jobs after the third's first, each of three workers did between a fifth and a half.
-pub(super) fn check_shares(name: &str, crew: &Crew) -> Result<()> {
+fn check_shares(name: &str, crew: &Crew) -> Result<()> {
     let said = crew.said()?;
     let stored = said.iter().map(|log| stored_at(log));
     let stored: Vec<Vec<&str>> = stored.collect();

@@ -34,6 +34,9 @@ pub struct Record {
     pub deaths: u32,
     /// Not before this is it tried again, in seconds since 1970 UTC.
     pub not_before: u64,
+    /// Its path below the inbox.
+    #[serde(default)]
+    pub below: PathBuf,
     /// Which content the file had that the item describes, if it describes one.
     #[serde(default)]
     pub described: Option<Identity>,
@@ -253,6 +256,30 @@ impl Claim {
     pub fn put_back(mut self, pause: Duration) -> Result<()> {
         self.record.not_before = now() + pause.as_secs();
         self.rest()
+    }
+
+    /// Removes the claim in the file `path` if nobody has it and its item is gone from the inbox `root`: its holder died when it was done.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be locked, read or removed.
+    pub fn remove_if_left(path: &Path, root: &Path) -> Result<()> {
+        let mut file = File::options().read(true).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let Some(record) = parse(&text) else {
+            return Ok(());
+        };
+        let known = !record.below.as_os_str().is_empty() && record.machine == machine();
+        if known && std::fs::symlink_metadata(root.join(&record.below)).is_err() {
+            std::fs::remove_file(path)?;
+        }
+        Ok(())
     }
 
     /// Lets go of an item that is done.

@@ -160,6 +160,7 @@ impl Hot {
             !out.starts_with(inbox.root()),
             "the folder of results must not lie in the inbox"
         );
+        inbox.sweep();
         Ok(Self {
             inbox,
             out,
@@ -241,6 +242,7 @@ impl Hot {
         claim: &mut Claim,
         stop: watch::Receiver<bool>,
     ) -> Result<Step> {
+        claim.record.below.clone_from(&item.below);
         if let Some(dead) = claim.dead {
             self.sweep(item, claim, dead);
         }

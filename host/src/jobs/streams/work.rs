@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ephemera_jobs::{Answer, Input, Job, Reply, Report, Status, Urgency};
@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use redis::AsyncCommands;
 use tokio::sync::{Mutex, watch};
 
-use super::broker::Broker;
+use super::broker::{Broker, passes};
 use super::layout::COUNTS_LIFE_S;
 use super::pull::{Entry, Pull, join, now_ms};
 use super::scripts::{BEGIN, BURY, Call, DELAY, DELIVERED, FINISH, RELEASE, RENEW};
@@ -29,6 +29,10 @@ const MAX_DEAD: u64 = 100_000;
 
 /// Until what is not the job's fault is tried again, such as a full disk.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a worker that starts waits for a Redis that starts, and how often it asks.
+const START_TIME: Duration = Duration::from_secs(60);
+const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a worker treats jobs.
 #[derive(Debug, Clone)]
@@ -83,7 +87,7 @@ impl Streams {
         reach: Reach,
         options: Options,
     ) -> Result<Self> {
-        join(&broker).await.context("joining the group")?;
+        join_patiently(&broker).await.context("joining the group")?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let consumer = format!("{}-{}-{}", host.trim(), std::process::id(), now_ms());
         let pull = Pull::new(consumer.clone(), options.lease);
@@ -501,6 +505,19 @@ impl Streams {
             .arg(COUNTS_LIFE_S);
         self.broker.insist::<u64>(&call, stop).await?;
         Ok(Step::Failed(reason.to_owned()))
+    }
+}
+
+/// Joins the group of a Redis that may just be starting, and reading what it had.
+async fn join_patiently(broker: &Broker) -> redis::RedisResult<()> {
+    let began = Instant::now();
+    loop {
+        match join(broker).await {
+            Err(error) if passes(&error) && began.elapsed() < START_TIME => {
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            joined => return joined,
+        }
     }
 }
 
