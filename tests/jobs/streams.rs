@@ -70,12 +70,12 @@ impl Streams {
         if let Some(reply) = reply(number) {
             job["reply"] = reply;
         }
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             job["priority"] = json!("interactive");
         }
         if Kind::of(number) == Kind::Broken {
             job["input"] = json!({"inline": "eA=="});
-        } else if number % 5 == 0 {
+        } else if number.is_multiple_of(5) {
             let name = format!("{number:04}.png");
             std::fs::write(self.files.join(&name), page()?.0)?;
             job["input"] = json!({"file": name});
@@ -189,7 +189,10 @@ fn every_job_has_one_report_whoever_dies() -> Result<()> {
     }
     let once = failed.iter().map(|id| (id.clone(), 1));
     assert_eq!(letters, once.collect::<BTreeMap<_, _>>());
-    assert_eq!(names(&out)?, written);
+    // What a worker that died had begun to write is hidden, and nobody's result.
+    let mut results = names(&out)?;
+    results.retain(|name| !name.starts_with('.'));
+    assert_eq!(results, written);
     for name in &written {
         let text = std::fs::read_to_string(out.join(name))?;
         assert_eq!(text.trim(), word, "{name}");

@@ -120,12 +120,17 @@ fn machine() -> String {
 }
 
 impl Claim {
-    /// Takes the claim at `path` on `item`; `None` while somebody else has it.
+    /// Takes the claim at `path` on `item`, which is `below` the inbox; `None` while somebody else has it.
     ///
     /// # Errors
     ///
     /// The file cannot be made, locked, read or written.
-    pub fn take(path: &Path, item: Identity, lease: Duration) -> Result<Option<Self>> {
+    pub fn take(
+        path: &Path,
+        below: &Path,
+        item: Identity,
+        lease: Duration,
+    ) -> Result<Option<Self>> {
         let taking = || format!("claiming by {}", path.display());
         let file = open(path).with_context(taking)?;
         match file.try_lock() {
@@ -161,6 +166,7 @@ impl Claim {
             claim.dead = Some(claim.record.process);
         }
         claim.record.item = Some(item);
+        claim.record.below = below.to_owned();
         claim.record.machine = machine;
         claim.record.process = std::process::id();
         claim.begin_lease().with_context(taking)?;
@@ -272,11 +278,15 @@ impl Claim {
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        let Some(record) = parse(&text) else {
-            return Ok(());
+        let left = match parse(&text) {
+            Some(record) => {
+                let there = std::fs::symlink_metadata(root.join(&record.below));
+                there.is_err() && record.machine == machine()
+            }
+            // It died before it had written anything.
+            None => true,
         };
-        let known = !record.below.as_os_str().is_empty() && record.machine == machine();
-        if known && std::fs::symlink_metadata(root.join(&record.below)).is_err() {
+        if left {
             std::fs::remove_file(path)?;
         }
         Ok(())
@@ -337,7 +347,10 @@ mod tests {
     fn one_has_it_and_the_next_knows_what_happened() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
-        let take = || Claim::take(&path, item(1), LEASE).expect("a folder that can be written to");
+        let take = || {
+            Claim::take(&path, Path::new("b"), item(1), LEASE)
+                .expect("a folder that can be written to")
+        };
         let mut first = take().expect("nobody has it");
         assert!(take().is_none(), "somebody has it");
         first.record.reason = Some("because".to_owned());
@@ -369,12 +382,12 @@ mod tests {
                 ..Record::default()
             };
             std::fs::write(&path, serde_json::to_vec(&record).expect("JSON")).expect("written");
-            let claim = Claim::take(&path, item(1), LEASE).expect("readable");
+            let claim = Claim::take(&path, Path::new("b"), item(1), LEASE).expect("readable");
             assert_eq!(claim.is_some(), taken, "{expires}");
         }
         std::fs::write(&path, "{\"machi").expect("written");
         assert!(
-            Claim::take(&path, item(1), LEASE)
+            Claim::take(&path, Path::new("b"), item(1), LEASE)
                 .expect("readable")
                 .is_some(),
             "cut short"
@@ -396,7 +409,7 @@ mod tests {
             let file = File::options().write(true).open(&path).expect("there");
             let when = SystemTime::now() - Duration::from_secs(written_s_ago);
             file.set_modified(when).expect("it is ours");
-            let claim = Claim::take(&path, item(1), LEASE).expect("readable");
+            let claim = Claim::take(&path, Path::new("b"), item(1), LEASE).expect("readable");
             assert_eq!(claim.is_some(), taken, "{written_s_ago}");
         }
     }
@@ -405,7 +418,8 @@ mod tests {
     fn what_is_lost_is_not_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("claims/a");
-        let take = || Claim::take(&path, item(1), LEASE).expect("its folder is made");
+        let take =
+            || Claim::take(&path, Path::new("b"), item(1), LEASE).expect("its folder is made");
         let said = |result: Result<()>| result.expect_err("it is lost").to_string();
         let mut first = take().expect("nobody has it");
         std::fs::remove_dir_all(folder.path().join("claims")).expect("removed");
@@ -441,7 +455,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
         for (inode, failures) in [(1, 0), (1, 1), (2, 0)] {
-            let claim = Claim::take(&path, item(inode), LEASE).expect("readable");
+            let claim = Claim::take(&path, Path::new("b"), item(inode), LEASE).expect("readable");
             let mut claim = claim.expect("nobody has it");
             assert_eq!(claim.record.failures, failures, "{inode}");
             claim.record.failures += 1;
@@ -460,7 +474,8 @@ mod tests {
                 scope.spawn(|| {
                     use std::sync::atomic::Ordering::SeqCst;
                     for _ in 0..200 {
-                        let Some(claim) = Claim::take(&path, item(1), LEASE).expect("readable")
+                        let Some(claim) =
+                            Claim::take(&path, Path::new("b"), item(1), LEASE).expect("readable")
                         else {
                             continue;
                         };

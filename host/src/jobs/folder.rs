@@ -197,7 +197,12 @@ impl Hot {
 
     /// Does `item`, unless somebody else does.
     async fn claim_and_do(&self, item: &Item, stop: watch::Receiver<bool>) -> Result<Step> {
-        let claim = Claim::take(&self.inbox.claim_of(item), item.identity, self.policy.lease)?;
+        let claim = Claim::take(
+            &self.inbox.claim_of(item),
+            &item.below,
+            item.identity,
+            self.policy.lease,
+        )?;
         let Some(mut claim) = claim else {
             return Ok(Step::NotOurs);
         };
@@ -242,7 +247,6 @@ impl Hot {
         claim: &mut Claim,
         stop: watch::Receiver<bool>,
     ) -> Result<Step> {
-        claim.record.below.clone_from(&item.below);
         if let Some(dead) = claim.dead {
             self.sweep(item, claim, dead);
         }
