@@ -1,8 +1,11 @@
 //! Files that other processes may read or build at the same time.
 
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, RenameFlags, renameat_with as rename_with};
@@ -20,12 +23,20 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = folder.join(temporary);
-    std::fs::write(&temporary, bytes)
-        .and_then(|()| std::fs::rename(&temporary, path))
+    write_through(&folder.join(temporary), path, bytes)
+}
+
+/// The same, with a temporary file of the caller's choice on the same file system; it stays if the process dies meanwhile.
+///
+/// # Errors
+///
+/// Either cannot be written.
+pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(temporary, bytes)
+        .and_then(|()| std::fs::rename(temporary, path))
         .inspect_err(|_| {
             // The first error is the one to report.
-            let _ = std::fs::remove_file(&temporary);
+            let _ = std::fs::remove_file(temporary);
         })
         .with_context(|| format!("writing {}", path.display()))
 }
@@ -38,13 +49,9 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// The folder cannot be made or written to, or the disk is full.
 pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().context("a file has a folder")?;
-    let name = path.file_name().context("a file has a name")?;
     let writing = || format!("writing {}", path.display());
     std::fs::create_dir_all(folder).with_context(writing)?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.part", std::process::id()));
-    let temporary = folder.join(temporary);
+    let temporary = part_of(path)?;
     let written = File::create(&temporary)
         .and_then(|mut file| {
             file.write_all(bytes)?;
@@ -58,6 +65,41 @@ pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<()> {
             let _ = std::fs::remove_file(&temporary);
         })
         .with_context(writing)
+}
+
+/// What [`write_durable`] writes to before `path` has its name: another file each time, since several may write one path at once.
+fn part_of(path: &Path) -> Result<PathBuf> {
+    static PARTS: AtomicU64 = AtomicU64::new(0);
+    let number = PARTS.fetch_add(1, Ordering::Relaxed);
+    let mut name = begin_of_parts(path, std::process::id())?;
+    name.push(format!("{number}.part"));
+    Ok(path.with_file_name(name))
+}
+
+fn begin_of_parts(path: &Path, process: u32) -> Result<OsString> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().context("a file has a name")?);
+    name.push(format!(".{process}."));
+    Ok(name)
+}
+
+/// Removes what a process that died had begun to write to `path`.
+///
+/// # Errors
+///
+/// The folder cannot be listed, or a file not be removed.
+pub(crate) fn remove_parts(path: &Path, process: u32) -> Result<()> {
+    let begin = begin_of_parts(path, process)?;
+    let folder = path.parent().context("a file has a folder")?;
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(begin.as_encoded_bytes()) && name.ends_with(b".part") {
+            let name = std::ffi::OsStr::from_bytes(name);
+            std::fs::remove_file(folder.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// `path` below `folder`, whose folders are made. A link that leads out of `folder` is not followed.
@@ -114,6 +156,19 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> Result<PathBuf> {
         }
     }
     anyhow::bail!("a million files are called {}", to.display())
+}
+
+/// Moves a file back to `to`, unless there is one again: then it stays where it is.
+///
+/// # Errors
+///
+/// It is gone, or the folder cannot be written to.
+pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<()> {
+    match rename_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(std::io::Error::from(error))
+            .with_context(|| format!("moving {} to {}", from.display(), to.display())),
+    }
 }
 
 /// `page.png`, `page.1.png`, `page.2.png`.
@@ -185,6 +240,28 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("it exists"), b"two");
         let inner = std::fs::read_dir(folder.path().join("inner"));
         assert_eq!(inner.expect("it exists").count(), 1);
+    }
+
+    #[test]
+    fn only_parts_of_the_dead_are_removed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.txt");
+        let (ours, again) = (part_of(&path), part_of(&path));
+        let ours = ours.expect("it has a name");
+        assert_ne!(ours, again.expect("it has a name"));
+        for name in [
+            ".a.txt.7.0.part",
+            ".a.txt.7.12.part",
+            ".a.txt.77.0.part",
+            "a.txt",
+        ] {
+            std::fs::write(folder.path().join(name), "x").expect("written");
+        }
+        std::fs::write(&ours, "x").expect("written");
+        remove_parts(&path, 7).expect("removed");
+        let left = std::fs::read_dir(folder.path()).expect("there").count();
+        assert_eq!(left, 3, "another's, ours and the file");
+        assert!(path.exists() && ours.exists());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! queue.rs    what a worker needs to know of a queue
 //! worker.rs   items of a queue, several at once, until a signal
 //! adaptive.rs how many at once: what pays, within memory
+//! company.rs  who runs beside whom
 //! perform.rs  a job or a file -> answer     admission, one instance, and whose fault a failure is
 //! reach.rs    URLs of inputs and replies
 //!
@@ -19,6 +20,7 @@
 
 pub mod adaptive;
 pub mod claim;
+pub mod company;
 pub mod folder;
 pub mod gate;
 pub mod inbox;

@@ -5,12 +5,12 @@
 //! as well. What a claim says of an item (attempts, what was about to be stored) is there for the next holder.
 
 use std::fs::{File, Metadata, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// What stands in a claim's file.
@@ -20,14 +20,26 @@ pub struct Record {
     pub item: Option<Identity>,
     /// The machine of the holder, by its boot.
     pub machine: String,
+    /// The holder, on that machine.
+    #[serde(default)]
+    pub process: u32,
     /// Until when it is the holder's even if its lock cannot be seen, in seconds since 1970 UTC.
     pub expires: u64,
+    /// How long it holds without being renewed, in seconds.
+    #[serde(default)]
+    pub lease_s: u64,
     /// How often the item failed in a way that may pass; once it is stored or given up, how often telling of it failed.
     pub failures: u32,
     /// How often a holder died with it.
     pub deaths: u32,
     /// Not before this is it tried again, in seconds since 1970 UTC.
     pub not_before: u64,
+    /// Its path below the inbox.
+    #[serde(default)]
+    pub below: PathBuf,
+    /// Which content the file had that the item describes, if it describes one.
+    #[serde(default)]
+    pub described: Option<Identity>,
     /// What is about to be stored, once it is known.
     pub storing: Option<Storing>,
     /// That it is given up, once it is.
@@ -87,6 +99,10 @@ pub struct Claim {
     file: File,
     path: PathBuf,
     lease: Duration,
+    /// What we wrote last.
+    written: Vec<u8>,
+    /// Who died with it before us, if somebody did.
+    pub dead: Option<u32>,
     /// What is known of the item.
     pub record: Record,
 }
@@ -104,20 +120,19 @@ fn machine() -> String {
 }
 
 impl Claim {
-    /// Takes the claim at `path` on `item`; `None` while somebody else has it.
+    /// Takes the claim at `path` on `item`, which is `below` the inbox; `None` while somebody else has it.
     ///
     /// # Errors
     ///
     /// The file cannot be made, locked, read or written.
-    pub fn take(path: &Path, item: Identity, lease: Duration) -> Result<Option<Self>> {
+    pub fn take(
+        path: &Path,
+        below: &Path,
+        item: Identity,
+        lease: Duration,
+    ) -> Result<Option<Self>> {
         let taking = || format!("claiming by {}", path.display());
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .with_context(taking)?;
+        let file = open(path).with_context(taking)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -127,18 +142,18 @@ impl Claim {
             file,
             path: path.to_owned(),
             lease,
+            written: Vec::new(),
+            dead: None,
             record: Record::default(),
         };
         // Who had it may have finished and removed the file between our opening and our locking.
         if !claim.is_current() {
             return Ok(None);
         }
-        let mut text = String::new();
-        claim.file.read_to_string(&mut text).with_context(taking)?;
+        let text = claim.read().with_context(taking)?;
         let machine = machine();
-        // A file that was cut short by a crash says nothing; its holder is dead.
-        if let Ok(record) = serde_json::from_str::<Record>(&text) {
-            if record.machine != machine && record.expires > now() {
+        if let Some(record) = parse(&text) {
+            if record.machine != machine && claim.holds(&record).with_context(taking)? {
                 return Ok(None);
             }
             if record.item == Some(item) {
@@ -148,11 +163,27 @@ impl Claim {
         // Expired: it was let go in good order.
         if claim.record.expires > 0 {
             claim.record.deaths += 1;
+            claim.dead = Some(claim.record.process);
         }
         claim.record.item = Some(item);
+        claim.record.below = below.to_owned();
         claim.record.machine = machine;
-        claim.renew().with_context(taking)?;
+        claim.record.process = std::process::id();
+        claim.begin_lease().with_context(taking)?;
         Ok(Some(claim))
+    }
+
+    /// Whether the lease of a holder on another machine has not run out.
+    fn holds(&self, record: &Record) -> std::io::Result<bool> {
+        // Its clock may be days ahead; that of the file system says when it wrote last. Of either the earlier end counts.
+        let written = self.file.metadata()?.mtime();
+        let written = u64::try_from(written).unwrap_or(0);
+        let lease_s = match record.lease_s {
+            0 => self.lease.as_secs(),
+            lease_s => lease_s,
+        };
+        let now = now();
+        Ok(record.expires > now && written.saturating_add(lease_s) >= now)
     }
 
     /// Whether the file that is locked is still the one at its path.
@@ -166,40 +197,136 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// The file cannot be written.
+    /// The file cannot be written, or the claim is no longer ours: its file is gone, or somebody took it over when the lease had run out.
     pub fn renew(&mut self) -> Result<()> {
-        self.record.expires = now() + self.lease.as_secs().max(1);
+        self.check()?;
+        self.begin_lease()
+    }
+
+    /// That it is still ours, and not by a lease that has run out.
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub fn check(&mut self) -> Result<()> {
+        ensure!(self.is_current(), "the claim is lost: its file is gone");
+        let there = self.read().context("reading a claim")?;
+        ensure!(
+            there == self.written,
+            "the claim is lost: another worker has it"
+        );
+        Ok(())
+    }
+
+    /// Keeps it, but as if it were put back: who dies while it waits for its turn did not die of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Claim::renew`].
+    pub fn rest(&mut self) -> Result<()> {
+        self.check()?;
+        self.record.expires = 0;
         self.write()
     }
 
+    fn begin_lease(&mut self) -> Result<()> {
+        self.record.lease_s = self.lease.as_secs().max(1);
+        self.record.expires = now() + self.record.lease_s;
+        self.write()
+    }
+
+    fn read(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_to_end(&mut text)?;
+        Ok(text)
+    }
+
     fn write(&mut self) -> Result<()> {
-        let text = serde_json::to_vec(&self.record)?;
+        // A line, so that what is left behind it of a longer one says nothing if we die before it is cut off.
+        let mut text = serde_json::to_vec(&self.record)?;
+        text.push(b'\n');
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&text)?;
         self.file.set_len(text.len() as u64)?;
-        self.file.sync_data().context("writing a claim")
+        self.file.sync_data().context("writing a claim")?;
+        self.written = text;
+        Ok(())
     }
 
     /// Lets go of an item that stays: it is to be tried again after `pause`, and its record is kept.
     ///
     /// # Errors
     ///
-    /// The file cannot be written.
+    /// The file cannot be written, or the claim is no longer ours.
     pub fn put_back(mut self, pause: Duration) -> Result<()> {
-        self.record.expires = 0;
         self.record.not_before = now() + pause.as_secs();
-        self.write()
+        self.rest()
+    }
+
+    /// Removes the claim in the file `path` if nobody has it and its item is gone from the inbox `root`: its holder died when it was done.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be locked, read or removed.
+    pub fn remove_if_left(path: &Path, root: &Path) -> Result<()> {
+        let mut file = File::options().read(true).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let left = match parse(&text) {
+            Some(record) => {
+                let there = std::fs::symlink_metadata(root.join(&record.below));
+                there.is_err() && record.machine == machine()
+            }
+            // It died before it had written anything.
+            None => true,
+        };
+        if left {
+            std::fs::remove_file(path)?;
+        }
+        Ok(())
     }
 
     /// Lets go of an item that is done.
     ///
     /// # Errors
     ///
-    /// The file cannot be removed.
-    pub fn finish(self) -> Result<()> {
+    /// The file cannot be removed, or the claim is no longer ours.
+    pub fn finish(mut self) -> Result<()> {
+        self.check()?;
         // Removed while it is locked: who opens it now finds that it is not the one at its path.
         std::fs::remove_file(&self.path).context("removing a claim")
     }
+}
+
+/// The file of a claim, made if it is not there. Its folder may have been removed by somebody who did not know it.
+fn open(path: &Path) -> std::io::Result<File> {
+    let open = || {
+        File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+    };
+    match (open(), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            open()
+        }
+        (opened, _) => opened,
+    }
+}
+
+/// What a claim's file says: its first line. One that was cut short by a crash says nothing; its holder is dead.
+fn parse(text: &[u8]) -> Option<Record> {
+    let line = text.split(|&byte| byte == b'\n').next()?;
+    serde_json::from_slice(line).ok()
 }
 
 #[cfg(test)]
@@ -220,7 +347,10 @@ mod tests {
     fn one_has_it_and_the_next_knows_what_happened() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
-        let take = || Claim::take(&path, item(1), LEASE).expect("a folder that can be written to");
+        let take = || {
+            Claim::take(&path, Path::new("b"), item(1), LEASE)
+                .expect("a folder that can be written to")
+        };
         let mut first = take().expect("nobody has it");
         assert!(take().is_none(), "somebody has it");
         first.record.reason = Some("because".to_owned());
@@ -252,12 +382,12 @@ mod tests {
                 ..Record::default()
             };
             std::fs::write(&path, serde_json::to_vec(&record).expect("JSON")).expect("written");
-            let claim = Claim::take(&path, item(1), LEASE).expect("readable");
+            let claim = Claim::take(&path, Path::new("b"), item(1), LEASE).expect("readable");
             assert_eq!(claim.is_some(), taken, "{expires}");
         }
         std::fs::write(&path, "{\"machi").expect("written");
         assert!(
-            Claim::take(&path, item(1), LEASE)
+            Claim::take(&path, Path::new("b"), item(1), LEASE)
                 .expect("readable")
                 .is_some(),
             "cut short"
@@ -265,11 +395,67 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_days_ahead_holds_nothing_for_days() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let record = Record {
+            machine: "another".to_owned(),
+            expires: now() + 1_000_000,
+            lease_s: 60,
+            ..Record::default()
+        };
+        for (written_s_ago, taken) in [(0, false), (30, false), (100, true)] {
+            std::fs::write(&path, serde_json::to_vec(&record).expect("JSON")).expect("written");
+            let file = File::options().write(true).open(&path).expect("there");
+            let when = SystemTime::now() - Duration::from_secs(written_s_ago);
+            file.set_modified(when).expect("it is ours");
+            let claim = Claim::take(&path, Path::new("b"), item(1), LEASE).expect("readable");
+            assert_eq!(claim.is_some(), taken, "{written_s_ago}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("claims/a");
+        let take =
+            || Claim::take(&path, Path::new("b"), item(1), LEASE).expect("its folder is made");
+        let said = |result: Result<()>| result.expect_err("it is lost").to_string();
+        let mut first = take().expect("nobody has it");
+        std::fs::remove_dir_all(folder.path().join("claims")).expect("removed");
+        let mut second = take().expect("nothing says that somebody has it");
+        assert!(said(first.renew()).contains("its file is gone"));
+        assert!(said(first.put_back(Duration::ZERO)).contains("its file is gone"));
+        second.renew().expect("it is ours");
+
+        let other = Record {
+            machine: "another".to_owned(),
+            ..second.record.clone()
+        };
+        std::fs::write(&path, serde_json::to_vec(&other).expect("JSON")).expect("written");
+        assert!(said(second.renew()).contains("another worker has it"));
+        assert!(said(second.finish()).contains("another worker has it"));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn what_is_left_behind_a_shorter_line_says_nothing() {
+        let record = Record {
+            deaths: 3,
+            ..Record::default()
+        };
+        let mut text = serde_json::to_vec(&record).expect("JSON");
+        text.extend_from_slice(b"\n,\"deaths\":5}\n");
+        assert_eq!(parse(&text), Some(record));
+        assert_eq!(parse(b""), None);
+    }
+
+    #[test]
     fn another_file_of_the_same_name_starts_anew() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
         for (inode, failures) in [(1, 0), (1, 1), (2, 0)] {
-            let claim = Claim::take(&path, item(inode), LEASE).expect("readable");
+            let claim = Claim::take(&path, Path::new("b"), item(inode), LEASE).expect("readable");
             let mut claim = claim.expect("nobody has it");
             assert_eq!(claim.record.failures, failures, "{inode}");
             claim.record.failures += 1;
@@ -288,7 +474,8 @@ mod tests {
                 scope.spawn(|| {
                     use std::sync::atomic::Ordering::SeqCst;
                     for _ in 0..200 {
-                        let Some(claim) = Claim::take(&path, item(1), LEASE).expect("readable")
+                        let Some(claim) =
+                            Claim::take(&path, Path::new("b"), item(1), LEASE).expect("readable")
                         else {
                             continue;
                         };

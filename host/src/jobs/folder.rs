@@ -4,6 +4,7 @@
 //! claim -> read -> perform -> say what will be stored -> store -> post -> move the original to done/   -> drop the claim
 //!                          -> say why it is given up           -> post -> move the original to failed/ -> drop the claim
 //!                          -> put back, to be tried again
+//!                          -> deleted or replaced meanwhile: told, or begun anew
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,15 +20,17 @@ use hyper::body::Bytes;
 use rustix::fs::OFlags;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::claim::{Claim, GivenUp, Identity, Storing, now};
+use super::company::{Companies, Company, is_suspect};
 use super::inbox::{DONE, FAILED, Inbox, Item, JOB, REASON};
 use super::perform::{Outcome, Performer, Task, named, of_url};
 use super::progress::Progress;
-use super::queue::{DELIVERIES, MAX_JOB_BYTES, Queue, Step, Taken, pause};
+use super::queue::{DELIVERIES, LONGEST_PAUSE, MAX_JOB_BYTES, Queue, Step, Taken, pause};
 use super::reach::{Reach, Trouble};
 use crate::digest::sha256;
-use crate::files::{below, move_aside, write_durable};
+use crate::files::{below, move_aside, put_in_place, remove_parts, write_durable};
 use crate::run::MAX_INPUT_BYTES;
 
 /// Until what is not the item's fault is looked at again, such as a full disk.
@@ -35,6 +38,9 @@ const STORAGE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Until an item is looked at again that another worker had, or that could not be claimed.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// What became of an item that nobody moved to where items go.
+const GONE: &str = "it was deleted while it was worked on";
 
 /// How patient workers are.
 #[derive(Debug, Clone)]
@@ -56,6 +62,7 @@ pub struct Hot {
     performer: Arc<Performer>,
     reach: Reach,
     policy: Policy,
+    company: Companies,
     /// What this worker is called among the others.
     name: String,
     seen: Mutex<Seen>,
@@ -153,12 +160,14 @@ impl Hot {
             !out.starts_with(inbox.root()),
             "the folder of results must not lie in the inbox"
         );
+        inbox.sweep();
         Ok(Self {
             inbox,
             out,
             performer,
             reach,
             policy,
+            company: Companies::default(),
             name: format!("{}-{}", std::process::id(), now()),
             seen: Mutex::default(),
         })
@@ -188,7 +197,12 @@ impl Hot {
 
     /// Does `item`, unless somebody else does.
     async fn claim_and_do(&self, item: &Item, stop: watch::Receiver<bool>) -> Result<Step> {
-        let claim = Claim::take(&self.inbox.claim_of(item), item.identity, self.policy.lease)?;
+        let claim = Claim::take(
+            &self.inbox.claim_of(item),
+            &item.below,
+            item.identity,
+            self.policy.lease,
+        )?;
         let Some(mut claim) = claim else {
             return Ok(Step::NotOurs);
         };
@@ -196,9 +210,10 @@ impl Hot {
             claim.finish()?;
             return Ok(Step::NotOurs);
         }
+        // A clock that was set back makes no pause longer than pauses are.
         let wait = claim.record.not_before.saturating_sub(now());
+        let pause = Duration::from_secs(wait).min(LONGEST_PAUSE);
         if wait > 0 {
-            let pause = Duration::from_secs(wait);
             claim.put_back(pause)?;
             return Ok(Step::PutBack {
                 pause,
@@ -207,7 +222,10 @@ impl Hot {
         }
         match self.attempt(item, &mut claim, stop).await {
             Ok(step @ (Step::Stored | Step::Failed(_))) => {
-                claim.finish()?;
+                // The item is gone, and with it what the claim is about.
+                if let Err(error) = claim.finish() {
+                    tracing::warn!("{}: {error:#}", item.below.display());
+                }
                 Ok(step)
             }
             Ok(Step::PutBack { pause, reason }) => {
@@ -229,6 +247,15 @@ impl Hot {
         claim: &mut Claim,
         stop: watch::Receiver<bool>,
     ) -> Result<Step> {
+        if let Some(dead) = claim.dead {
+            self.sweep(item, claim, dead);
+        }
+        // What is known is of another file than that which is described now. If there is none, a worker that died had moved it.
+        let described = self.described_identity(item);
+        if described.is_some() && described != claim.record.described {
+            claim.record.described = described;
+            (claim.record.storing, claim.record.given_up) = (None, None);
+        }
         if claim.record.given_up.is_some() || self.stored(claim).is_some() {
             return self.conclude(item, claim).await;
         }
@@ -253,12 +280,14 @@ impl Hot {
             Err(Trouble::Never(reason)) => (PathBuf::new(), Outcome::Refused(reason)),
             Err(Trouble::Later(reason)) => (PathBuf::new(), Outcome::Broke(reason)),
         };
+        // Who lost the claim has no more to say about it: another has done it, or will.
+        claim.renew()?;
         // It was written to while it was read: what was read is not what is there.
-        if self.identity(item) != Some(item.identity) {
-            return Ok(Step::PutBack {
-                pause: Duration::ZERO,
-                reason: Some("it changed meanwhile".to_owned()),
-            });
+        match self.identity(item) {
+            None => return self.give_up(item, claim, GONE.to_owned()).await,
+            Some(identity) if identity != item.identity => return Ok(changed()),
+            Some(_) if self.described_identity(item) != described => return Ok(changed()),
+            Some(_) => {}
         }
         match outcome {
             (target, Outcome::Answer { bytes, media_type }) => {
@@ -295,29 +324,60 @@ impl Hot {
         claim: &mut Claim,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Option<Outcome>> {
+        let company = tokio::select! {
+            company = self.company(claim) => company?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        };
         let performer = Arc::clone(&self.performer);
-        // A task of its own: instances run on all processors.
-        let mut running = tokio::spawn(async move { performer.perform(task).await });
+        // A task of its own: instances run on all processors. It ends with this set.
+        let mut running = JoinSet::new();
+        running.spawn(async move {
+            let _company = company;
+            performer.perform(task).await
+        });
         let mut renewal = tokio::time::interval(self.policy.lease / 3);
         renewal.tick().await;
         loop {
             tokio::select! {
-                outcome = &mut running => {
+                Some(outcome) = running.join_next() => {
                     return outcome.context("it broke off").map(Some);
                 }
                 _ = renewal.tick() => claim.renew()?,
-                _ = stop.wait_for(|stop| *stop) => {
-                    running.abort();
-                    return Ok(None);
-                }
+                _ = stop.wait_for(|stop| *stop) => return Ok(None),
             }
         }
     }
 
+    /// The right to run, beside others or alone. Who dies while it is waited for did not die of this item.
+    async fn company(&self, claim: &mut Claim) -> Result<Company> {
+        let suspect = is_suspect(claim.record.deaths.into(), self.policy.deaths.into());
+        if let Some(company) = self.company.at_once(suspect) {
+            return Ok(company);
+        }
+        claim.rest()?;
+        let company = self.company.wait(suspect).await;
+        claim.renew()?;
+        Ok(company)
+    }
+
+    /// Removes what a dead worker had begun to write about `item`.
+    fn sweep(&self, item: &Item, claim: &Claim, dead: u32) {
+        let result = claim.record.storing.as_ref();
+        let result = result.map(|storing| self.out.join(&storing.target));
+        for path in result.into_iter().chain([self.reason_of(item)]) {
+            // Mostly there is none; and what stays does no harm.
+            let _ = remove_parts(&path, dead);
+        }
+    }
+
     fn identity(&self, item: &Item) -> Option<Identity> {
-        let path = self.inbox.root().join(&item.below);
-        let metadata = std::fs::symlink_metadata(path).ok()?;
-        metadata.is_file().then(|| Identity::of(&metadata))
+        identity_at(&self.inbox.root().join(&item.below))
+    }
+
+    /// Of the file that `item` describes, if it does and that is there.
+    fn described_identity(&self, item: &Item) -> Option<Identity> {
+        let described = item.is_job().then(|| item.described()).flatten()?;
+        identity_at(&self.inbox.root().join(described))
     }
 
     async fn asked(&self, item: &Item) -> Result<Asked, Trouble> {
@@ -325,21 +385,20 @@ impl Hot {
             true => MAX_JOB_BYTES,
             false => MAX_INPUT_BYTES,
         };
-        let never = |error: anyhow::Error| Trouble::Never(format!("{error:#}"));
         let bytes = self.read(&item.below, limit);
-        let bytes = bytes.context("it cannot be read").map_err(never)?;
+        let bytes = bytes.context("it cannot be read").map_err(trouble)?;
         if item.is_job() {
             return self.described(item, &bytes).await;
         }
         let name = item.below.to_string_lossy();
         let options = &self.policy.options;
-        let task = self.performer.plain(&name, bytes, options).map_err(never)?;
+        let task = self.performer.plain(&name, bytes, options);
+        let task = task.map_err(trouble)?;
         Ok(Asked { task, job: None })
     }
 
     async fn described(&self, item: &Item, text: &[u8]) -> Result<Asked, Trouble> {
-        let never = |error: anyhow::Error| Trouble::Never(format!("{error:#}"));
-        let job = Job::parse(text).map_err(|error| never(error.into()))?;
+        let job = Job::parse(text).map_err(|error| trouble(error.into()))?;
         if job.deadline.is_some_and(|deadline| now() >= deadline) {
             return Err(Trouble::Never("its deadline has passed".to_owned()));
         }
@@ -349,18 +408,18 @@ impl Hot {
         }
         let (name, input) = match &job.input {
             Input::Inline(text) => {
-                let bytes = Input::decode(text).map_err(|error| never(error.into()))?;
+                let bytes = Input::decode(text).map_err(|error| trouble(error.into()))?;
                 (String::new(), bytes.into())
             }
             Input::Url(url) => (named(url), self.reach.get(url).await.map_err(of_url)?),
             Input::File(path) => {
                 let bytes = self.beside(item, path);
-                (path.to_string_lossy().into_owned(), bytes.map_err(never)?)
+                (path.to_string_lossy().into_owned(), bytes.map_err(trouble)?)
             }
         };
         let task = self.performer.described(&job, &name, input);
         Ok(Asked {
-            task: task.map_err(never)?,
+            task: task.map_err(trouble)?,
             job: Some(job),
         })
     }
@@ -453,9 +512,10 @@ impl Hot {
                 given_up.reason = format!("{before}; reply.webhook: {reason}");
             }
         }
+        // Posting may have taken longer than the lease.
+        claim.check()?;
         let Some(given_up) = &claim.record.given_up else {
-            self.put_away(item, DONE)?;
-            return Ok(Step::Stored);
+            return self.put_away(item, claim, DONE, Step::Stored);
         };
         let told = Reason {
             reason: &given_up.reason,
@@ -463,13 +523,16 @@ impl Hot {
             deaths: claim.record.deaths,
             seconds_since_1970: now(),
         };
+        write_durable(&self.reason_of(item), &serde_json::to_vec_pretty(&told)?)?;
+        let failed = Step::Failed(given_up.reason.clone());
+        self.put_away(item, claim, FAILED, failed)
+    }
+
+    /// Where it is told why `item` could not be done.
+    fn reason_of(&self, item: &Item) -> PathBuf {
         let mut name = item.below.as_os_str().to_owned();
         name.push(REASON);
-        let path = self.inbox.root().join(FAILED).join(name);
-        write_durable(&path, &serde_json::to_vec_pretty(&told)?)?;
-        let reason = given_up.reason.clone();
-        self.put_away(item, FAILED)?;
-        Ok(Step::Failed(reason))
+        self.inbox.root().join(FAILED).join(name)
     }
 
     /// Posts the report, if the item is a job with such a reply.
@@ -499,20 +562,56 @@ impl Hot {
         self.reach.post(url, &job.id, report.json()).await
     }
 
-    /// Moves the original, and the file that it describes, to a folder of the inbox. The item itself goes last: while it is there, this is
-    /// done again.
-    fn put_away(&self, item: &Item, folder: &str) -> Result<()> {
-        let root = self.inbox.root();
-        let to = root.join(folder);
-        let described = item.is_job().then(|| item.described()).flatten();
-        for below in described.iter().chain([&item.below]) {
-            let from = root.join(below);
-            if std::fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_file()) {
-                move_aside(&from, &to.join(below))?;
-            }
+    /// Moves the original, and the file that it describes, to a folder of the inbox; then that was `step`. The item itself goes last: while
+    /// it is there, this is done again.
+    fn put_away(&self, item: &Item, claim: &Claim, folder: &str, step: Step) -> Result<Step> {
+        if let (Some(below), Some(identity)) = (item.described(), claim.record.described)
+            && !self.move_away(&below, identity, folder)?
+        {
+            return Ok(changed());
         }
-        Ok(())
+        match self.move_away(&item.below, item.identity, folder)? {
+            true => Ok(step),
+            false => Ok(changed()),
+        }
     }
+
+    /// Moves a file, unless it is another than that of `identity`, which nobody has looked at yet. Whether there is nothing left to do.
+    fn move_away(&self, below: &Path, identity: Identity, folder: &str) -> Result<bool> {
+        let from = self.inbox.root().join(below);
+        if identity_at(&from).is_none() {
+            return Ok(true);
+        }
+        let moved = move_aside(&from, &self.inbox.root().join(folder).join(below))?;
+        if identity_at(&moved) == Some(identity) {
+            return Ok(true);
+        }
+        put_in_place(&moved, &from)?;
+        Ok(false)
+    }
+}
+
+/// Whether it may pass: what the file system says may, such as of a file that is yet to come, or of rights that somebody is about to give.
+fn trouble(error: anyhow::Error) -> Trouble {
+    let reason = format!("{error:#}");
+    match error.is::<std::io::Error>() {
+        true => Trouble::Later(reason),
+        false => Trouble::Never(reason),
+    }
+}
+
+/// It is another item now, which has its turn from the start.
+fn changed() -> Step {
+    Step::PutBack {
+        pause: Duration::ZERO,
+        reason: Some("it changed meanwhile".to_owned()),
+    }
+}
+
+/// Of a plain file.
+fn identity_at(path: &Path) -> Option<Identity> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    metadata.is_file().then(|| Identity::of(&metadata))
 }
 
 impl Asked {

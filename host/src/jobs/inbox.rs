@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::claim::{Identity, now};
+use super::claim::{Claim, Identity, now};
 use super::progress::Progress;
 use crate::files::{move_aside, read_at_most};
 
@@ -192,6 +192,15 @@ impl Inbox {
 
     fn claims(&self) -> PathBuf {
         self.root.join(OWN).join("claims")
+    }
+
+    /// Removes claims whose holders died when their items were done.
+    pub fn sweep(&self) {
+        let claims = std::fs::read_dir(self.claims());
+        for entry in claims.into_iter().flatten().flatten() {
+            // What stays does no harm; another worker may be ahead of us.
+            let _ = Claim::remove_if_left(&entry.path(), &self.root);
+        }
     }
 
     /// Where workers say how far they are.

@@ -8,10 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::now;
 use super::inbox::{Inbox, PROGRESS};
-use crate::files::{read_at_most, write_atomic};
+use crate::files::{read_at_most, write_atomic, write_through};
 
 /// Workers that said nothing for so long count no more.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+
+/// Nor does what a worker has under way that said nothing for so long: it is dead.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// How often one that is alive says so.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Bytes of what one worker says.
 const MAX_BYTES: u64 = 4096;
@@ -55,7 +61,9 @@ impl Progress {
             &serde_json::to_vec(&own)?,
         )?;
         let sum = sum(&folder, self.waiting)?;
-        write_atomic(
+        // What a worker leaves that dies meanwhile lies where it is looked after.
+        write_through(
+            &folder.join(format!(".{name}.{PROGRESS}.tmp")),
             &inbox.root().join(PROGRESS),
             &serde_json::to_vec_pretty(&sum)?,
         )
@@ -69,7 +77,12 @@ fn sum(folder: &Path, waiting: u64) -> Result<Progress> {
         ..Progress::default()
     };
     for entry in std::fs::read_dir(folder).context("listing workers")? {
-        let path = entry.context("listing workers")?.path();
+        let entry = entry.context("listing workers")?;
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            remove_if_old(&path);
+            continue;
+        }
         // One that is just being replaced is counted the next time.
         let Ok(text) = read_at_most(&path, MAX_BYTES) else {
             continue;
@@ -77,7 +90,8 @@ fn sum(folder: &Path, waiting: u64) -> Result<Progress> {
         let Ok(worker) = serde_json::from_slice::<Progress>(&text) else {
             continue;
         };
-        if now().saturating_sub(worker.at) > FORGOTTEN.as_secs() {
+        let silent = Duration::from_secs(now().saturating_sub(worker.at));
+        if silent > FORGOTTEN {
             // Another may have removed it.
             let _ = std::fs::remove_file(&path);
             continue;
@@ -85,11 +99,23 @@ fn sum(folder: &Path, waiting: u64) -> Result<Progress> {
         sum.stored += worker.stored;
         sum.failed += worker.failed;
         sum.put_back += worker.put_back;
-        sum.running += worker.running;
-        sum.places += worker.places;
+        if silent <= SILENT {
+            sum.running += worker.running;
+            sum.places += worker.places;
+        }
         sum.problem = sum.problem.or(worker.problem);
     }
     Ok(sum)
+}
+
+/// Removes what a worker that died had begun to write.
+fn remove_if_old(path: &Path) {
+    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    let age = written.ok().and_then(|written| written.elapsed().ok());
+    if age.is_some_and(|age| age > FORGOTTEN) {
+        // Another may have removed it.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 #[cfg(test)]
@@ -120,10 +146,17 @@ mod tests {
         )
         .expect("written");
         std::fs::write(inbox.workers().join("d.json"), "{").expect("written");
+        let silent = Progress {
+            at: now() - 100,
+            ..worker(1, None)
+        };
+        let silent = serde_json::to_vec(&silent).expect("JSON");
+        std::fs::write(inbox.workers().join("e.json"), &silent).expect("written");
+        std::fs::write(inbox.workers().join(".f.json.1.tmp"), &silent).expect("written");
         worker(4, None).tell(&inbox, "a").expect("written");
         let text = std::fs::read(inbox.root().join(PROGRESS)).expect("there");
         let all: Progress = serde_json::from_slice(&text).expect("JSON");
-        assert_eq!((all.stored, all.running, all.waiting), (7, 2, 7));
+        assert_eq!((all.stored, all.running, all.waiting), (8, 2, 7));
         assert_eq!(all.problem.as_deref(), Some("full"));
         assert!(!inbox.workers().join("c.json").exists());
     }

@@ -75,7 +75,7 @@ pub const DELIVERIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// And never more.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Of a pause, so much more or less at random: what failed together is not tried again together.
 const JITTER: f64 = 0.2;

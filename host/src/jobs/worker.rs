@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::adaptive::Concurrency;
 use super::perform::Performer;
-use super::progress::Progress;
+use super::progress::{HEARTBEAT, Progress};
 use super::queue::{Queue, Step, Taken};
 use crate::pressure::Gauge;
 
@@ -55,6 +55,9 @@ pub async fn work<Q: Queue>(
     let (give_up, given_up) = watch::channel(false);
     while !*stop.borrow() {
         worker.look();
+        if worker.told.elapsed() >= HEARTBEAT {
+            worker.tell().await;
+        }
         let room = worker.room();
         if room == 0 {
             worker.wait(&mut stop).await;
@@ -97,6 +100,7 @@ struct Worker<'a, Q: Queue> {
     busy: bool,
     running: JoinSet<Finished>,
     progress: Progress,
+    told: Instant,
 }
 
 impl<'a, Q: Queue> Worker<'a, Q> {
@@ -114,6 +118,7 @@ impl<'a, Q: Queue> Worker<'a, Q> {
             busy: true,
             running: JoinSet::new(),
             progress: Progress::default(),
+            told: Instant::now(),
         }
     }
 
@@ -233,6 +238,7 @@ impl<'a, Q: Queue> Worker<'a, Q> {
     }
 
     async fn tell(&mut self) {
+        self.told = Instant::now();
         self.progress.running = self.running.len() as u64;
         if let Err(error) = self.queue.tell(&self.progress).await {
             self.problem(&error);

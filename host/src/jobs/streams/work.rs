@@ -3,19 +3,21 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ephemera_jobs::{Answer, Input, Job, Reply, Report, Status, Urgency};
 use hyper::body::Bytes;
+use redis::AsyncCommands;
 use tokio::sync::{Mutex, watch};
 
-use super::broker::Broker;
+use super::broker::{Broker, passes};
 use super::layout::COUNTS_LIFE_S;
 use super::pull::{Entry, Pull, join, now_ms};
 use super::scripts::{BEGIN, BURY, Call, DELAY, DELIVERED, FINISH, RELEASE, RENEW};
 use crate::files::{below, read_at_most, write_durable};
 use crate::jobs::claim::now;
+use crate::jobs::company::{Companies, Company, is_suspect};
 use crate::jobs::perform::{Outcome, Performer, named, of_url};
 use crate::jobs::progress::Progress;
 use crate::jobs::queue::{DELIVERIES, Queue, Step, Taken, pause};
@@ -27,6 +29,10 @@ const MAX_DEAD: u64 = 100_000;
 
 /// Until what is not the job's fault is tried again, such as a full disk.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a worker that starts waits for a Redis that starts, and how often it asks.
+const START_TIME: Duration = Duration::from_secs(60);
+const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a worker treats jobs.
 #[derive(Debug, Clone)]
@@ -53,6 +59,7 @@ pub struct Streams {
     options: Options,
     consumer: String,
     pull: Mutex<Pull>,
+    company: Companies,
 }
 
 /// What is to be done with an entry.
@@ -80,7 +87,7 @@ impl Streams {
         reach: Reach,
         options: Options,
     ) -> Result<Self> {
-        join(&broker).await.context("joining the group")?;
+        join_patiently(&broker).await.context("joining the group")?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let consumer = format!("{}-{}-{}", host.trim(), std::process::id(), now_ms());
         let pull = Pull::new(consumer.clone(), options.lease);
@@ -91,6 +98,7 @@ impl Streams {
             options,
             consumer,
             pull: Mutex::new(pull),
+            company: Companies::default(),
         })
     }
 }
@@ -168,7 +176,15 @@ impl Streams {
             let reason = format!("{} workers died with it", begun.deaths);
             return self.give_up(&at, &reason, failures, begun.deaths).await;
         }
-        match self.outcome(&at).await? {
+        let Some(company) = self.company(&at, begun.deaths).await? else {
+            return self.release(&at).await;
+        };
+        let Some(company) = company else {
+            return Ok(Step::NotOurs);
+        };
+        let outcome = self.outcome(&at).await?;
+        drop(company);
+        match outcome {
             None => self.release(&at).await,
             Some(Outcome::Answer { bytes, media_type }) => {
                 match self.write(job, &bytes) {
@@ -210,7 +226,7 @@ impl Streams {
             .arg(&entry.id)
             .arg(now())
             .arg(&job.function)
-            .arg(u8::from(entry.deliveries > 1));
+            .arg(entry.deliveries);
         let answer: (String, String, String, Vec<u8>) = self.broker.insist(&call, stop).await?;
         let (todo, failures, deaths, report) = answer;
         let todo = match todo.as_str() {
@@ -223,6 +239,25 @@ impl Streams {
             failures: failures.parse().unwrap_or(0),
             deaths: deaths.parse().unwrap_or(0),
         }))
+    }
+
+    /// The right to run, beside others or alone. Nothing if `stop` became true before; in it, nothing if the job was finished before.
+    async fn company(&self, at: &At<'_>, deaths: u64) -> Result<Option<Option<Company>>> {
+        let suspect = is_suspect(deaths, self.options.deaths);
+        if let Some(company) = self.company.at_once(suspect) {
+            return Ok(Some(Some(company)));
+        }
+        // Who dies while it is waited for did not die of this job.
+        let known = self.broker.layout.job(&at.job.id);
+        let resting = self.broker.commands().hdel(known, "begun").await;
+        let _: u64 = resting.context("asking Redis")?;
+        let mut stop = at.stop.clone();
+        let company = tokio::select! {
+            company = self.company.wait(suspect) => company,
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        };
+        let begun = self.begin(at.entry, at.job, at.stop).await?;
+        Ok(Some(begun.map(|_| company)))
     }
 
     /// What became of it; nothing if `stop` became true before.
@@ -470,6 +505,19 @@ impl Streams {
             .arg(COUNTS_LIFE_S);
         self.broker.insist::<u64>(&call, stop).await?;
         Ok(Step::Failed(reason.to_owned()))
+    }
+}
+
+/// Joins the group of a Redis that may just be starting, and reading what it had.
+async fn join_patiently(broker: &Broker) -> redis::RedisResult<()> {
+    let began = Instant::now();
+    loop {
+        match join(broker).await {
+            Err(error) if passes(&error) && began.elapsed() < START_TIME => {
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            joined => return joined,
+        }
     }
 }
 
