@@ -15,7 +15,7 @@ use ephemera::redis_trigger::Listener;
 
 use super::listeners::{publish, text_at};
 use crate::redis::Redis;
-use crate::{binary, runners};
+use crate::runners;
 
 const COMMAND: &str = "env -u RUSTFLAGS cargo build --quiet --profile guest --package unruly --features redis --target wasm32-wasip1";
 

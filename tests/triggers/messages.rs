@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::listeners::{connect, publish, text_at, until};
 use super::{OCR_JOBS, PAGE, over_http, project, text};
 use crate::redis::Redis;
-use crate::{binary, runners};
+use crate::runners;
 
 /// A place where a page lies and where reports are posted to, for as many requests as there are.
 fn web() -> Result<(u16, mpsc::Receiver<(String, String)>)> {
