@@ -301,6 +301,8 @@ fn scaled_object(scaler: &Value, documents: &[Value]) -> Result<()> {
     ensure!(redis.contains(&password), "no {password} in {redis}");
     let (_, place) = redis.rsplit_once('@').context("a password")?;
     let (address, database) = place.split_once('/').context("a database")?;
+    // KEDA's operator, in a namespace of its own, looks there too.
+    ensure!(address.contains(".svc."), "not the whole name: {address}");
     let stream = flag(&arguments, "--stream").context("a stream")?;
 
     let mut looked_at = Vec::new();
