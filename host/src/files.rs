@@ -11,6 +11,11 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, RenameFlags, renameat_with as rename_with};
 use rustix::io::Errno;
 
+use crate::digest::sha256;
+
+/// Bytes of a name that room is left behind: names have at most 255.
+const LONG_NAME: usize = 200;
+
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
 ///
 /// # Errors
@@ -77,10 +82,36 @@ fn part_of(path: &Path) -> Result<PathBuf> {
 }
 
 fn begin_of_parts(path: &Path, process: u32) -> Result<OsString> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().context("a file has a name")?);
-    name.push(format!(".{process}."));
-    Ok(name)
+    let name = path.file_name().context("a file has a name")?;
+    let mut begin = OsString::from(".");
+    match name.len() <= LONG_NAME {
+        true => begin.push(name),
+        // With what is added it would be longer than names may be.
+        false => begin.push(sha256(name.as_encoded_bytes()).to_string()),
+    }
+    begin.push(format!(".{process}."));
+    Ok(begin)
+}
+
+/// Whether what a path was used for will not go better the next time: it is no path, too long, or leads through what is no folder.
+pub(crate) fn is_unfit(error: &anyhow::Error) -> bool {
+    let error = error.root_cause().downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::InvalidInput
+                | ErrorKind::InvalidFilename
+                | ErrorKind::IsADirectory
+                | ErrorKind::NotADirectory
+        )
+    })
+}
+
+/// `path`, or that with the first number for which there is nothing there.
+pub(crate) fn free(path: &Path) -> PathBuf {
+    let mut numbers = (0..u32::MAX).map(|number| numbered(path, number));
+    let free = numbers.find(|path| std::fs::symlink_metadata(path).is_err());
+    free.unwrap_or(path.to_owned())
 }
 
 /// Removes what a process that died had begun to write to `path`.

@@ -120,7 +120,7 @@ struct Worker {
 #[derive(Args)]
 struct OldNames {
     /// Acknowledge a job when its result is stored, which is always so.
-    #[arg(long, value_name = "BOOL", env = "CELERY_TASK_ACKS_LATE")]
+    #[arg(long, value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new(), env = "CELERY_TASK_ACKS_LATE")]
     acks_late: Option<bool>,
     /// Jobs of one instance, which is always 1: nothing is left of one when the next begins.
     #[arg(long, value_name = "N", env = "CELERY_WORKER_MAX_TASKS_PER_CHILD")]

@@ -112,6 +112,7 @@ async fn into_folder(
         "--out, --shared and --batch are of Redis: a folder's results go where its workers were told"
     );
     let inbox = Inbox::open(inbox, Duration::ZERO)?;
+    let before = inbox.failed()?;
     let parameters = options.parameters();
     let says = options.function.is_some() || !parameters.is_empty();
     let priority = options.priority.into();
@@ -133,7 +134,7 @@ async fn into_folder(
         return Ok(ExitCode::SUCCESS);
     }
     let progress = bar(items.len());
-    let failed = submission::wait_in(&inbox, items, |item, reason| {
+    let failed = submission::wait_in(&inbox, items, &before, |item, reason| {
         progress.inc(1);
         if let Some(reason) = reason {
             progress.suspend(|| println!("{item}: failed: {reason}"));
@@ -203,14 +204,15 @@ impl Submit {
 
     /// The job of a file. The same file asked the same is the same job.
     fn job(&self, function: &str, file: &Found) -> Result<Job> {
+        let bytes = submission::read(&file.path)?;
         let input = match &self.shared {
             Some(folder) => Input::File(submission::shared(folder, &file.path)?),
-            None => Input::Inline(STANDARD.encode(submission::read(&file.path)?)),
+            None => Input::Inline(STANDARD.encode(&bytes)),
         };
         let options = self.parameters();
         let job = Job {
             version: VERSION,
-            id: submission::id(function, &options, &input),
+            id: submission::id(function, &options, &bytes),
             function: function.to_owned(),
             input,
             options,

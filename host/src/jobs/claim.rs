@@ -35,7 +35,7 @@ pub struct Record {
     /// Not before this is it tried again, in seconds since 1970 UTC.
     pub not_before: u64,
     /// Its path below the inbox.
-    #[serde(default)]
+    #[serde(default, with = "any_path")]
     pub below: PathBuf,
     /// Which content the file had that the item describes, if it describes one.
     #[serde(default)]
@@ -53,6 +53,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storing {
     /// Where, relative to the folder of results.
+    #[serde(with = "any_path")]
     pub target: PathBuf,
     /// The SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
@@ -62,6 +63,36 @@ pub struct Storing {
     /// How often it was tried, the last time included.
     #[serde(default)]
     pub attempts: u32,
+}
+
+/// A path as text, or as its bytes where it is none.
+mod any_path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum AnyPath {
+        Text(PathBuf),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => text.serialize(to),
+            None => path.as_os_str().as_bytes().serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match AnyPath::deserialize(from)? {
+            AnyPath::Text(path) => path,
+            AnyPath::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
+    }
 }
 
 /// The end of an item that has no result.
@@ -368,6 +399,22 @@ mod tests {
         third.finish().expect("removed");
         assert!(!path.exists());
         assert_eq!(take().expect("as new").record.deaths, 0);
+    }
+
+    #[test]
+    fn names_need_not_be_text() {
+        use std::os::unix::ffi::OsStringExt;
+        for name in [b"caf\xc3\xa9".to_vec(), b"caf\xe9".to_vec()] {
+            let record = Record {
+                below: std::ffi::OsString::from_vec(name).into(),
+                ..Record::default()
+            };
+            let text = serde_json::to_vec(&record).expect("JSON");
+            assert_eq!(
+                serde_json::from_slice::<Record>(&text).expect("ours"),
+                record
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,17 +24,20 @@ use tokio::task::JoinSet;
 
 use super::claim::{Claim, GivenUp, Identity, Storing, now};
 use super::company::{Companies, Company, is_suspect};
-use super::inbox::{DONE, FAILED, Inbox, Item, JOB, REASON};
+use super::inbox::{DONE, FAILED, Inbox, Item, JOB, REASON, Scan};
 use super::perform::{Outcome, Performer, Task, named, of_url};
 use super::progress::Progress;
 use super::queue::{DELIVERIES, LONGEST_PAUSE, MAX_JOB_BYTES, Queue, Step, Taken, pause};
 use super::reach::{Reach, Trouble};
 use crate::digest::sha256;
-use crate::files::{below, move_aside, put_in_place, remove_parts, write_durable};
+use crate::files::{below, free, is_unfit, move_aside, put_in_place, remove_parts, write_durable};
 use crate::run::MAX_INPUT_BYTES;
 
 /// Until what is not the item's fault is looked at again, such as a full disk.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Bytes of a file's name, of all file systems that matter here.
+const LONGEST_NAME: usize = 255;
 
 /// Until an item is looked at again that another worker had, or that could not be claimed.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
@@ -97,8 +100,13 @@ struct Asked {
 impl Queue for Hot {
     type Item = Item;
 
-    async fn take(&self, most: usize, patience: Duration) -> Result<Taken<Item>> {
-        self.look()?;
+    async fn take(
+        &self,
+        most: usize,
+        patience: Duration,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<Taken<Item>> {
+        let more = self.look()?;
         let taken = {
             let mut seen = self.seen();
             let count = most.min(seen.next.len());
@@ -108,11 +116,18 @@ impl Queue for Hot {
             Taken {
                 items,
                 waiting: (seen.next.len() + seen.paused.len()) as u64,
-                left: !seen.next.is_empty() || !seen.paused.is_empty(),
+                // What is under way may have to be done again.
+                left: more
+                    || !(seen.next.is_empty()
+                        && seen.paused.is_empty()
+                        && seen.under_way.is_empty()),
             }
         };
         if taken.items.is_empty() {
-            tokio::time::sleep(patience).await;
+            tokio::select! {
+                () = tokio::time::sleep(patience) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
         }
         Ok(taken)
     }
@@ -160,6 +175,10 @@ impl Hot {
             !out.starts_with(inbox.root()),
             "the folder of results must not lie in the inbox"
         );
+        ensure!(
+            !inbox.root().starts_with(&out),
+            "the inbox must not lie in the folder of results"
+        );
         inbox.sweep();
         Ok(Self {
             inbox,
@@ -177,12 +196,12 @@ impl Hot {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the folder, if what was seen the last time is begun.
-    fn look(&self) -> Result<()> {
+    /// Looks at the folder, if what was seen the last time is begun. Whether there is more than can be seen.
+    fn look(&self) -> Result<bool> {
         if !self.seen().next.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let mut items = self.inbox.scan()?;
+        let Scan { mut items, more } = self.inbox.scan()?;
         let mut seen = self.seen();
         let now = Instant::now();
         let there: BTreeSet<&PathBuf> = items.iter().map(|item| &item.below).collect();
@@ -192,7 +211,7 @@ impl Hot {
             !seen.under_way.contains(&item.below) && !seen.paused.contains_key(&item.below)
         });
         seen.next = items.into();
-        Ok(())
+        Ok(more)
     }
 
     /// Does `item`, unless somebody else does.
@@ -245,7 +264,7 @@ impl Hot {
         &self,
         item: &Item,
         claim: &mut Claim,
-        stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
     ) -> Result<Step> {
         if let Some(dead) = claim.dead {
             self.sweep(item, claim, dead);
@@ -256,8 +275,9 @@ impl Hot {
             claim.record.described = described;
             (claim.record.storing, claim.record.given_up) = (None, None);
         }
-        if claim.record.given_up.is_some() || self.stored(claim).is_some() {
-            return self.conclude(item, claim).await;
+        let stored = self.stored(claim);
+        if claim.record.given_up.is_some() || stored.is_some() {
+            return self.conclude(item, claim, stored).await;
         }
         if claim.record.deaths >= self.policy.deaths {
             let deaths = claim.record.deaths;
@@ -265,7 +285,18 @@ impl Hot {
                 .give_up(item, claim, format!("{deaths} workers died with it"))
                 .await;
         }
-        let outcome = match self.asked(item).await {
+        let asked = tokio::select! {
+            asked = self.asked(item) => Some(asked),
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        let Some(asked) = asked else {
+            return Ok(Step::PutBack {
+                pause: Duration::ZERO,
+                reason: None,
+            });
+        };
+        let none = Target::Own(PathBuf::new());
+        let outcome = match asked {
             Ok(asked) => {
                 claim.record.failures = claim.record.failures.max(asked.attempt());
                 let target = asked.target(item);
@@ -277,8 +308,8 @@ impl Hot {
                 };
                 (target, outcome)
             }
-            Err(Trouble::Never(reason)) => (PathBuf::new(), Outcome::Refused(reason)),
-            Err(Trouble::Later(reason)) => (PathBuf::new(), Outcome::Broke(reason)),
+            Err(Trouble::Never(reason)) => (none, Outcome::Refused(reason)),
+            Err(Trouble::Later(reason)) => (none, Outcome::Broke(reason)),
         };
         // Who lost the claim has no more to say about it: another has done it, or will.
         claim.renew()?;
@@ -291,20 +322,19 @@ impl Hot {
         }
         match outcome {
             (target, Outcome::Answer { bytes, media_type }) => {
-                let path = match below(&self.out, &target) {
-                    Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                        let reason = format!("reply.file: {error}");
-                        return self.give_up(item, claim, reason).await;
+                if let Err(error) = self.store(claim, target, media_type, &bytes) {
+                    if !is_unfit(&error) {
+                        return Err(error);
                     }
-                    path => path.context("making a folder of results")?,
-                };
-                self.announce(claim, target, media_type, &bytes)?;
-                write_durable(&path, &bytes)?;
-                self.conclude(item, claim).await
+                    claim.record.storing = None;
+                    let reason = format!("its result cannot be stored: {}", error.root_cause());
+                    return self.give_up(item, claim, reason).await;
+                }
+                self.conclude(item, claim, Some(bytes.into())).await
             }
             (_, Outcome::Refused(reason)) => self.give_up(item, claim, reason).await,
             (_, Outcome::Broke(reason)) => {
-                claim.record.failures += 1;
+                claim.record.failures = claim.record.failures.saturating_add(1);
                 claim.record.reason = Some(reason.clone());
                 if claim.record.failures >= self.policy.attempts {
                     return self.give_up(item, claim, reason).await;
@@ -364,7 +394,8 @@ impl Hot {
     fn sweep(&self, item: &Item, claim: &Claim, dead: u32) {
         let result = claim.record.storing.as_ref();
         let result = result.map(|storing| self.out.join(&storing.target));
-        for path in result.into_iter().chain([self.reason_of(item)]) {
+        let reason = with_reason(&free(&self.failed(item)));
+        for path in result.into_iter().chain([reason]) {
             // Mostly there is none; and what stays does no harm.
             let _ = remove_parts(&path, dead);
         }
@@ -377,6 +408,12 @@ impl Hot {
     /// Of the file that `item` describes, if it does and that is there.
     fn described_identity(&self, item: &Item) -> Option<Identity> {
         let described = item.is_job().then(|| item.described()).flatten()?;
+        let job = self.read(&item.below, MAX_JOB_BYTES);
+        let job = job.ok().and_then(|text| Job::parse(&text).ok());
+        // A job with an input of its own says nothing of a file that happens to be called so.
+        if job.is_some_and(|job| !matches!(job.input, Input::File(_))) {
+            return None;
+        }
         identity_at(&self.inbox.root().join(described))
     }
 
@@ -463,23 +500,33 @@ impl Hot {
         (sha256(&bytes).to_string() == storing.sha256).then_some(bytes)
     }
 
-    /// Writes down what is about to be stored.
-    fn announce(
+    /// Stores an answer, after having written down that it is about to.
+    fn store(
         &self,
         claim: &mut Claim,
-        target: PathBuf,
+        target: Target,
         media_type: String,
         answer: &[u8],
     ) -> Result<()> {
+        let mut path = below(&self.out, target.path())?;
+        if let Target::Own(_) = target {
+            // Of another file of that name, which was done before.
+            path = free(&path);
+        }
+        let target = match path.file_name() {
+            Some(name) => target.path().with_file_name(name),
+            None => target.path().to_owned(),
+        };
         claim.record.storing = Some(Storing {
             target: target.clone(),
             sha256: sha256(answer).to_string(),
             media_type,
-            attempts: claim.record.failures + 1,
+            attempts: claim.record.failures.saturating_add(1),
         });
         // From here on they are failures to tell of it.
         claim.record.failures = 0;
-        claim.renew()
+        claim.renew()?;
+        write_durable(&path, answer)
     }
 
     async fn give_up(&self, item: &Item, claim: &mut Claim, reason: String) -> Result<Step> {
@@ -489,12 +536,17 @@ impl Hot {
         });
         claim.record.failures = 0;
         claim.renew()?;
-        self.conclude(item, claim).await
+        self.conclude(item, claim, None).await
     }
 
-    /// Tells whoever is to be told, and puts the original away.
-    async fn conclude(&self, item: &Item, claim: &mut Claim) -> Result<Step> {
-        match self.post_report(item, claim).await {
+    /// Tells whoever is to be told, and puts the original away. `stored`: the result, if it has one.
+    async fn conclude(
+        &self,
+        item: &Item,
+        claim: &mut Claim,
+        stored: Option<Vec<u8>>,
+    ) -> Result<Step> {
+        match self.post_report(item, claim, stored).await {
             Ok(()) => {}
             Err(Trouble::Later(reason)) if claim.record.failures + 1 < DELIVERIES => {
                 claim.record.failures += 1;
@@ -523,20 +575,24 @@ impl Hot {
             deaths: claim.record.deaths,
             seconds_since_1970: now(),
         };
-        write_durable(&self.reason_of(item), &serde_json::to_vec_pretty(&told)?)?;
+        let reason = with_reason(&free(&self.failed(item)));
+        write_durable(&reason, &serde_json::to_vec_pretty(&told)?)?;
         let failed = Step::Failed(given_up.reason.clone());
         self.put_away(item, claim, FAILED, failed)
     }
 
-    /// Where it is told why `item` could not be done.
-    fn reason_of(&self, item: &Item) -> PathBuf {
-        let mut name = item.below.as_os_str().to_owned();
-        name.push(REASON);
-        self.inbox.root().join(FAILED).join(name)
+    /// Where `item` goes if it cannot be done, or that with a number.
+    fn failed(&self, item: &Item) -> PathBuf {
+        self.inbox.root().join(FAILED).join(&item.below)
     }
 
     /// Posts the report, if the item is a job with such a reply.
-    async fn post_report(&self, item: &Item, claim: &Claim) -> Result<(), Trouble> {
+    async fn post_report(
+        &self,
+        item: &Item,
+        claim: &Claim,
+        stored: Option<Vec<u8>>,
+    ) -> Result<(), Trouble> {
         if !item.is_job() {
             return Ok(());
         }
@@ -549,7 +605,7 @@ impl Hot {
             return Ok(());
         };
         let record = &claim.record;
-        let report = match (&record.given_up, &record.storing, self.stored(claim)) {
+        let report = match (&record.given_up, &record.storing, stored) {
             (None, Some(storing), Some(bytes)) => {
                 let answer = Answer::new(&storing.media_type, &bytes);
                 Report::done(&job, answer, storing.attempts, now())
@@ -620,13 +676,39 @@ impl Asked {
         self.job.as_ref().map_or(0, |job| job.attempt)
     }
 
-    /// The path of the result below the folder of results: where the job says, or the item's own with one more extension.
-    fn target(&self, item: &Item) -> PathBuf {
+    /// Where the result goes: where the job says, or beside nothing but the item's name with one more extension.
+    fn target(&self, item: &Item) -> Target {
         match self.job.as_ref().and_then(|job| job.reply.as_ref()) {
-            Some(Reply::File(path)) => path.clone(),
-            _ => result_of(item, self.task.extension()),
+            Some(Reply::File(path)) => Target::Asked(path.clone()),
+            _ => Target::Own(result_of(item, self.task.extension())),
         }
     }
+}
+
+/// A path below the folder of results.
+enum Target {
+    /// Of the item's name. What is there is another's, and stays.
+    Own(PathBuf),
+    /// Of the job's choice. What is there is replaced.
+    Asked(PathBuf),
+}
+
+impl Target {
+    fn path(&self) -> &Path {
+        let (Self::Own(path) | Self::Asked(path)) = self;
+        path
+    }
+}
+
+/// Where it is told why the original at this path could not be done.
+fn with_reason(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    let mut reason = match name.len() <= LONGEST_NAME - REASON.len() {
+        true => name.to_owned(),
+        false => sha256(name.as_encoded_bytes()).to_string().into(),
+    };
+    reason.push(REASON);
+    path.with_file_name(reason)
 }
 
 fn result_of(item: &Item, extension: &str) -> PathBuf {

@@ -61,6 +61,15 @@ pub struct Inbox {
     settle: Duration,
 }
 
+/// What one look found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// What can be done now.
+    pub items: Vec<Item>,
+    /// Whether there is more, such as files that are still being written.
+    pub more: bool,
+}
+
 /// A file to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -111,7 +120,7 @@ impl Inbox {
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok());
         Ok(Overview {
-            there: self.scan()?.len() as u64,
+            there: self.scan()?.items.len() as u64,
             dead: self.failed()?.len() as u64,
             progress: progress.unwrap_or_default(),
         })
@@ -213,17 +222,18 @@ impl Inbox {
     /// # Errors
     ///
     /// The folder cannot be listed. A folder below it that cannot be is told in the log, and the others go on.
-    pub fn scan(&self) -> Result<Vec<Item>> {
-        let mut items = Vec::new();
-        self.list(&self.root, MAX_DEPTH, &mut items)
+    pub fn scan(&self) -> Result<Scan> {
+        let mut scan = Scan::default();
+        self.list(&self.root, MAX_DEPTH, &mut scan)
             .with_context(|| format!("listing {}", self.root.display()))?;
-        items.sort_by(|a, b| a.below.cmp(&b.below));
-        Ok(items)
+        scan.items.sort_by(|a, b| a.below.cmp(&b.below));
+        Ok(scan)
     }
 
-    fn list(&self, folder: &Path, depth: usize, items: &mut Vec<Item>) -> std::io::Result<()> {
+    fn list(&self, folder: &Path, depth: usize, scan: &mut Scan) -> std::io::Result<()> {
         for entry in std::fs::read_dir(folder)? {
-            if items.len() >= MAX_ITEMS {
+            if scan.items.len() >= MAX_ITEMS {
+                scan.more = true;
                 return Ok(());
             }
             let entry = entry?;
@@ -238,16 +248,17 @@ impl Inbox {
                 continue;
             }
             if metadata.is_dir() && depth > 0 {
-                if let Err(error) = self.list(&path, depth - 1, items) {
+                if let Err(error) = self.list(&path, depth - 1, scan) {
                     tracing::warn!("listing {}: {error}", path.display());
                 }
-            } else if metadata.is_file()
-                && !UNFINISHED.iter().any(|end| name.ends_with(end))
-                && self.is_complete(&metadata)
-                && !has_job(&path)
-            {
+            } else if metadata.is_file() && !UNFINISHED.iter().any(|end| name.ends_with(end)) {
+                // One that another describes has its turn with that, or after it.
+                if !self.is_complete(&metadata) || has_job(&path) {
+                    scan.more = true;
+                    continue;
+                }
                 let below = path.strip_prefix(&self.root).unwrap_or(&path);
-                items.push(Item {
+                scan.items.push(Item {
                     below: below.to_owned(),
                     identity: Identity::of(&metadata),
                 });
@@ -348,7 +359,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("/etc/passwd", inbox.root().join("j.png")).expect("linked");
         std::os::unix::fs::symlink("/etc", inbox.root().join("k")).expect("linked");
-        let items = inbox.scan().expect("listed");
+        let items = inbox.scan().expect("listed").items;
         let names: Vec<_> = items.iter().map(|item| item.below.to_str()).collect();
         assert_eq!(
             names,
@@ -359,6 +370,7 @@ mod tests {
         assert_eq!(items[0].described(), Some("a/c.png".into()));
 
         let patient = Inbox::open(folder.path(), Duration::from_secs(60)).expect("there");
-        assert_eq!(patient.scan().expect("listed"), [], "all is too new");
+        let scan = patient.scan().expect("listed");
+        assert_eq!((scan.items, scan.more), (vec![], true), "all is too new");
     }
 }

@@ -42,11 +42,12 @@ pub trait Queue: Send + Sync + 'static {
     /// The right to work on one item, as this worker has it.
     type Item: Send + 'static;
 
-    /// Items to be worked on, at most `most`. Waits for `patience` where there are none. Is never broken off.
+    /// Items to be worked on, at most `most`. Waits for `patience` where there are none, or until `stop` becomes true. Is never broken off.
     fn take(
         &self,
         most: usize,
         patience: Duration,
+        stop: watch::Receiver<bool>,
     ) -> impl Future<Output = Result<Taken<Self::Item>>> + Send;
 
     /// Does an item. When `stop` becomes true, it is put back.
@@ -68,8 +69,8 @@ pub trait Queue: Send + Sync + 'static {
 /// Bytes of a job's JSON: an inline input is at most as large as any other, in Base64.
 pub(crate) const MAX_JOB_BYTES: u64 = MAX_INPUT_BYTES / 3 * 4 + (1 << 16);
 
-/// How often it is tried to post a report: with the pauses between, for a quarter of an hour.
-pub const DELIVERIES: u32 = 10;
+/// How often it is tried to post a report: with the pauses between, for some fourteen minutes.
+pub const DELIVERIES: u32 = 11;
 
 /// Between attempts: so many seconds after the first, twice as many after each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

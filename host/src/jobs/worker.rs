@@ -63,7 +63,7 @@ pub async fn work<Q: Queue>(
             worker.wait(&mut stop).await;
             continue;
         }
-        match worker.take(room).await {
+        match worker.take(room, &stop).await {
             Ok(taken) => {
                 if taken.items.is_empty()
                     && !taken.left
@@ -149,9 +149,9 @@ impl<'a, Q: Queue> Worker<'a, Q> {
     }
 
     /// What the queue has, while those that run go on.
-    async fn take(&mut self, room: usize) -> Result<Taken<Q::Item>> {
+    async fn take(&mut self, room: usize, stop: &watch::Receiver<bool>) -> Result<Taken<Q::Item>> {
         let queue = Arc::clone(&self.queue);
-        let mut taking = std::pin::pin!(queue.take(room, self.pace.poll));
+        let mut taking = std::pin::pin!(queue.take(room, self.pace.poll, stop.clone()));
         let taken = loop {
             tokio::select! {
                 taken = &mut taking => break taken?,
@@ -234,7 +234,8 @@ impl<'a, Q: Queue> Worker<'a, Q> {
 
     fn problem(&mut self, error: &anyhow::Error) {
         tracing::error!("{error:#}");
-        self.progress.problem = Some(format!("{error:#}"));
+        // Whoever reads it need not know where things are here.
+        self.progress.problem = Some(error.root_cause().to_string());
     }
 
     async fn tell(&mut self) {

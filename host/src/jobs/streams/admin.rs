@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::broker::Broker;
 use super::pull::pending_of;
-use super::scripts::{Call, RETRY};
+use super::scripts::{CLEAR, CLEAR_DELAYED, Call, RETRY};
 
-/// Dead letters or keys that one call handles.
-const AT_ONCE: usize = 200;
+/// Entries or keys that one call handles. An entry may have a picture in it.
+const AT_ONCE: usize = 20;
 
 /// What is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -199,44 +199,31 @@ async fn remove(broker: &Broker, what: Purge) -> redis::RedisResult<u64> {
         let _: u64 = redis.del(layout.dead()).await?;
     }
     if what.waiting {
-        gone += redis.zcard::<_, u64>(layout.delayed()).await?;
-        let _: u64 = redis
-            .del(&[layout.delayed(), layout.delayed_jobs()])
-            .await?;
+        let call = Call::new(&CLEAR_DELAYED, [layout.delayed(), layout.delayed_jobs()]);
+        gone += call.arg(layout.job("")).run::<u64>(&mut redis).await?;
         for stream in layout.streams() {
             gone += remove_waiting(broker, &stream).await?;
         }
     }
-    let states: &[&str] = match (what.finished, what.waiting) {
-        (true, true) => &["done", "failed", "queued", "delayed"],
-        (true, false) => &["done", "failed"],
-        (false, true) => &["queued", "delayed"],
-        (false, false) => return Ok(gone),
-    };
-    let known = remove_known(broker, states).await?;
-    Ok(if what.finished { gone + known } else { gone })
+    if what.finished {
+        gone += remove_finished(broker).await?;
+    }
+    Ok(gone)
 }
 
-/// Deletes entries that no worker has.
+/// Deletes entries that no worker was given.
 async fn remove_waiting(broker: &Broker, stream: &str) -> redis::RedisResult<u64> {
-    let mut redis = broker.commands();
-    let groups: redis::streams::StreamInfoGroupsReply = redis.xinfo_groups(stream).await?;
-    let group = groups
-        .groups
-        .into_iter()
-        .find(|group| group.name == broker.layout.group());
-    let mut from = group.map_or("-".to_owned(), |group| {
-        format!("({}", group.last_delivered_id)
-    });
+    let call = Call::new(&CLEAR, [stream.to_owned()])
+        .arg(broker.layout.group())
+        .arg(broker.layout.job(""))
+        .arg(AT_ONCE);
     let mut gone = 0;
     loop {
-        let found: StreamRangeReply = redis.xrange_count(stream, &from, "+", AT_ONCE).await?;
-        let Some(last) = found.ids.last() else {
+        let some: u64 = call.run(&mut broker.commands()).await?;
+        if some == 0 {
             return Ok(gone);
-        };
-        from = format!("({}", last.id);
-        let ids: Vec<&String> = found.ids.iter().map(|entry| &entry.id).collect();
-        gone += redis.xdel::<_, _, u64>(stream, &ids).await?;
+        }
+        gone += some;
     }
 }
 
@@ -249,8 +236,8 @@ fn escaped(text: &str) -> String {
     parts.collect()
 }
 
-/// Deletes what is known of jobs in one of these states.
-async fn remove_known(broker: &Broker, states: &[&str]) -> redis::RedisResult<u64> {
+/// Deletes what is known of jobs that are done or failed.
+async fn remove_finished(broker: &Broker) -> redis::RedisResult<u64> {
     let mut redis = broker.commands();
     let pattern = format!("{}*", escaped(&broker.layout.job("")));
     let mut cursor: u64 = 0;
@@ -266,7 +253,7 @@ async fn remove_known(broker: &Broker, states: &[&str]) -> redis::RedisResult<u6
             .await?;
         for key in keys {
             let state: Option<String> = redis.hget(&key, "state").await?;
-            if state.is_some_and(|state| states.contains(&state.as_str())) {
+            if matches!(state.as_deref(), Some("done" | "failed")) {
                 gone += redis.del::<_, u64>(&key).await?;
             }
         }

@@ -90,6 +90,12 @@ impl Layout {
         self.key("job:") + id
     }
 
+    /// Whether a key is the queue's own, and no place for a reply.
+    pub fn has(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(&self.stream);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
+
     fn key(&self, name: &str) -> String {
         format!("{}:{name}", self.stream)
     }
@@ -105,6 +111,14 @@ mod tests {
         assert_eq!(layout.streams(), ["ocr:interactive", "ocr"]);
         assert_eq!(layout.job("a-1"), "ocr:job:a-1");
         assert_eq!(layout.batch(Some("b")), "ocr:batch:b");
+        for (key, own) in [
+            ("ocr", true),
+            ("ocr:job:a", true),
+            ("ocr2", false),
+            ("a:ocr", false),
+        ] {
+            assert_eq!(layout.has(key), own, "{key}");
+        }
         for name in ["", "a b", "a\n", &"x".repeat(101)] {
             assert!(Layout::new(name, "workers").is_err(), "{name}");
             assert!(Layout::new("ocr", name).is_err(), "{name}");

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ephemera_jobs::{Job, Urgency};
 use redis::aio::ConnectionManager;
-use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, RedisError, RedisResult, Value, cmd};
 
 use super::broker::{BLOCK_TIME, Broker};
 use super::layout::FIELD;
-use super::scripts::{Call, PROMOTE};
+use super::scripts::{Call, FORGET, PROMOTE};
 use crate::jobs::queue::MAX_JOB_BYTES;
 
 /// Of so many turns that both priorities want, batch gets one: as in the server's admission.
 const BATCH_TURN: u32 = 8;
+
+/// One call looks at ten times as many pending entries as are wanted; so many calls are made to get past those of the living.
+const CLAIM_ROUNDS: usize = 64;
 
 /// Delayed jobs that one call moves.
 const PROMOTED: usize = 100;
@@ -24,7 +26,10 @@ const PROMOTED: usize = 100;
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Names and values in an entry.
-type Fields = HashMap<String, Value>;
+type Fields = HashMap<Vec<u8>, Value>;
+
+/// Streams by name, and their entries by id.
+type Found = Vec<(String, Vec<(String, Fields)>)>;
 
 /// An entry of a stream that this worker has.
 #[derive(Debug)]
@@ -130,22 +135,25 @@ impl Pull {
         most: usize,
         patience: Option<Duration>,
     ) -> RedisResult<Vec<Entry>> {
-        let mut options = StreamReadOptions::default()
-            .group(broker.layout.group(), &self.consumer)
-            .count(most);
+        let mut read = cmd("XREADGROUP");
+        read.arg("GROUP")
+            .arg(broker.layout.group())
+            .arg(&self.consumer);
+        read.arg("COUNT").arg(most);
         if let Some(patience) = patience {
-            options = options.block(patience.as_millis().max(1) as usize);
+            read.arg("BLOCK").arg(patience.as_millis().max(1) as u64);
         }
-        let new = vec![">"; streams.len()];
-        let reply: Option<StreamReadReply> = redis.xread_options(streams, &new, &options).await?;
-        let keys = reply.into_iter().flat_map(|reply| reply.keys);
-        let entries = keys.flat_map(|key| {
-            let stream = key.key;
-            let entries = key.ids.into_iter();
-            entries.map(move |entry| Entry {
+        read.arg("STREAMS")
+            .arg(streams)
+            .arg(vec![">"; streams.len()]);
+        let found: Option<Found> = read.query_async(redis).await?;
+        let streams = found.into_iter().flatten();
+        let entries = streams.flat_map(|(stream, entries)| {
+            let entries = entries.into_iter();
+            entries.map(move |(id, fields)| Entry {
                 stream: stream.clone(),
-                id: entry.id,
-                job: job_of(entry.map),
+                id,
+                job: job_of(fields),
                 deliveries: 1,
             })
         });
@@ -183,26 +191,45 @@ impl Pull {
         stream: &str,
         most: usize,
     ) -> RedisResult<Vec<Entry>> {
-        let mut claim = cmd("XAUTOCLAIM");
-        claim.arg(stream).arg(broker.layout.group());
-        claim.arg(&self.consumer).arg(self.lease.as_millis() as u64);
-        claim.arg("0").arg("COUNT").arg(most);
-        let (_, found, _): (String, Vec<(String, Fields)>, Value) =
-            claim.query_async(redis).await?;
-        let mut entries = Vec::with_capacity(found.len());
-        for (id, fields) in found {
-            let mut pending = cmd("XPENDING");
-            pending.arg(stream).arg(broker.layout.group());
-            pending.arg(&id).arg(&id).arg(1);
-            let known: Vec<(String, String, u64, u64)> = pending.query_async(redis).await?;
-            entries.push(Entry {
-                stream: stream.to_owned(),
-                id,
-                job: job_of(fields),
-                deliveries: known.first().map_or(1, |known| known.3),
-            });
+        let mut entries = Vec::new();
+        let mut from = "0-0".to_owned();
+        for _ in 0..CLAIM_ROUNDS {
+            let mut claim = cmd("XAUTOCLAIM");
+            claim.arg(stream).arg(broker.layout.group());
+            claim.arg(&self.consumer).arg(self.lease.as_millis() as u64);
+            claim.arg(&from).arg("COUNT").arg(most - entries.len());
+            let (next, found, _): (String, Vec<(String, Fields)>, Value) =
+                claim.query_async(redis).await?;
+            for (id, fields) in found {
+                let deliveries = self.deliveries(broker, redis, stream, &id).await?;
+                entries.push(Entry {
+                    stream: stream.to_owned(),
+                    id,
+                    job: job_of(fields),
+                    deliveries,
+                });
+            }
+            if next == "0-0" || entries.len() >= most {
+                break;
+            }
+            from = next;
         }
         Ok(entries)
+    }
+
+    /// How often an entry was delivered.
+    async fn deliveries(
+        &self,
+        broker: &Broker,
+        redis: &mut ConnectionManager,
+        stream: &str,
+        id: &str,
+    ) -> RedisResult<u64> {
+        let mut pending = cmd("XPENDING");
+        pending.arg(stream).arg(broker.layout.group());
+        pending.arg(id).arg(id).arg(1);
+        let known: Vec<(String, String, u64, u64)> = pending.query_async(redis).await?;
+        Ok(known.first().map_or(1, |known| known.3))
     }
 
     /// Every worker that ever was would stay in the group.
@@ -212,18 +239,11 @@ impl Pull {
         redis: &mut ConnectionManager,
         stream: &str,
     ) -> RedisResult<()> {
-        let group = broker.layout.group();
-        let consumers: redis::streams::StreamInfoConsumersReply =
-            redis.xinfo_consumers(stream, group).await?;
-        for consumer in consumers.consumers {
-            let idle = Duration::from_millis(consumer.idle as u64);
-            if consumer.pending == 0 && idle > FORGOTTEN && consumer.name != self.consumer {
-                let _: u64 = redis
-                    .xgroup_delconsumer(stream, group, consumer.name)
-                    .await?;
-            }
-        }
-        Ok(())
+        let call = Call::new(&FORGET, [stream.to_owned()])
+            .arg(broker.layout.group())
+            .arg(&self.consumer)
+            .arg(FORGOTTEN.as_millis() as u64);
+        call.run::<u64>(redis).await.map(|_| ())
     }
 
     /// Entries that nobody has; and those that others have, with the jobs that wait for their time.
@@ -295,7 +315,9 @@ fn is_without_group(error: &RedisError) -> bool {
 
 /// The job in the fields of an entry.
 fn job_of(fields: Fields) -> Result<Job, String> {
-    let field = fields.into_iter().find(|(name, _)| name == FIELD);
+    let field = fields
+        .into_iter()
+        .find(|(name, _)| name == FIELD.as_bytes());
     let Some((_, Value::BulkString(text))) = field else {
         return Err(format!("expected a field `{FIELD}`, there is none"));
     };

@@ -17,9 +17,12 @@ macro_rules! script {
 
 script!(BEGIN, "begin");
 script!(BURY, "bury");
+script!(CLEAR, "clear");
+script!(CLEAR_DELAYED, "clear_delayed");
 script!(DELAY, "delay");
 script!(DELIVERED, "delivered");
 script!(FINISH, "finish");
+script!(FORGET, "forget");
 script!(PROMOTE, "promote");
 script!(RELEASE, "release");
 script!(RENEW, "renew");

@@ -8,7 +8,7 @@ use ephemera_jobs::{Job, Report};
 use redis::{AsyncCommands, FromRedisValue, RedisResult};
 use tokio::sync::watch;
 
-use super::broker::Broker;
+use super::broker::{Broker, passes};
 use super::layout::COUNTS_LIFE_S;
 use super::scripts::{Call, SUBMIT};
 use crate::jobs::claim::now;
@@ -88,15 +88,24 @@ pub async fn wait(
     while !left.is_empty() {
         let mut still = Vec::new();
         for some in left.chunks(ASKED) {
-            // Redis may be away for a moment.
-            let Ok(states) = states(broker, some).await else {
-                still.extend_from_slice(some);
-                continue;
+            let states = match states(broker, some).await {
+                Ok(states) => states,
+                // Redis may be away for a moment.
+                Err(error) if passes(&error) => {
+                    still.extend_from_slice(some);
+                    continue;
+                }
+                Err(error) => return Err(error).context("asking Redis"),
             };
             for (id, state) in some.iter().zip(states) {
                 match state.as_deref() {
                     None => take(id, None)?,
-                    Some("done" | "failed") => take(id, report(broker, id).await?)?,
+                    Some("done" | "failed") => match report(broker, id).await {
+                        Err(error) if error.downcast_ref().is_some_and(passes) => {
+                            still.push(id.clone());
+                        }
+                        report => take(id, report?)?,
+                    },
                     Some(_) => still.push(id.clone()),
                 }
             }

@@ -1,6 +1,5 @@
 //! An entry -> its report stored, put back, or given up with its cause.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use super::broker::{Broker, passes};
 use super::layout::COUNTS_LIFE_S;
 use super::pull::{Entry, Pull, join, now_ms};
 use super::scripts::{BEGIN, BURY, Call, DELAY, DELIVERED, FINISH, RELEASE, RENEW};
-use crate::files::{below, read_at_most, write_durable};
+use crate::files::{below, is_unfit, read_at_most, write_durable};
 use crate::jobs::claim::now;
 use crate::jobs::company::{Companies, Company, is_suspect};
 use crate::jobs::perform::{Outcome, Performer, named, of_url};
@@ -106,7 +105,12 @@ impl Streams {
 impl Queue for Streams {
     type Item = Entry;
 
-    async fn take(&self, most: usize, patience: Duration) -> Result<Taken<Entry>> {
+    async fn take(
+        &self,
+        most: usize,
+        patience: Duration,
+        _stop: watch::Receiver<bool>,
+    ) -> Result<Taken<Entry>> {
         let mut pull = self.pull.lock().await;
         let pulled = pull.pull(&self.broker, most, patience).await?;
         Ok(Taken {
@@ -117,16 +121,13 @@ impl Queue for Streams {
     }
 
     async fn work(&self, entry: Entry, stop: watch::Receiver<bool>) -> Result<Step> {
-        let mut doing = std::pin::pin!(self.attempt(&entry, stop));
-        let mut renewal = tokio::time::interval(self.options.lease / 3);
-        renewal.tick().await;
-        loop {
-            tokio::select! {
-                step = &mut doing => return step,
-                _ = renewal.tick() => if !self.renew(&entry).await {
-                    tracing::warn!("{}: another worker took it over", Self::name(&entry));
-                    return Ok(Step::NotOurs);
-                },
+        // Both go on side by side: a Redis that does not answer does not stop the job.
+        tokio::select! {
+            biased;
+            step = self.attempt(&entry, stop) => step,
+            () = self.keep(&entry) => {
+                tracing::warn!("{}: another worker took it over", Self::name(&entry));
+                Ok(Step::NotOurs)
             }
         }
     }
@@ -146,6 +147,16 @@ impl Queue for Streams {
 }
 
 impl Streams {
+    /// Renews the lease until the entry is no longer ours.
+    async fn keep(&self, entry: &Entry) {
+        loop {
+            tokio::time::sleep(self.options.lease / 3).await;
+            if !self.renew(entry).await {
+                return;
+            }
+        }
+    }
+
     /// Whether the entry is still ours. Where Redis does not answer, it is taken to be.
     async fn renew(&self, entry: &Entry) -> bool {
         let call = Call::new(&RENEW, [entry.stream.clone()])
@@ -171,7 +182,17 @@ impl Streams {
         if let Todo::Deliver(report) = &begun.todo {
             return self.deliver(&at, report, begun.failures).await;
         }
-        let failures = begun.failures + job.attempt;
+        let failures = begun.failures.saturating_add(job.attempt);
+        let attempts = failures.saturating_add(1);
+        if let Some(Reply::Key(key) | Reply::List(key)) = &job.reply
+            && self.broker.layout.has(key)
+        {
+            let job = &without_reply(job);
+            let reason = "reply: expected a key that is none of the queue's own";
+            return self
+                .give_up(&At { job, ..at }, reason, attempts, begun.deaths)
+                .await;
+        }
         if begun.deaths >= self.options.deaths {
             let reason = format!("{} workers died with it", begun.deaths);
             return self.give_up(&at, &reason, failures, begun.deaths).await;
@@ -190,7 +211,7 @@ impl Streams {
                 match self.write(job, &bytes) {
                     Ok(()) => {}
                     Err(Trouble::Never(reason)) => {
-                        return self.give_up(&at, &reason, failures + 1, begun.deaths).await;
+                        return self.give_up(&at, &reason, attempts, begun.deaths).await;
                     }
                     // It is not the job's fault, and does not count against it.
                     Err(Trouble::Later(reason)) => {
@@ -198,18 +219,16 @@ impl Streams {
                     }
                 }
                 let answer = Answer::new(&media_type, &bytes);
-                let report = Report::done(job, answer, failures + 1, now());
+                let report = Report::done(job, answer, attempts, now());
                 self.finish(&at, &report, begun.deaths).await
             }
             Some(Outcome::Refused(reason)) => {
-                self.give_up(&at, &reason, failures + 1, begun.deaths).await
+                self.give_up(&at, &reason, attempts, begun.deaths).await
             }
-            Some(Outcome::Broke(reason)) if failures + 1 >= self.options.attempts => {
-                self.give_up(&at, &reason, failures + 1, begun.deaths).await
+            Some(Outcome::Broke(reason)) if attempts >= self.options.attempts => {
+                self.give_up(&at, &reason, attempts, begun.deaths).await
             }
-            Some(Outcome::Broke(reason)) => {
-                self.delay(&at, pause(failures + 1), reason, true).await
-            }
+            Some(Outcome::Broke(reason)) => self.delay(&at, pause(attempts), reason, true).await,
         }
     }
 
@@ -328,12 +347,16 @@ impl Streams {
         let (Some(Reply::File(path)), Some(out)) = (&job.reply, &self.options.out) else {
             return Ok(());
         };
-        let path = below(out, path).map_err(|error| match error.kind() {
-            ErrorKind::InvalidInput => Trouble::Never(format!("reply.file: {error}")),
-            _ => Trouble::Later(format!("reply.file: {error}")),
-        })?;
-        write_durable(&path, answer)
-            .map_err(|error| Trouble::Later(format!("reply.file: {}", error.root_cause())))
+        let written = below(out, path)
+            .map_err(anyhow::Error::from)
+            .and_then(|path| write_durable(&path, answer));
+        written.map_err(|error| {
+            let reason = format!("reply.file: {}", error.root_cause());
+            match is_unfit(&error) {
+                true => Trouble::Never(reason),
+                false => Trouble::Later(reason),
+            }
+        })
     }
 
     async fn give_up(&self, at: &At<'_>, reason: &str, attempts: u32, deaths: u64) -> Result<Step> {
@@ -384,10 +407,7 @@ impl Streams {
             trouble => {
                 let reason = format!("reply: {trouble}");
                 let report = Report::failed(at.job, &reason, report.attempts, now());
-                let job = Job {
-                    reply: None,
-                    ..at.job.clone()
-                };
+                let job = without_reply(at.job);
                 Box::pin(self.finish(&At { job: &job, ..*at }, &report, deaths)).await
             }
         }
@@ -527,6 +547,14 @@ struct At<'a> {
     entry: &'a Entry,
     job: &'a Job,
     stop: &'a watch::Receiver<bool>,
+}
+
+/// The same job, of which nobody is told.
+fn without_reply(job: &Job) -> Job {
+    Job {
+        reply: None,
+        ..job.clone()
+    }
 }
 
 fn ended(report: &Report) -> Step {

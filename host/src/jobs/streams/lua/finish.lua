@@ -11,9 +11,13 @@ if redis.call('HEXISTS', KEYS[2], 'report') == 0 then
   elseif ARGV[7] == 'list' then
     replied = redis.pcall('RPUSH', KEYS[6], ARGV[3])
   end
-  -- Nothing else has happened yet.
+  -- Nothing else has happened yet. What is wrong with the key stays wrong; anything else, such as a full memory, passes.
   if type(replied) == 'table' and replied.err then
-    return replied.err
+    local lasting = string.sub(replied.err, 1, 9) == 'WRONGTYPE' or string.sub(replied.err, 1, 6) == 'NOPERM'
+    if lasting then
+      return replied.err
+    end
+    return replied
   end
   answer = 'stored'
   redis.call('HSET', KEYS[2], 'report', ARGV[3], 'state', ARGV[4], 'at', ARGV[6], 'attempts', ARGV[10])

@@ -1,16 +1,17 @@
--- The text of the job in an entry of a stream, or nothing if there is no such entry.
+-- The text of the job in an entry of a stream, or nothing if there is no such entry. Of several fields the last counts, as for workers.
 local function job_of(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)
   if not found[1] then
     return nil
   end
   local fields = found[1][2]
+  local job = ''
   for at = 1, #fields, 2 do
     if fields[at] == 'job' then
-      return fields[at + 1]
+      job = fields[at + 1]
     end
   end
-  return ''
+  return job
 end
 
 -- Adds to the counts of all jobs and of a batch, which live for so many seconds after their last change.

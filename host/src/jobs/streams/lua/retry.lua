@@ -12,9 +12,15 @@ if not fields.id or not fields.job then
   return 0
 end
 local key = ARGV[2] .. fields.id
-local report = redis.call('HGET', key, 'report')
+local known = redis.call('HMGET', key, 'report', 'state')
+local state = known[2]
+-- It was submitted anew, or another letter of it was queued: one of them is enough.
+if state and state ~= 'failed' and not (state == 'done' and redis.call('HEXISTS', key, 'reason') == 1) then
+  redis.call('XDEL', KEYS[1], ARGV[1])
+  return 0
+end
 -- One whose report could not be delivered keeps it.
-if report and redis.call('HGET', key, 'state') == 'done' then
+if known[1] and state == 'done' then
   redis.call('HSET', key, 'state', 'delivering')
   redis.call('HDEL', key, 'reason', 'failures')
   redis.call('PERSIST', key)
