@@ -1,13 +1,12 @@
-"""Reads lines and compares with what they say. In: a network or a function of the same form, shards. Out: texts, confidences, error rates."""
+"""Reads lines and compares with what they say. In: a network or a function of the same form, shards. Out: texts, error rates."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from lines import batches
-from lines.characters import BLANK, decode
+from lines.characters import decode
 from ocr import distance
 
 
@@ -19,7 +18,6 @@ class Reading:
     truth: str
     kind: str
     faces: str
-    confidence: float
 
     @property
     def errors(self) -> int:
@@ -39,26 +37,11 @@ def read(network, shards: list, columns: int = 40_000, most: int | None = None, 
     with torch.no_grad():
         for batch, indices in batches.ordered(shards, columns, most):
             logits = network(normalise(batch.pixels.to(device)))
-            likely, path = torch.softmax(logits.float(), -1).max(-1)
+            path = logits.argmax(-1).cpu().numpy()
             for row, index in enumerate(indices):
-                steps = int(batch.steps[row])
                 s, i = lines[index]
-                best, sure = path[row, :steps].cpu().numpy(), likely[row, :steps].cpu().numpy()
-                found[index] = Reading(decode(s.pack, best), s.texts[i], s.kinds[i], s.faces[i], confidence(best, sure))
+                found[index] = Reading(decode(s.pack, path[row, :int(batch.steps[row])]), s.texts[i], s.kinds[i], s.faces[i])
     return [found[i] for i in sorted(found)]
-
-
-def confidence(path: np.ndarray, likely: np.ndarray) -> float:
-    """Mean probability of the characters of a path, the most certain step of each; 0 without any."""
-    best, before = [], BLANK
-    for c, p in zip(path, likely):
-        if c != BLANK:
-            if c == before:
-                best[-1] = max(best[-1], float(p))
-            else:
-                best.append(float(p))
-        before = c
-    return float(np.mean(best)) if best else 0.0
 
 
 def rate(readings: list[Reading]) -> float:
