@@ -204,7 +204,7 @@ class Training(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             given = small_folder(Path(folder))
             options = types.SimpleNamespace(
-                out=given, shards=given, pack="devanagari", shape="dense", lines=12, minutes=0, seed=1, threads=1, columns=600, rate=1e-3, decay=0.02,
+                out=given, shards=given, pack="devanagari", shape="dense", sets="", lines=12, minutes=0, seed=1, threads=1, columns=600, rate=1e-3, decay=0.02,
                 dropout=0.0, average=0.9, check_minutes=99, keep_minutes=99, checked=1)
             first = train.Run(options, torch.device("cpu"))
             first.train()

@@ -56,7 +56,7 @@ def coloured(pixels: np.ndarray) -> np.ndarray:
 def samples(shards: Path, count: int) -> list[Sample]:
     """Lines of all training sets by turns, the first of each."""
     found = []
-    sets = [found for name in ("short", "medium", "long") if (found := batches.shards(shards, name))]
+    sets = [present for name in ("short", "medium", "long") if (present := batches.shards(shards, name))]
     if not sets:
         raise FileNotFoundError(f"no shards of the training sets in {shards}")
     for i in range(count):

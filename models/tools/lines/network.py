@@ -4,7 +4,7 @@ All are convolutions with ReLU, so the engine fuses every layer. A step is four 
 point per six pixels at this height, and CTC needs a step for each and one between equal ones.
 
     dense       3x3 convolutions, few channels, one convolution a residual unit
-    separable   depthwise 3x3 or 5x5 and pointwise, inverted residuals, squeeze-and-excitation in the lower half
+    separable   depthwise 3x3 and pointwise, inverted residuals, squeeze-and-excitation in the lower half
     temporal    height collapsed early, then one-dimensional convolutions
 
     python -m lines.network      MMAC at 48x320 and parameters of each
@@ -83,8 +83,8 @@ def dense() -> tuple[nn.Sequential, int]:
 def separable() -> tuple[nn.Sequential, int]:
     return nn.Sequential(
         Conv(1, 24, 3, 2), Inverted(24, 40, 4, 3, 2), Inverted(40, 40, 4), Inverted(40, 40, 4),
-        Inverted(40, 80, 4, 5, (2, 1), True), Inverted(80, 80, 4, 5, 1, True), Inverted(80, 80, 4, 5, 1, True),
-        Inverted(80, 128, 4, 5, (2, 1), True), Inverted(128, 128, 4, 5, 1, True),
+        Inverted(40, 80, 4, 3, (2, 1), True), Inverted(80, 80, 4, 3, 1, True), Inverted(80, 80, 4, 3, 1, True),
+        Inverted(80, 128, 4, 3, (2, 1), True), Inverted(128, 128, 4, 3, 1, True),
         Conv(128, 192, (3, 1), pad=(0, 0)), Inverted(192, 192, 3, (1, 7)), Inverted(192, 192, 3, (1, 7)), nn.ReLU()), 192
 
 

@@ -77,7 +77,7 @@ class Run:
         """Steps, with a check and a checkpoint now and then."""
         began, losses, kept, checked = time.monotonic(), [], time.monotonic(), time.monotonic()
         while self.at["lines"] < self.options.lines:
-            weights = sets(self.at["lines"] / self.options.lines)
+            weights = self.options.sets and dict.fromkeys(self.options.sets.split(","), 1.0) or sets(self.at["lines"] / self.options.lines)
             drawn = batches.training(self.options.shards, weights, self.options.seed, self.at["draw"], self.columns)
             for batch in drawn[self.at["batch"]:]:
                 before = time.monotonic()
@@ -208,6 +208,7 @@ def _options():
     parser.add_argument("--pack", choices=list(SHARES), required=True)
     parser.add_argument("--shape", choices=list(SHAPES), default="dense")
     parser.add_argument("--lines", type=int, default=1_000_000, help="lines seen in the whole run, earlier runs counted in")
+    parser.add_argument("--sets", default="", help="sets in equal parts, such as short,medium, instead of the curriculum")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so many, wherever the run is; 0: do not")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
