@@ -10,9 +10,13 @@ from lines.characters import characters, classes
 
 # Kind of line -> its part of the pack's lines.
 SHARES = {
-    "devanagari": {"sanskrit": 0.42, "modern": 0.14, "iast": 0.2, "latin": 0.07, "mixed": 0.06, "numbers": 0.05, "rare": 0.06},
+    "devanagari": {"sanskrit": 0.4, "modern": 0.14, "iast": 0.2, "latin": 0.07, "mixed": 0.06, "numbers": 0.05, "rare": 0.08},
     "latin": {"latin": 0.52, "own": 0.16, "iast": 0.08, "numbers": 0.1, "address": 0.05, "rare": 0.07, "signs": 0.02},
 }
+# Part of the lines that get a punctuation mark more than their text has.
+PUNCTUATED = 0.15
+_AROUND = ("“”", "‘’", "\"\"", "''", "()", "[]", "«»", "**")
+_BEHIND = (";", ":", "?", "!", ",", ".", "…", "...", " —", " –", "-", "*", "†", " ।", "।", " ॥", "/", "॰")
 DIGITS = "०१२३४५६७८९"
 _CONSONANTS = [c for c in map(chr, range(0x0915, 0x093A)) if c not in "ऩऱऴ"]
 _SIGNS = "ािीुूृॄेैोौॅॉॢ"
@@ -27,7 +31,10 @@ def line(rng: np.random.Generator, pack: str, sentences: dict[str, list[str]], l
     shares = SHARES[pack]
     kind = str(rng.choice(list(shares), p=list(shares.values())))
     for _ in range(30):
-        text = unicodedata.normalize("NFC", _cut(rng, _KINDS[kind](rng, pack, sentences), length)).strip()
+        said = _cut(rng, _KINDS[kind](rng, pack, sentences), length)
+        if kind not in ("numbers", "address", "signs") and rng.random() < PUNCTUATED:
+            said = _punctuated(rng, said)
+        text = unicodedata.normalize("NFC", said).strip()
         if text and text[0] not in _COMBINING and all(c in classes(pack) for c in text):
             return text, kind
     return "12", "numbers"
@@ -58,6 +65,15 @@ def _iast(rng, pack, sentences) -> str:
         found = found.upper()
     elif how < 0.45:
         found = found[:1].upper() + found[1:]
+    if rng.random() < 0.05:
+        # As ISO 15919 writes it.
+        for a, b in (("ṛ", "r\u0325"), ("ṝ", "r\u0325\u0304"), ("ḷ", "l\u0325"), ("ṃ", "ṁ"), ("e", "ē"), ("o", "ō")):
+            found = found.replace(a, b)
+    elif rng.random() < 0.04:
+        # The accents of Vedic texts.
+        at = [i for i, c in enumerate(found) if c in "aāiīuūeo"]
+        for i in sorted((at[int(j)] for j in rng.integers(len(at), size=3)), reverse=True) if at else ():
+            found = found[:i + 1] + "\u0301\u0300"[int(rng.integers(2))] + found[i + 1:]
     return found.replace("'", "’") if rng.random() < 0.5 else found
 
 
@@ -95,8 +111,8 @@ def _numbers(rng, pack, sentences) -> str:
 def _rare(rng, pack, sentences) -> str:
     """Syllables that texts hardly have, and every character of the pack now and then."""
     if pack == "latin":
-        return pages._rare(rng) if rng.random() < 0.5 else _any(rng, pack, sentences)
-    if rng.random() < 0.3:
+        return pages._rare(rng) if rng.random() < 0.4 else _any(rng, pack, sentences)
+    if rng.random() < 0.4:
         return _any(rng, pack, sentences)
     return " ".join("".join(_akshara(rng) for _ in range(int(rng.integers(1, 5)))) for _ in range(int(rng.integers(1, 5))))
 
@@ -123,6 +139,17 @@ def _akshara(rng) -> str:
         cluster += "\u093c"
     sign = _SIGNS[int(rng.integers(len(_SIGNS)))] if rng.random() < 0.7 else ""
     return cluster + sign + _ENDS[int(rng.integers(len(_ENDS)))]
+
+
+def _punctuated(rng, text: str) -> str:
+    words = text.split(" ")
+    first, last = sorted(int(i) for i in rng.integers(len(words), size=2))
+    if rng.random() < 0.4:
+        pair = _AROUND[int(rng.integers(len(_AROUND)))]
+        words[first], words[last] = pair[0] + words[first], words[last] + pair[-1]
+    else:
+        words[last] += _BEHIND[int(rng.integers(len(_BEHIND)))]
+    return " ".join(words)
 
 
 def _address(rng, pack, sentences) -> str:
