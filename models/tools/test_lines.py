@@ -249,6 +249,16 @@ class Network(unittest.TestCase):
                         tensor.uniform_(low, high)
             self.assertLess(export.verify(graph_f32.build(made), made), export.TOLERANCE)
 
+    def test_the_temperature_goes_into_the_head(self):
+        torch.manual_seed(1)
+        made = network.Recogniser("dense", len(characters("devanagari")) + 1).eval()
+        graph = graph_f32.build(made)
+        page = np.random.default_rng(1).integers(0, 256, (48, 64), dtype=np.uint8)
+        before = session(graph).run(None, {"x": export.coloured(page)})[0]
+        value = export.calibrated(graph, [(page, "devanagari", "राम")])
+        self.assertIn(value, confidence.TEMPERATURES)
+        np.testing.assert_allclose(session(graph).run(None, {"x": export.coloured(page)})[0], before / value, atol=1e-4)
+
     def test_int8_has_the_form_that_the_engine_fuses(self):
         torch.manual_seed(2)
         graph = graph_f32.build(network.Recogniser("dense", 20).eval())

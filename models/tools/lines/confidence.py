@@ -1,8 +1,8 @@
 """Whether confidence means something. In: readings. Out: a reliability table, the expected calibration error, a temperature.
 
 Confidence is that of a character: the highest probability among the steps that say it. It is right when the alignment of least edit
-distance pairs it with an equal one. Logits are divided by one temperature, chosen on other lines than those that are reported on, so
-that the mean confidence of a bin is the share of right characters in it.
+distance pairs it with an equal one. Logits are divided by one temperature, chosen on other lines than those that are reported on, so that
+the mean confidence of a bin is the share of right characters in it.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ BINS = 15
 TEMPERATURES = np.round(np.geomspace(0.5, 4.0, 43), 3)
 
 
-def characters(logits: np.ndarray, temperature: float) -> tuple[list[int], np.ndarray]:
+def characters(logits: np.ndarray, temperature: float = 1.0) -> tuple[list[int], np.ndarray]:
     """Classes read by greedy CTC from `[T, classes]` and the confidence of each."""
     scaled = logits / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
@@ -61,21 +61,20 @@ def expected_error(table: list[tuple[float, float, int]]) -> float:
     return sum(n * abs(c - r) for c, r, n in table) / max(1, sum(n for _, _, n in table))
 
 
-def gather(lines: list[tuple[np.ndarray, list[int]]], temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """`lines`: logits `[T, classes]` and true classes. Confidence and rightness of all the characters read."""
-    sure, correct = [], []
-    for logits, truth in lines:
-        read, confidence = characters(logits, temperature)
-        sure.append(confidence)
-        correct.append(right(read, truth))
-    return np.concatenate(sure), np.concatenate(correct).astype(bool)
+def gather(lines: list[tuple[np.ndarray, list[int]]]) -> tuple[np.ndarray, np.ndarray]:
+    """`lines`: logits `[T, classes]` and true classes. Confidence and rightness of all the characters read; one wrong, unsure one if none are."""
+    correct = [right(characters(logits)[0], truth) for logits, truth in lines]
+    found = _sure(lines, 1.0), np.concatenate([[], *correct]).astype(bool)
+    return found if len(found[0]) else (np.zeros(1), np.zeros(1, bool))
 
 
 def temperature(lines: list[tuple[np.ndarray, list[int]]]) -> float:
-    """The one of TEMPERATURES with the least expected calibration error."""
-    return float(min(TEMPERATURES, key=lambda t: expected_error(bins(*_filled(lines, t)))))
+    """The one of TEMPERATURES with the least expected calibration error. What is read, and whether it is right, is the same with all."""
+    _, correct = gather(lines)
+    if len(_sure(lines, 1.0)) != len(correct):
+        return 1.0
+    return float(min(TEMPERATURES, key=lambda t: expected_error(bins(_sure(lines, float(t)), correct))))
 
 
-def _filled(lines, value):
-    sure, correct = gather(lines, float(value))
-    return (sure, correct) if len(sure) else (np.zeros(1), np.zeros(1, bool))
+def _sure(lines, value: float) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *(characters(logits, value)[1] for logits, _ in lines)])

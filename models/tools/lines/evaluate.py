@@ -3,8 +3,7 @@
     python -m lines.evaluate FOLDER --shards SHARDS --run RUN [--tesseract san+hin+eng] [--lines 500]
 
 Error rates of int8 and f32 on lines of held-out faces, clean and as scans of 200 dpi, by kind of text and by face; Tesseract on the same
-pictures, one line each, where it is installed. The temperature is chosen on the second half of the scans, the calibration error is that of
-the first half.
+pictures, one line each, where it is installed. Whether confidence means something, of int8.
 """
 
 import argparse
@@ -21,7 +20,7 @@ import onnxruntime as ort
 
 from lines import batches, charts, confidence, measure, sources
 from lines.characters import characters, decode, encode
-from lines.export import coloured
+from lines.export import MEASURED, coloured
 
 SETS = ("test-clean", "test-scan", "seen-clean")
 # Tesseract wants letters of some 30 pixels and white around them.
@@ -36,7 +35,7 @@ def main() -> None:
     if tuple(about["characters"]) != characters(pack):
         raise ValueError(f"{options.folder} is not of the pack {pack}")
     networks = {"int8": _session(options.folder / "model.onnx"), "f32": _session(options.run / "f32.onnx")}
-    figures = {"lines": options.lines, "seed": 1}
+    figures = {"lines": options.lines}
     kept = {}
     for name in SETS:
         shards = [batches.shard(p) for p in batches.shards(options.shards, name)]
@@ -47,14 +46,10 @@ def main() -> None:
                 kept[name] = [(found, encode(pack, r.truth)) for found, r in zip(logits, readings)]
         if options.tesseract and shutil.which("tesseract"):
             figures[f"{name} tesseract {options.tesseract}"] = summary(tesseract(shards, options.tesseract, pack, options.lines))
-    scans = kept["test-scan"]
-    half = len(scans) // 2
-    warm = confidence.temperature(scans[half:])
-    table = confidence.bins(*confidence.gather(scans[:half], warm))
-    figures["confidence"] = {"temperature": warm, "expected_calibration_error": round(confidence.expected_error(table), 4),
-                             "without_temperature": round(confidence.expected_error(confidence.bins(*confidence.gather(scans[:half], 1.0))), 4),
-                             "clean": round(confidence.expected_error(confidence.bins(*confidence.gather(kept["test-clean"], warm))), 4)}
-    charts.reliability(options.run / "reliability.png", table, confidence.expected_error(table))
+    tables = {name: confidence.bins(*confidence.gather(kept[name])) for name in SETS}
+    figures["expected_calibration_error"] = {name: round(confidence.expected_error(table), 4) for name, table in tables.items()}
+    figures["temperature"] = json.loads((options.run / "export.json").read_text())["temperature"]
+    charts.reliability(options.run / "reliability.png", tables["test-scan"], confidence.expected_error(tables["test-scan"]))
     (options.run / "figures.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False), encoding="utf-8")
     show(figures)
 
@@ -116,7 +111,7 @@ def show(figures: dict) -> None:
     for name, found in figures.items():
         if isinstance(found, dict) and "cer" in found:
             print(f"{name:34}{found['cer']:8.4f}{found['whole_lines']:8.3f}" + "".join(f"{found['by_kind'].get(k, float('nan')):10.4f}" for k in kinds))
-    print(figures["confidence"])
+    print(f"expected calibration error {figures['expected_calibration_error']}, temperature {figures['temperature']}")
 
 
 def _options():
@@ -125,7 +120,7 @@ def _options():
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--tesseract", default="", help="languages, such as san+hin+eng; empty: not")
-    parser.add_argument("--lines", type=int, default=500, help="of each set")
+    parser.add_argument("--lines", type=int, default=MEASURED, help="of each set")
     return parser.parse_args()
 
 

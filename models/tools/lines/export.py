@@ -2,7 +2,9 @@
 
     python -m lines.export RUN --shards SHARDS --to FOLDER [--lines 96]
 
-Calibrated on lines of the training split. `RUN/f32.onnx` is the same network before quantisation, for comparison.
+Ranges are calibrated on lines of the training split. The head is divided by a temperature, so that the softmax of the logits is how often a
+character is right; it is chosen on held-out scans that `lines.evaluate` does not read. `RUN/f32.onnx` is the same network before
+quantisation, for comparison; `RUN/export.json` has the temperature.
 """
 
 import argparse
@@ -20,8 +22,8 @@ import quantise
 import rounding
 from calibrate import Sample, session
 from graph import Graph
-from lines import batches, graph_f32
-from lines.characters import characters
+from lines import batches, confidence, graph_f32
+from lines.characters import characters, encode
 from lines.draw import HEIGHT
 from lines.network import STEP, Recogniser
 
@@ -30,6 +32,8 @@ VERSION = "0.1.0"
 ALPHA = 0.5
 # Largest difference of a logit between PyTorch's f32 and the graph's: sums in another order.
 TOLERANCE = 2e-3
+# Held-out lines of a set that are measured, and at most so many behind them that the temperature is chosen on.
+MEASURED, CALIBRATED = 500, 300
 TRAINING_DATA = (
     "Lines drawn by models/tools/lines from Debian fonts: Sanskrit lines (CC0), their transliteration, message catalogues of Debian packages,"
     " sentences of our own, numbers; no scan and nobody's handwriting."
@@ -74,6 +78,23 @@ def verify(graph: Graph, network: Recogniser) -> float:
     if not difference < TOLERANCE:
         raise ValueError(f"the graph differs from the network by {difference}, expected less than {TOLERANCE}")
     return difference
+
+
+def calibrated(graph: Graph, lines: list[tuple[np.ndarray, str, str]]) -> float:
+    """Divides the head by the temperature that suits `lines` (pixels, pack, text) best; returns it."""
+    runner = session(graph)
+    value = confidence.temperature([(runner.run(None, {"x": coloured(pixels)})[0][0], encode(pack, text)) for pixels, pack, text in lines])
+    for name in ("head.weight", "head.bias"):
+        graph.weights[name] = (graph.weights[name] / value).astype(np.float32)
+    return value
+
+
+def kept_apart(shards: Path) -> list[tuple[np.ndarray, str, str]]:
+    """Lines of the held-out scans behind those that are measured, or the last fifth where there are fewer."""
+    found = [(s.line(i), s.pack, s.texts[i]) for s in map(batches.shard, batches.shards(shards, "test-scan")) for i in range(len(s.texts))]
+    if not found:
+        raise FileNotFoundError(f"no shards of test-scan in {shards}")
+    return found[min(MEASURED, len(found) * 4 // 5):][:CALIBRATED]
 
 
 def to_int8(graph: Graph, given: list[Sample]) -> Graph:
@@ -123,6 +144,8 @@ def main() -> None:
     network, record = load(options.run)
     graph = graph_f32.build(network)
     print(f"the graph differs from the network by {verify(graph, network):.1e} at most")
+    warm = calibrated(graph, kept_apart(options.shards))
+    (options.run / "export.json").write_text(json.dumps({"temperature": warm}))
     graph.save(options.run / "f32.onnx")
     digest = hashlib.sha256((options.run / "weights.pth").read_bytes()).hexdigest()
     write(options.to, to_int8(graph, samples(options.shards, options.lines)), record, digest)
