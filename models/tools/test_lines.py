@@ -13,7 +13,7 @@ import torch
 
 import calibrate
 from calibrate import session
-from lines import batches, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, shards, sources, train
+from lines import batches, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, read, shards, sources, train
 from lines.characters import PACKS, characters, decode, encode, listed
 
 SENTENCES = {"sanskrit": ["धर्मक्षेत्रे कुरुक्षेत्रे समवेता युयुत्सवः ॥ १.१ ॥", "अग्निमीळे पुरोहितं यज्ञस्य देवमृत्विजम् ।"],
@@ -161,6 +161,16 @@ class Lines(unittest.TestCase):
             for seed in range(40):
                 page = degrade.degraded(np.random.default_rng(seed), ink, level, ink)
                 self.assertEqual((page.shape[0], page.dtype), (draw.HEIGHT, np.uint8))
+
+
+class Reading(unittest.TestCase):
+    def test_a_page_is_cut_at_empty_rows(self):
+        page = np.full((100, 200), 250, np.uint8)
+        page[10:30, 20:120], page[50:80, 40:60], page[90:93, 5:9] = 10, 20, 0
+        # The last is too low for a line; an eighth of the height is added on each side.
+        self.assertEqual([line.shape for line in read.cut(page)], [(24, 104), (38, 28)])
+        self.assertEqual([line.shape for line in read.cut(255 - page)], [(24, 104), (38, 28)])
+        self.assertEqual(read.cut(np.full((40, 40), 7, np.uint8)), [])
 
 
 def small_folder(folder: Path) -> Path:
