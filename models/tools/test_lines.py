@@ -56,6 +56,8 @@ class Characters(unittest.TestCase):
             ([0, *a, *a, 0], "क"), ([*a, 0, *a], "कक"), ([*a, *b, *b, 0, 0], "कि"), ([], ""), ([0, 0], ""),
             # NFC composes what two classes say.
             (encode("devanagari", "न") + encode("devanagari", "\u093c"), "ऩ"),
+            # One letter that was read as two.
+            (encode("devanagari", "अौर"), "और"), (encode("devanagari", "अाज"), "आज"), (encode("devanagari", "कॉफी"), "कॉफी"),
         ):
             self.assertEqual(decode("devanagari", path), text, path)
 
@@ -84,7 +86,7 @@ class Sources(unittest.TestCase):
     def test_cleaning(self):
         for pack, given, wanted in (
             ("devanagari", "रामः  \u00a0गच्छति ।।", "रामः गच्छति ॥"), ("devanagari", "क्\u200dष", "क्ष"), ("devanagari", "२8-१४0", "२८-१४०"),
-            ("devanagari", "१\u0ce6", "१०"), ("devanagari", "सो'हम्", "सो’हम्"), ("devanagari", "don't", "don't"), ("devanagari", "ক", None),
+            ("devanagari", "१\u0ce6", "१०"), ("devanagari", "अाज", "आज"), ("devanagari", "सो'हम्", "सो’हम्"), ("devanagari", "don't", "don't"), ("devanagari", "ক", None),
             ("devanagari", "   ", None), ("devanagari", "क\u093c", "क\u093c"), ("latin", "Cafe\u0301", "Café"), ("latin", "日本", None),
         ):
             self.assertEqual(sources.clean(pack, given), wanted, given)

@@ -15,6 +15,9 @@ PACKS = ("devanagari", "latin")
 FOLDER = Path(__file__).resolve().parent
 BLANK = 0
 
+# What looks like one letter and is never written as two: the first spelling is read as the second.
+LIGATURES = (("अा", "आ"), ("अो", "ओ"), ("अौ", "औ"), ("अॉ", "ऑ"), ("आे", "ओ"), ("आै", "औ"), ("आॅ", "ऑ"), ("एे", "ऐ"), ("ाे", "ो"), ("ाै", "ौ"), ("ाॅ", "ॉ"))
+
 _ASCII = "".join(map(chr, range(0x20, 0x7F)))
 _TYPOGRAPHY = "‘’“”–—…•·§¶†‡°©®×÷±«»½¼¾€£₹′″"
 # Letters, signs and digits of the block that Sanskrit, Hindi, Marathi, Nepali and Vedic texts use; not those of Kashmiri and Sindhi.
@@ -56,13 +59,20 @@ def encode(pack: str, text: str) -> list[int]:
 
 
 def decode(pack: str, path) -> str:
-    """Best class of each step `[T]` -> text: repeats merged, blanks dropped, in NFC."""
+    """Best class of each step `[T]` -> text: repeats merged, blanks dropped, LIGATURES read as what they are, in NFC."""
     names, text, before = characters(pack), [], BLANK
     for c in map(int, path):
         if c != BLANK and c != before:
             text.append(names[c - 1])
         before = c
-    return unicodedata.normalize("NFC", "".join(text))
+    return joined("".join(text))
+
+
+def joined(text: str) -> str:
+    """A text with the one spelling of each letter, in NFC."""
+    for apart, letter in LIGATURES:
+        text = text.replace(apart, letter)
+    return unicodedata.normalize("NFC", text)
 
 
 def listed(pack: str) -> str:

@@ -10,7 +10,7 @@ from lines.characters import characters, classes
 
 # Kind of line -> its part of the pack's lines.
 SHARES = {
-    "devanagari": {"sanskrit": 0.4, "modern": 0.14, "iast": 0.2, "latin": 0.07, "mixed": 0.06, "numbers": 0.05, "rare": 0.08},
+    "devanagari": {"sanskrit": 0.36, "modern": 0.18, "iast": 0.2, "latin": 0.07, "mixed": 0.06, "numbers": 0.05, "rare": 0.08},
     "latin": {"latin": 0.52, "own": 0.16, "iast": 0.08, "numbers": 0.1, "address": 0.05, "rare": 0.07, "signs": 0.02},
 }
 # Part of the lines that get a punctuation mark more than their text has.

@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 
 from lines import draw
+from lines.characters import joined
 from lines.confidence import characters as best
 from lines.export import coloured
 
@@ -56,7 +57,7 @@ def main() -> None:
             raise ValueError(f"{path}: not a picture that can be read")
         for line in cut(page):
             classes, sure = best(network.run(None, {"x": coloured(draw.fitted(line))})[0][0])
-            print(f"{float(sure.mean()) if len(sure) else 0:.2f}  {''.join(named[c - 1] for c in classes)}")
+            print(f"{float(sure.mean()) if len(sure) else 0:.2f}  {joined(''.join(named[c - 1] for c in classes))}")
         if options.tesseract:
             said = subprocess.run(["tesseract", path, "-", "-l", options.tesseract], capture_output=True, check=True).stdout.decode()
             print("\n".join(f"      {line}" for line in said.splitlines() if line.strip()))

@@ -11,14 +11,13 @@ import re
 import struct
 import subprocess
 import sys
-import unicodedata
 import zlib
 from functools import cache
 from pathlib import Path
 
 import prose
 import text as pages
-from lines.characters import classes
+from lines.characters import classes, joined
 
 # Packages that hold catalogues of many languages; unpacked, not installed.
 PACKAGES = ("iso-codes", "libreoffice-l10n-hi", "libreoffice-l10n-mr", "libreoffice-l10n-ne", "libreoffice-l10n-de", "libreoffice-l10n-fr",
@@ -39,7 +38,7 @@ _MNEMONIC = re.compile(r"[_&](?=\w)|\(_\w\)")
 
 def clean(pack: str, raw: str) -> str | None:
     """A line as it should be read: NFC, two dandas as a double danda, single spaces; None if the pack lacks one of its characters."""
-    line = unicodedata.normalize("NFC", raw.translate(_INVISIBLE))
+    line = joined(raw.translate(_INVISIBLE))
     line = _FOREIGN_DIGIT.sub(lambda found: chr(0x0966 + int(found[0])), line.replace("\u0ce6", "०"))
     line = _SPACES.sub(" ", line.replace("।।", "॥").replace("'", "’" if "\u0900" < line[:1] < "\u0980" else "'")).strip()
     known = classes(pack)
