@@ -234,6 +234,39 @@ class Training(unittest.TestCase):
                 train.Run(options, torch.device("cpu")).resume()
 
 
+    def test_a_full_disk_does_not_end_a_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            given = small_folder(Path(folder))
+            options = types.SimpleNamespace(
+                out=given, shards=given, pack="devanagari", shape="dense", sets="", lines=12, minutes=0, seed=1, threads=1, columns=600, rate=1e-3,
+                decay=0.02, dropout=0.0, average=0.9, check_minutes=99, keep_minutes=-1, checked=1)
+            run = train.Run(options, torch.device("cpu"))
+            tried = []
+
+            def full():
+                tried.append(run.at["step"])
+                raise OSError("no space left on device")
+
+            run.keep = full
+            run.train()
+            self.assertGreaterEqual(run.at["lines"], 12)
+            self.assertTrue(tried)
+
+    def test_a_write_that_fails_leaves_what_was_there(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "state.pth"
+            path.write_text("before")
+
+            def half(fresh):
+                fresh.write_text("ha")
+                raise OSError("no space left on device")
+
+            with self.assertRaises(OSError):
+                train._whole(path, half)
+            self.assertEqual([p.name for p in Path(folder).iterdir()], ["state.pth"])
+            self.assertEqual(path.read_text(), "before")
+
+
 class Network(unittest.TestCase):
     def test_every_shape_is_within_the_limits(self):
         for pack in PACKS:

@@ -96,7 +96,11 @@ class Run:
                     self.check()
                     checked = time.monotonic()
                 if now - kept > 60 * self.options.keep_minutes:
-                    self.keep()
+                    try:
+                        self.keep()
+                    except (OSError, RuntimeError) as error:
+                        # A full disk is no reason to lose hours: the checkpoint before is whole, and there is a next one.
+                        print(f"no checkpoint: {error}", flush=True)
                     kept = time.monotonic()
                 if self.options.minutes and now - began > 60 * self.options.minutes or self.at["lines"] >= self.options.lines:
                     self.check()
@@ -197,8 +201,11 @@ def pace(step: int, part: float) -> float:
 
 def _whole(path: Path, write) -> None:
     fresh = path.with_name(f"{path.name}.new")
-    write(fresh)
-    fresh.rename(path)
+    try:
+        write(fresh)
+        fresh.rename(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _options():
