@@ -85,7 +85,8 @@ class Run:
                 self.at["batch"] += 1
                 self.at["step"] += 1
                 self.at["lines"] += len(batch.texts)
-                self.at["seconds"] += time.monotonic() - before
+                # A run that somebody held with SIGSTOP did not work meanwhile.
+                self.at["seconds"] += min(time.monotonic() - before, 60)
                 if self.at["step"] % 50 == 0:
                     self.record["loss"].append([self.at["lines"], round(float(np.mean(losses)), 4)])
                     print(f"{time.strftime('%H:%M:%S')} step {self.at['step']}, {self.at['lines']} lines, loss {np.mean(losses):.3f}, "
