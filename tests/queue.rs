@@ -144,6 +144,10 @@ fn replies_go_where_they_are_wanted_once() -> Result<()> {
         return Ok(());
     };
     let add = |job: &str| redis.ask(&["xadd", "ocr", "*", "job", job]);
+    // A name that is no text must not stop who reads what comes behind it.
+    let odd = "return redis.call('XADD', 'ocr', '*', string.char(255), 'x')";
+    redis.ask(&["eval", odd, "0"])?;
+    add(&job("own", &json!({"reply": {"key": "ocr:job:own"}}))?)?;
     // Delivered three times.
     for _ in 0..3 {
         add(&job("list", &json!({"reply": {"list": "answers"}}))?)?;
@@ -189,13 +193,64 @@ fn replies_go_where_they_are_wanted_once() -> Result<()> {
         ("other", "function: expected one of gait, ocr, got `poetry`"),
         ("attempt", "input.file: "),
         ("wrong", "reply: WRONGTYPE"),
-        ("", "not a job"),
+        (
+            "own",
+            "reply: expected a key that is none of the queue's own",
+        ),
+        ("", "expected a field `job`"),
     ] {
         assert!(reason(id).starts_with(says), "{id}: {}", reason(id));
     }
     // A folder that leads elsewhere is not written to, however often it is tried.
     let out = queue.status(&["--id", "out"])?;
     assert_eq!(out["state"], "failed", "{out}");
+    Ok(())
+}
+
+#[test]
+fn once_means_until_nothing_is_left() -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(program) = binary::path() else {
+        return binary::skip("`ephemera` is not built: test the whole workspace");
+    };
+    runners::artifacts();
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("in"))?;
+    // As long as names may be, and no text; the first is too long for its result.
+    let names = ["x".repeat(251) + ".png", "page.png".to_owned()];
+    for name in &names {
+        std::fs::copy(runners::root().join(WORD), path("in").join(name))?;
+    }
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9.png");
+    std::fs::copy(runners::root().join(WORD), path("in").join(odd))?;
+    // What was done before under the same name stays.
+    std::fs::create_dir(path("out"))?;
+    std::fs::write(path("out/page.png.txt"), "yesterday")?;
+    // A job with an input of its own is not about the file that it happens to be called after.
+    std::fs::write(path("in/page.png.job.json"), job("a", &json!({}))?)?;
+    let status = Command::new(program)
+        .current_dir(runners::root())
+        .args(["jobs", "--no-build", "--once", "--settle-s", "1"])
+        .arg("--inbox")
+        .arg(path("in"))
+        .arg("--out")
+        .arg(path("out"))
+        .status()?;
+    ensure!(status.success());
+    let text = |name: &std::ffi::OsStr| std::fs::read_to_string(path("out").join(name));
+    assert_eq!(text("page.png.txt".as_ref())?, "yesterday");
+    assert_eq!(text("page.png.1.txt".as_ref())?, "Ephemera\n");
+    assert_eq!(text("page.png.2.txt".as_ref())?, "Ephemera\n");
+    let result = std::ffi::OsStr::from_bytes(b"caf\xe9.png.txt");
+    assert_eq!(text(result)?, "Ephemera\n");
+    assert!(path("in/failed").join(&names[0]).exists());
+    let left = std::fs::read_dir(path("in"))?.filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        let own = ["done", "failed", "progress.json", ".ephemera"];
+        (!own.iter().any(|own| name == *own)).then_some(name)
+    });
+    assert_eq!(left.count(), 0);
     Ok(())
 }
 
