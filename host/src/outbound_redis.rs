@@ -119,6 +119,31 @@ struct Handle {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Handle {
+    /// Logs in over `stream`.
+    async fn over(
+        stream: Box<dyn Stream>,
+        login: &RedisConnectionInfo,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, Error> {
+        let left_bytes = Arc::new(AtomicUsize::new(MAX_REPLY_BYTES));
+        let stream = Metered {
+            stream,
+            left_bytes: Arc::clone(&left_bytes),
+            after_return: false,
+        };
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIME));
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(login, stream, config).await?;
+        Ok(Self {
+            connection,
+            left_bytes,
+            driver: tokio::spawn(driver).abort_handle(),
+            _permit: permit,
+        })
+    }
+}
+
 impl Drop for Handle {
     /// Closes it, even while the server owes an answer, such as to `BLPOP`: the driver would wait for that.
     fn drop(&mut self) {
@@ -266,21 +291,7 @@ async fn open(
             | wasmtime_wasi_http::Error::DestinationIpProhibited => Error::InvalidAddress,
             other => Error::Other(format!("cannot connect: {other}")),
         })?;
-        let left_bytes = Arc::new(AtomicUsize::new(MAX_REPLY_BYTES));
-        let stream = Metered {
-            stream,
-            left_bytes: Arc::clone(&left_bytes),
-            after_return: false,
-        };
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIME));
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(&login, stream, config).await?;
-        Ok(Handle {
-            connection,
-            left_bytes,
-            driver: tokio::spawn(driver).abort_handle(),
-            _permit: permit,
-        })
+        Handle::over(stream, &login, permit).await
     };
     let opened = timeout(CONNECT_TIME, connecting).await;
     opened.map_err(|_| Error::Other("the server does not answer".to_owned()))?
@@ -438,6 +449,7 @@ impl AsyncWrite for Metered {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
 
@@ -467,6 +479,44 @@ mod tests {
     fn no_address_changes_the_protocol() {
         let (_, login) = destination("redis://queue/?protocol=resp3").expect("an address");
         assert_eq!(login.protocol(), ProtocolVersion::RESP2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_with_its_handle_though_an_answer_is_owed() -> anyhow::Result<()> {
+        let (mut server, client) = tokio::io::duplex(4096);
+        let (tell, told) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let (mut buffer, mut tell) = ([0; 4096], Some(tell));
+            loop {
+                let read = server.read(&mut buffer).await?;
+                if read == 0 {
+                    return io::Result::Ok(());
+                }
+                let asked = String::from_utf8_lossy(&buffer[..read]);
+                // What a client says of itself when it connects is all that is answered.
+                let answers = b"+OK\r\n".repeat(asked.matches("SETINFO").count());
+                server.write_all(&answers).await?;
+                if asked.contains("BLPOP")
+                    && let Some(tell) = tell.take()
+                {
+                    let _ = tell.send(());
+                }
+            }
+        });
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned()?;
+        let (_, login) = destination("redis://queue").expect("an address");
+        let handle = Handle::over(Box::new(client), &login, permit).await;
+        let handle = handle.expect("it logs in");
+        let mut connection = handle.connection.clone();
+        let asking = tokio::spawn(async move {
+            let command = cmd("BLPOP").arg("a").arg(0).to_owned();
+            command.query_async::<Value>(&mut connection).await
+        });
+        told.await?;
+        drop(handle);
+        timeout(ANSWER_TIME / 2, serving).await???;
+        assert!(asking.await?.is_err());
+        Ok(())
     }
 
     #[tokio::test]
