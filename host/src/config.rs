@@ -260,12 +260,18 @@ impl Project {
         })
     }
 
-    /// The folder that `models/` is in and Cargo's workspace: the nearest one at or above the manifest's that has a `models/`, or else the
-    /// manifest's. So a manifest may lie below, and says the place of its components' files relative to itself.
+    /// The folder that `models/` is in and Cargo's workspace: the manifest's if it has a `models/`, or else the nearest one above it that has
+    /// that and a `Cargo.toml`. So a manifest of functions that are built from packages may lie below, and says the place of its components'
+    /// files relative to itself. What is above other manifests is nothing of theirs.
     pub fn workspace(&self) -> &Path {
-        let mut above = self.root.ancestors();
-        let with_models = above.find(|folder| folder.join("models").is_dir());
-        with_models.unwrap_or(&self.root)
+        let builds = self.functions.values().any(|f| f.package.is_some());
+        if !builds || self.root.join("models").is_dir() {
+            return &self.root;
+        }
+        let mut above = self.root.ancestors().skip(1);
+        let workspace = above
+            .find(|folder| folder.join("models").is_dir() && folder.join("Cargo.toml").is_file());
+        workspace.unwrap_or(&self.root)
     }
 
     /// What `function` may reach beside its request: its files are looked up, its hosts' templates filled in, its store is opened.
@@ -363,19 +369,37 @@ impl Component {
             !wasi_nn || package.is_some(),
             "tool.ephemera.wasi_nn: only a function that is built from a `package` has two builds"
         );
+        triggers::check(&starts, package.is_some())?;
         let http = starts.is_empty() || starts.contains(&Start::Http);
+        let command = starts == [Start::Command];
         for (key, given) in [
-            ("environment", http && !self.environment.is_empty()),
+            ("environment", !command && !self.environment.is_empty()),
             ("files", http && !self.files.is_empty()),
             ("key_value_stores", !self.key_value_stores.is_empty()),
+            (
+                "allowed_outbound_hosts",
+                command && !self.allowed_outbound_hosts.is_empty(),
+            ),
         ] {
-            // Its world is `wasi:http/proxy` and Spin's variables, so that it runs the same under every host.
+            // A function's world is `wasi:http/proxy` and Spin's variables, so that it runs the same under every host. One that messages start
+            // has Redis and files, too, and a command what `wasmtime run` has.
             ensure!(
                 package.is_none() || !given,
                 "{key}: a function that is built from a `package` has none"
             );
         }
-        let max_timeout_s = match starts == [Start::Command] {
+        for (key, given) in [
+            ("max_answer_mib", max_answer_mib.is_some()),
+            ("run", run.is_some()),
+            ("example", example.is_some()),
+        ] {
+            ensure!(
+                http || !given,
+                "tool.ephemera.{key}: expected a function that answers requests"
+            );
+        }
+        let max_answer_mib = max_answer_mib.unwrap_or(DEFAULT_ANSWER_MIB);
+        let max_timeout_s = match command {
             true => MAX_COMMAND_S,
             false => MAX_TIMEOUT_S,
         };
@@ -726,6 +750,26 @@ watch = ["book/**/*.c"]
         );
         let project = Project::parse(&limited, Path::new("/shop")).expect("still good");
         assert_eq!(project.functions["book"].limits.memory_bytes, 16 << 20);
+    }
+
+    #[test]
+    fn a_workspace_above_has_models_and_is_cargos() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let below = |path: &str| folder.path().join(path);
+        let deep = below("a/b/c");
+        std::fs::create_dir_all(&deep)?;
+        let workspace = |text: &str| -> Result<PathBuf> {
+            Ok(Project::parse(text, &deep)?.workspace().to_owned())
+        };
+        assert_eq!(workspace(GOOD)?, deep);
+        std::fs::create_dir_all(below("a/b/models"))?;
+        std::fs::create_dir_all(below("a/models"))?;
+        std::fs::write(below("a/Cargo.toml"), "")?;
+        assert_eq!(workspace(GOOD)?, below("a"));
+        assert_eq!(workspace(FOREIGN)?, deep, "it is built from no package");
+        std::fs::create_dir(deep.join("models"))?;
+        assert_eq!(workspace(GOOD)?, deep);
+        Ok(())
     }
 
     #[test]

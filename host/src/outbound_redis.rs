@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, Value, cmd,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisError, Value, cmd,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
@@ -41,14 +42,26 @@ pub(crate) const CALL_BYTES: usize = (32 << 20) + (64 << 10);
 /// What the server may answer to one command, in bytes; the host holds it whole.
 const MAX_REPLY_BYTES: usize = 16 << 20;
 
+/// What an element of an answer counts beyond its bytes: what the host holds of even the smallest. Each ends a line.
+const LINE_BYTES: usize = 64;
+
 /// To find a server, connect and log in.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// To answer a command, one that waits for something included.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
-/// After these a connection no longer answers commands.
-const STREAMING: [&str; 5] = ["subscribe", "psubscribe", "ssubscribe", "monitor", "sync"];
+/// After these a connection no longer answers each command once, in the protocol that is spoken here.
+const STREAMING: [&str; 8] = [
+    "subscribe",
+    "psubscribe",
+    "ssubscribe",
+    "monitor",
+    "sync",
+    "psync",
+    "hello",
+    "client",
+];
 
 /// Why there is no answer, as the interface has it.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -101,7 +114,41 @@ impl From<RedisError> for Error {
 struct Handle {
     connection: MultiplexedConnection,
     left_bytes: Arc<AtomicUsize>,
+    /// What reads and writes.
+    driver: AbortHandle,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Handle {
+    /// Logs in over `stream`.
+    async fn over(
+        stream: Box<dyn Stream>,
+        login: &RedisConnectionInfo,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, Error> {
+        let left_bytes = Arc::new(AtomicUsize::new(MAX_REPLY_BYTES));
+        let stream = Metered {
+            stream,
+            left_bytes: Arc::clone(&left_bytes),
+            after_return: false,
+        };
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIME));
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(login, stream, config).await?;
+        Ok(Self {
+            connection,
+            left_bytes,
+            driver: tokio::spawn(driver).abort_handle(),
+            _permit: permit,
+        })
+    }
+}
+
+impl Drop for Handle {
+    /// Closes it, even while the server owes an answer, such as to `BLPOP`: the driver would wait for that.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 /// Adds the interface to `linker`.
@@ -244,21 +291,7 @@ async fn open(
             | wasmtime_wasi_http::Error::DestinationIpProhibited => Error::InvalidAddress,
             other => Error::Other(format!("cannot connect: {other}")),
         })?;
-        let left_bytes = Arc::new(AtomicUsize::new(MAX_REPLY_BYTES));
-        let stream = Metered {
-            stream,
-            left_bytes: Arc::clone(&left_bytes),
-        };
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIME));
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(&login, stream, config).await?;
-        // It ends with the last handle of the connection.
-        tokio::spawn(driver);
-        Ok(Handle {
-            connection,
-            left_bytes,
-            _permit: permit,
-        })
+        Handle::over(stream, &login, permit).await
     };
     let opened = timeout(CONNECT_TIME, connecting).await;
     opened.map_err(|_| Error::Other("the server does not answer".to_owned()))?
@@ -277,7 +310,9 @@ fn destination(address: &str) -> Result<(Destination, RedisConnectionInfo), Erro
     if host.contains(':') && !host.starts_with('[') {
         host = format!("[{host}]");
     }
+    // Others have answers that the interface has not.
     let login = info.redis_settings().clone();
+    let login = login.set_protocol(ProtocolVersion::RESP2);
     Ok((Destination { scheme, host, port }, login))
 }
 
@@ -348,10 +383,24 @@ fn lay_out(value: Value, row: &mut Vec<Reply>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A connection that breaks when an answer is too long.
+/// A connection that breaks when an answer is too long, or has too many elements.
 struct Metered {
     stream: Box<dyn Stream>,
     left_bytes: Arc<AtomicUsize>,
+    /// Whether the last byte was half of a line's end.
+    after_return: bool,
+}
+
+impl Metered {
+    /// What `bytes` count, which follow those before.
+    fn cost(&mut self, bytes: &[u8]) -> usize {
+        let mut lines = 0;
+        for &byte in bytes {
+            lines += usize::from(self.after_return && byte == b'\n');
+            self.after_return = byte == b'\r';
+        }
+        bytes.len() + lines * LINE_BYTES
+    }
 }
 
 impl AsyncRead for Metered {
@@ -362,12 +411,16 @@ impl AsyncRead for Metered {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let bytes = buffer.filled().len() - before;
+        let cost = self.cost(&buffer.filled()[before..]);
         let left = self.left_bytes.load(Ordering::Relaxed);
-        match left.checked_sub(bytes) {
+        match left.checked_sub(cost) {
             Some(left) => self.left_bytes.store(left, Ordering::Relaxed),
             None => {
-                let said = format!("an answer of more than {MAX_REPLY_BYTES} bytes");
+                // What a failed read has read is nobody's.
+                buffer.set_filled(before);
+                let said = format!(
+                    "an answer of more than {MAX_REPLY_BYTES} bytes, with {LINE_BYTES} for each element"
+                );
                 return Poll::Ready(Err(io::Error::other(said)));
             }
         }
@@ -395,6 +448,9 @@ impl AsyncWrite for Metered {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Semaphore, oneshot};
+
     use super::*;
 
     #[test]
@@ -417,6 +473,79 @@ mod tests {
                 .map(|to| (to.scheme, to.host.as_str(), to.port));
             assert_eq!(actual, expected, "{address}");
         }
+    }
+
+    #[test]
+    fn no_address_changes_the_protocol() {
+        let (_, login) = destination("redis://queue/?protocol=resp3").expect("an address");
+        assert_eq!(login.protocol(), ProtocolVersion::RESP2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_with_its_handle_though_an_answer_is_owed() -> anyhow::Result<()> {
+        let (mut server, client) = tokio::io::duplex(4096);
+        let (tell, told) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let (mut buffer, mut tell) = ([0; 4096], Some(tell));
+            loop {
+                let read = server.read(&mut buffer).await?;
+                if read == 0 {
+                    return io::Result::Ok(());
+                }
+                let asked = String::from_utf8_lossy(&buffer[..read]);
+                // What a client says of itself when it connects is all that is answered.
+                let answers = b"+OK\r\n".repeat(asked.matches("SETINFO").count());
+                server.write_all(&answers).await?;
+                if asked.contains("BLPOP")
+                    && let Some(tell) = tell.take()
+                {
+                    let _ = tell.send(());
+                }
+            }
+        });
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned()?;
+        let (_, login) = destination("redis://queue").expect("an address");
+        let handle = Handle::over(Box::new(client), &login, permit).await;
+        let handle = handle.expect("it logs in");
+        let mut connection = handle.connection.clone();
+        let asking = tokio::spawn(async move {
+            let command = cmd("BLPOP").arg("a").arg(0).to_owned();
+            command.query_async::<Value>(&mut connection).await
+        });
+        told.await?;
+        drop(handle);
+        timeout(ANSWER_TIME / 2, serving).await???;
+        assert!(asking.await?.is_err());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn many_small_elements_count_more_than_their_bytes() -> io::Result<()> {
+        let line = 4 + LINE_BYTES;
+        for (answer, limit_bytes, expected) in [
+            (&b":1\r\n:2\r\n:3\r\n"[..], line * 3, true),
+            (b":1\r\n:2\r\n:3\r\n", line * 3 - 1, false),
+            (b"$4\r\na\nb\n\r\n", 10 + LINE_BYTES * 2, true),
+            (b"$4\r\na\nb\n\r\n", 9 + LINE_BYTES * 2, false),
+        ] {
+            // However it arrives.
+            for at_once in [1, 3, 64] {
+                let (mut server, client) = tokio::io::duplex(at_once);
+                let mut metered = Metered {
+                    stream: Box::new(client),
+                    left_bytes: Arc::new(AtomicUsize::new(limit_bytes)),
+                    after_return: false,
+                };
+                let sent = tokio::spawn(async move { server.write_all(answer).await });
+                let mut read = Vec::new();
+                let done = metered.read_to_end(&mut read).await.is_ok();
+                assert_eq!(done, expected, "{answer:?}, {at_once} at once");
+                drop(metered);
+                // It fails where it was not read to its end.
+                let _ = sent.await?;
+            }
+        }
+        Ok(())
     }
 
     #[test]

@@ -23,15 +23,18 @@ use crate::config::Subscription;
 use crate::failure::Failure;
 use crate::runtime::{Loaded, NotHandled};
 use crate::serve::{Server, watch_pressure};
-use server::{Message, Redis};
+use server::{MAX_MESSAGE_BYTES, Message, Redis};
 
 /// Messages in hand at once, waiting or running.
 const IN_HAND: usize = 1024;
 
-/// What they may be in all, in KiB; one that is larger by itself is handled alone.
+/// What they may be in all, in KiB. One more of each server waits for its place, read already, and two of all of them.
 const IN_HAND_KIB: u32 = 64 << 10;
 
-/// How long after a signal to stop messages that were read before it may still come from the threads that read.
+const _: () = assert!(MAX_MESSAGE_BYTES <= (IN_HAND_KIB as usize) << 10);
+
+/// How long after a signal to stop messages that were read before it may still come from the threads that read; half of the grace time if
+/// that is less.
 const LAST_TIME: Duration = Duration::from_secs(2);
 
 /// After a refusal for want of room, until it is asked for again.
@@ -104,7 +107,8 @@ impl Listener {
         }
         let own = server.is_none().then(|| Arc::clone(&handlers.admission));
         let (stop, stopped) = oneshot::channel();
-        let handling = handle_all(handlers, messages, stopped);
+        let last_time = LAST_TIME.min(grace / 2);
+        let handling = handle_all(handlers, messages, stopped, last_time);
         Ok(Self {
             task: tokio::spawn(async move {
                 let watching = async {
@@ -148,11 +152,12 @@ async fn handle_all(
     handlers: Arc<Handlers>,
     mut messages: mpsc::Receiver<Message>,
     stopped: oneshot::Receiver<()>,
+    last_time: Duration,
 ) -> u64 {
     let mut closing = pin!(async {
         // Also when nobody is left who could say it.
         let _ = stopped.await;
-        tokio::time::sleep(LAST_TIME).await;
+        tokio::time::sleep(last_time).await;
     });
     let mut open = true;
     let places = Arc::new(Semaphore::new(IN_HAND));
@@ -176,9 +181,7 @@ async fn handle_all(
         let Some(message) = next else { break };
         let size = u32::try_from(message.payload.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let place = Arc::clone(&places).acquire_owned().await;
-        let room = Arc::clone(&kib)
-            .acquire_many_owned(size.min(IN_HAND_KIB))
-            .await;
+        let room = Arc::clone(&kib).acquire_many_owned(size).await;
         let (Ok(place), Ok(room)) = (place, room) else {
             break;
         };
@@ -207,7 +210,7 @@ impl Handlers {
             let Ok(function) = self.app.function(component) else {
                 continue;
             };
-            match self.start(function, payload.clone()).await {
+            match self.start(function, Arc::clone(&payload)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(NotHandled)) => {
                     tracing::warn!(function = component, "a message was not handled");
@@ -222,7 +225,7 @@ impl Handlers {
     async fn start(
         &self,
         function: &Loaded,
-        payload: Vec<u8>,
+        payload: Arc<[u8]>,
     ) -> Result<Result<(), NotHandled>, Failure> {
         let bytes = function.limits().memory_bytes as u64;
         let _running = self.running.acquire().await;

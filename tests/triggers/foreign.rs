@@ -131,15 +131,15 @@ fn a_component_that_misbehaves_ends_at_its_limits_and_costs_nobody_else() -> Res
         ("panic", "the function failed"),
         ("exit", "the function failed"),
     ] {
-        let failure = executor.block_on(wild.message(what.into()));
+        let failure = executor.block_on(wild.message(what.as_bytes().into()));
         let failure: Failure = failure.expect_err(what);
         assert_eq!(failure.to_string(), expected, "{what}");
     }
-    let failure = executor.block_on(wild.message(b"loop".to_vec()));
+    let failure = executor.block_on(wild.message(b"loop"[..].into()));
     // Where others keep the processors busy, its time is over before it has computed for so long.
     let failure = failure.expect_err("it never ends");
     assert!(matches!(failure, Failure::Cpu(_) | Failure::Deadline(_)));
-    let refused = executor.block_on(wild.message(b"nothing".to_vec()))?;
+    let refused = executor.block_on(wild.message(b"nothing"[..].into()))?;
     assert!(refused.is_err(), "its own error is not the host's");
     assert_eq!(app.runtime().live_instances(), 0);
     drop(entered);

@@ -114,7 +114,7 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     send("listed", json!({ "list": "reports" }))?;
     send("listed", json!({ "list": "reports" }))?;
     send("posted", json!({ "webhook": format!("{web}/hook") }))?;
-    let own = report_at("ephemera:report:own")?;
+    let own = report_at("ephemera:report:ocr:own")?;
     let named = report_at("a:report")?;
     for (report, id) in [(&own, "own"), (&named, "named")] {
         assert_eq!(
@@ -153,21 +153,37 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     bad(
         r#"{"version":1,"id":"gait","function":"gait","input":{"inline":""},"reply":{"key":"b"}}"#,
     )?;
+    bad(r#"{"version":1,"id":"reply","function":"ocr","input":{"inline":""},"reply":{"list":5}}"#)?;
     send("file", json!({ "file": "out/a.txt" }))?;
     send("refused", json!({ "webhook": format!("{web}/down") }))?;
+    // The list is a text, and the key another's.
+    send("typed", json!({ "list": "a:report" }))?;
+    redis.ask(&["SET", "theirs", "x"])?;
+    send("taken", json!({ "key": "theirs" }))?;
     let elsewhere = json!({ "url": "http://127.0.0.1:1/page.png" });
     publish(&redis, "jobs:ocr", &job("denied", elsewhere, Value::Null))?;
     for (key, status, says) in [
-        ("ephemera:report:bad", "failed", "unknown variant `path`"),
+        (
+            "ephemera:report:ocr:bad",
+            "failed",
+            "unknown variant `path`",
+        ),
         ("b", "failed", "function: expected ocr, got `gait`"),
         (
-            "ephemera:report:denied",
+            "ephemera:report:ocr:denied",
             "failed",
             "input.url: its host is not allowed",
         ),
+        (
+            "ephemera:report:ocr:reply",
+            "failed",
+            "not a job: invalid type",
+        ),
         // Nothing that was worked out is lost for want of its place.
-        ("ephemera:report:file", "done", ""),
-        ("ephemera:report:refused", "done", ""),
+        ("ephemera:report:ocr:typed", "done", ""),
+        ("ephemera:report:ocr:taken", "done", ""),
+        ("ephemera:report:ocr:file", "done", ""),
+        ("ephemera:report:ocr:refused", "done", ""),
     ] {
         let report = report_at(key)?;
         assert_eq!(report["status"], status, "{report}");
@@ -175,14 +191,21 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
         assert!(reason.contains(says), "{report}");
     }
     // Later deliveries have been looked at by now, and changed nothing.
-    assert_eq!(report_at("ephemera:report:own")?, own);
+    assert_eq!(report_at("ephemera:report:ocr:own")?, own);
     assert_eq!(list(1)?.len(), 1);
+    assert_eq!(redis.ask(&["GET", "theirs"])?, "x");
+
+    // What failed may be tried again.
+    send("denied", Value::Null)?;
+    until("it is done now", || {
+        Ok((report_at("ephemera:report:ocr:denied")?["status"] == "done").then_some(()))
+    })?;
 
     // A server that comes back is listened to again.
     redis.stop(true)?;
     redis.run()?;
     publish(&redis, "jobs:ocr", &job("after", page.clone(), Value::Null))?;
-    let report: Value = serde_json::from_str(&text_at(&redis, "ephemera:report:after")?)?;
+    let report: Value = serde_json::from_str(&text_at(&redis, "ephemera:report:ocr:after")?)?;
     assert_eq!(text(&report), expected);
 
     // What was begun is finished before it stops.
@@ -194,7 +217,7 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     assert_eq!(app.runtime().live_instances(), 0);
     let mut connection = connect(&redis)?;
     let last: Option<String> = redis::cmd("GET")
-        .arg("ephemera:report:last")
+        .arg("ephemera:report:ocr:last")
         .query(&mut connection)?;
     last.context("it was finished")?;
     drop(entered);

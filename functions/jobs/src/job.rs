@@ -22,6 +22,9 @@ const MAX_URL: usize = 2048;
 /// Characters of a key of Redis.
 const MAX_KEY: usize = 512;
 
+/// What keys begin with that are ours.
+const OUR_KEYS: &str = "ephemera:";
+
 /// Options of one job; a function has some ten parameters.
 const MAX_OPTIONS: usize = 32;
 
@@ -152,33 +155,38 @@ impl Job {
         serde_json::to_vec(self).expect("all keys are texts")
     }
 
-    /// What can be told of a text that is no job: enough to say so to whoever waits for its reply. `None` where not even an id or a reply
-    /// that could be used is in it.
+    /// What can be told of a text that is no job: enough to say so to whoever waits for its report. A reply that cannot be used is none.
+    /// `None` where not even an id is in it.
     pub fn salvage(text: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Rest {
             id: String,
             #[serde(default)]
-            function: String,
-            reply: Option<Reply>,
+            function: serde_json::Value,
+            #[serde(default)]
+            reply: serde_json::Value,
         }
         let Rest {
             id,
             function,
             reply,
         } = serde_json::from_slice(text).ok()?;
-        let job = Self {
+        let function = function.as_str().unwrap_or_default();
+        let mut job = Self {
             version: VERSION,
             id,
             function: function.chars().take(MAX_ID).collect(),
             input: Input::Inline(String::new()),
             options: BTreeMap::new(),
-            reply,
+            reply: serde_json::from_value(reply).unwrap_or_default(),
             batch: None,
             priority: Urgency::default(),
             deadline: None,
             attempt: 0,
         };
+        if job.check_reply().is_err() {
+            job.reply = None;
+        }
         job.check().is_ok().then_some(job)
     }
 
@@ -211,7 +219,7 @@ impl Job {
     }
 
     fn check_reply(&self) -> Result<(), Error> {
-        let expected = "1 to 512 visible ASCII characters";
+        let expected = "1 to 512 visible ASCII characters, not beginning with `ephemera:`";
         match &self.reply {
             None => Ok(()),
             Some(Reply::Key(key)) => check("reply.key", expected, key, is_key),
@@ -275,7 +283,7 @@ fn is_url(text: &str) -> bool {
 }
 
 fn is_key(text: &str) -> bool {
-    (1..=MAX_KEY).contains(&text.len()) && is_visible(text)
+    (1..=MAX_KEY).contains(&text.len()) && is_visible(text) && !text.starts_with(OUR_KEYS)
 }
 
 /// Whether there is nothing in it that would mean something to a protocol of lines.
@@ -335,6 +343,10 @@ mod tests {
                 "reply.file",
             ),
             (with("answers", "a b"), "reply.list: expected 1 to 512"),
+            (
+                with("answers", "ephemera:report:ocr:b"),
+                "not beginning with `ephemera:`, got `ephemera:report:ocr:b`",
+            ),
             (with("\"b\"", "\"b/\""), "batch: expected 1 to 128"),
             (
                 with("\"function\"", "\"funktion\""),
@@ -351,17 +363,26 @@ mod tests {
 
     #[test]
     fn of_a_text_that_is_no_job_the_reply_is_known_if_it_can_be_used() {
-        let known = r#"{"version":9,"id":"a","input":5,"reply":{"key":"k"},"more":1}"#;
-        let job = Job::salvage(known.as_bytes()).expect("id and reply are there");
-        assert_eq!((job.id.as_str(), job.function.as_str()), ("a", ""));
-        assert_eq!(job.reply, Some(Reply::Key("k".to_owned())));
-        for text in [
-            r#"{"id":"../a"}"#,
-            r#"{"id":"a","reply":{"file":"../b"}}"#,
-            r#"{"id":"a","reply":{"list":5}}"#,
-            "{}",
-            "",
+        let key = || Some(Reply::Key("k".to_owned()));
+        for (rest, function, reply) in [
+            (
+                r#""version":9,"input":5,"reply":{"key":"k"},"more":1"#,
+                "",
+                key(),
+            ),
+            (r#""function":"ocr","reply":null"#, "ocr", None),
+            (r#""function":["ocr"],"reply":{"key":"k"}"#, "", key()),
+            (r#""function":"ocr","reply":{"file":"../b"}"#, "ocr", None),
+            (r#""reply":{"key":"ephemera:report:ocr:b"}"#, "", None),
+            (r#""reply":{"list":5}"#, "", None),
+            (r#""reply":"k""#, "", None),
         ] {
+            let text = format!(r#"{{"id":"a",{rest}}}"#);
+            let job = Job::salvage(text.as_bytes()).expect(rest);
+            assert_eq!((job.id.as_str(), job.function.as_str()), ("a", function));
+            assert_eq!(job.reply, reply, "{rest}");
+        }
+        for text in [r#"{"id":"../a"}"#, r#"{"id":5}"#, "{}", ""] {
             assert_eq!(Job::salvage(text.as_bytes()), None, "{text}");
         }
     }

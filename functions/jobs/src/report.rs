@@ -85,6 +85,17 @@ impl Report {
         }
     }
 
+    /// What the JSON of every report of the job `id` begins with, and of no other; the id is plain.
+    pub fn begins(id: &str) -> String {
+        format!(r#"{{"version":{VERSION},"id":"{id}","#)
+    }
+
+    /// What it begins with if it says that `function` did the job.
+    pub fn done_begins(id: &str, function: &str) -> String {
+        let begins = Self::begins(id);
+        format!(r#"{begins}"function":"{function}","status":"done""#)
+    }
+
     /// As JSON.
     ///
     /// # Panics
@@ -139,6 +150,26 @@ mod tests {
             assert_eq!(answer.text.as_deref(), text);
             assert_eq!(answer.base64.as_deref(), base64);
             assert_eq!(answer.bytes().expect("our own"), bytes);
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_told_by_its_beginning() {
+        let done = Report::done(&job(), Answer::new("text/plain", b"x"), 1, 5);
+        let failed = Report::failed(&job(), r#""status":"done""#, 3, 5);
+        for (report, id, function, expected) in [
+            (&done, "a", "ocr", true),
+            (&done, "b", "ocr", false),
+            (&done, "a", "gait", false),
+            (&failed, "a", "ocr", false),
+        ] {
+            let begins = Report::done_begins(id, function);
+            let actual = report.json().starts_with(begins.as_bytes());
+            assert_eq!(actual, expected, "{id} {function}");
+        }
+        for (id, expected) in [("a", true), ("ab", false)] {
+            let begins = Report::begins(id);
+            assert_eq!(failed.json().starts_with(begins.as_bytes()), expected);
         }
     }
 

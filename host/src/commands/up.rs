@@ -80,6 +80,17 @@ struct Telling {
 }
 
 impl Telling {
+    /// # Errors
+    ///
+    /// There is something in it, given on the command line alone, that nobody would look at where no requests are served.
+    fn refuse(&self) -> Result<()> {
+        ensure!(
+            !self.access_log && !self.no_metrics,
+            "--access-log and --no-metrics are for HTTP, which nothing here answers"
+        );
+        Ok(())
+    }
+
     fn settings(self) -> Result<telemetry::Settings> {
         let metrics = match (self.metrics_listen, self.no_metrics) {
             (Some(address), _) => Place::Apart(address),
@@ -112,6 +123,12 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<ExitCode> {
                 names.join(", ")
             );
         };
+        options.telling.refuse()?;
+        ensure!(
+            !options.watch,
+            "--watch is for what is served: `{}` is a command",
+            command.name
+        );
         let name = command.name.clone();
         return command::run(around, project, &name, options.once, options.no_build);
     }
@@ -138,6 +155,9 @@ fn serve(
 ) -> Result<()> {
     // What is wrong with it is said before minutes of building.
     let subscriptions = project.subscriptions(names)?;
+    if !http {
+        options.telling.refuse()?;
+    }
     let mut telemetry = options.telling.settings()?;
     telemetry.gpus.add(Arc::new(gpu::Driver));
     let found = options.device.find(&project)?;

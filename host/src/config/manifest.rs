@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
-use super::{DEFAULT_ANSWER_MIB, DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_S, FileRequests};
+use super::{DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_S, FileRequests};
 use crate::variables::{Templates, Variable};
 
 /// Keys of a component that Spin knows and we do not, and what there is instead.
@@ -295,7 +295,7 @@ pub(super) struct Tool {
     pub(super) timeout_s: u32,
     /// As much as `timeout_s` if not given.
     pub(super) cpu_s: Option<u32>,
-    pub(super) max_answer_mib: u32,
+    pub(super) max_answer_mib: Option<u32>,
     pub(super) wasi_nn: bool,
     pub(super) run: Option<FileRequests>,
     pub(super) example: Option<String>,
@@ -310,7 +310,7 @@ impl Default for Tool {
             memory_mib: DEFAULT_MEMORY_MIB,
             timeout_s: DEFAULT_TIMEOUT_S,
             cpu_s: None,
-            max_answer_mib: DEFAULT_ANSWER_MIB,
+            max_answer_mib: None,
             wasi_nn: false,
             run: None,
             example: None,

@@ -56,6 +56,23 @@ pub(super) fn starts(triggers: &Triggers) -> BTreeMap<String, Vec<Start>> {
     starts
 }
 
+/// Whether a component can be started in all the ways of `starts`.
+///
+/// # Errors
+///
+/// A command that something else starts as well, and a function of a `package` that has the world of requests and that of messages.
+pub(super) fn check(starts: &[Start], has_package: bool) -> Result<()> {
+    ensure!(
+        !starts.contains(&Start::Command) || starts.len() == 1,
+        "trigger.command: a command has no other trigger"
+    );
+    ensure!(
+        !has_package || starts.len() <= 1,
+        "trigger.redis: a function that is built from a `package` has one kind of triggers, and trigger.http is another"
+    );
+    Ok(())
+}
+
 impl RedisTrigger {
     /// Those of the manifest, each with an address.
     ///
@@ -175,6 +192,62 @@ source = "batch.wasm"
     }
 
     #[test]
+    fn keys_that_would_have_no_effect_are_refused() {
+        let package = "tool.ephemera = { package = \"a\" }\n";
+        for (component, keys, expected) in [
+            (
+                "batch",
+                "tool.ephemera = { max_answer_mib = 5 }",
+                "max_answer_mib",
+            ),
+            (
+                "reader",
+                "tool.ephemera = { max_answer_mib = 5 }",
+                "max_answer_mib",
+            ),
+            ("reader", "tool.ephemera = { example = \"x\" }", "example"),
+            (
+                "batch",
+                "tool.ephemera = { run = { path = \"/a\", takes = \"pictures\" } }",
+                "tool.ephemera.run: expected a function that answers requests",
+            ),
+            (
+                "reader",
+                &format!("{package}environment = {{ A = \"1\" }}"),
+                "environment",
+            ),
+            (
+                "batch",
+                &format!("{package}allowed_outbound_hosts = [\"https://a\"]"),
+                "allowed_outbound_hosts",
+            ),
+            ("both", package, "trigger.redis: a function that is built"),
+        ] {
+            let table = format!("[component.{component}]\n");
+            let text = GOOD.replacen(&table, &format!("{table}{keys}\n"), 1);
+            let error = Project::parse(&text, Path::new("/shop")).expect_err(keys);
+            let error = format!("{error:#}");
+            let named = format!("component `{component}`: ");
+            assert!(
+                error.contains(&named) && error.contains(expected),
+                "{error}"
+            );
+        }
+        for (component, keys) in [
+            (
+                "both",
+                "tool.ephemera = { max_answer_mib = 5, example = \"x\" }",
+            ),
+            ("reader", "environment = { A = \"1\" }"),
+            ("batch", &format!("{package}environment = {{ A = \"1\" }}")),
+        ] {
+            let table = format!("[component.{component}]\n");
+            let text = GOOD.replacen(&table, &format!("{table}{keys}\n"), 1);
+            Project::parse(&text, Path::new("/shop")).expect(keys);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_a_trigger_is_named() {
         for (replace, by, expected) in [
             (
@@ -204,6 +277,11 @@ source = "batch.wasm"
                 "[application.trigger.redis]",
                 "[application.trigger.mqtt]",
                 "`application.trigger.mqtt` is not supported",
+            ),
+            (
+                "component = \"batch\"",
+                "component = \"reader\"",
+                "component `reader`: trigger.command: a command has no other trigger",
             ),
             (
                 "[[trigger.command]]",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisError};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, Msg, RedisError};
 use tokio::sync::mpsc;
 
 /// To connect, and to be answered that one is subscribed.
@@ -26,12 +26,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
+/// What is handed to a function, in bytes: the longest job and more. Redis itself takes 512 MiB.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+const _: () = assert!(ephemera_jobs::MAX_JOB_BYTES <= MAX_MESSAGE_BYTES);
+
 /// What was published.
 pub(super) struct Message {
     /// The server's place among all.
     pub(super) server: usize,
     pub(super) channel: String,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Arc<[u8]>,
 }
 
 /// A server and what is wanted of it.
@@ -124,10 +129,8 @@ impl Redis {
                 Err(error) if error.is_timeout() => continue,
                 Err(error) => return Err(error),
             };
-            let message = Message {
-                server: self.index,
-                channel: message.get_channel_name().to_owned(),
-                payload: message.get_payload_bytes().to_vec(),
+            let Some(message) = self.checked(&message) else {
+                continue;
             };
             if messages.blocking_send(message).is_err() {
                 return Ok(());
@@ -135,12 +138,32 @@ impl Redis {
         }
         Ok(())
     }
+
+    /// What was published, unless it is too long to be handled.
+    fn checked(&self, message: &Msg) -> Option<Message> {
+        let (channel, payload) = (message.get_channel_name(), message.get_payload_bytes());
+        let bytes = payload.len();
+        if bytes > MAX_MESSAGE_BYTES {
+            tracing::warn!(
+                "redis at {}: a message of {bytes} bytes to `{channel}` is dropped, expected at most {MAX_MESSAGE_BYTES}",
+                self.place
+            );
+            return None;
+        }
+        Some(Message {
+            server: self.index,
+            channel: channel.to_owned(),
+            payload: payload.into(),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+
+    use redis::Value;
 
     use super::*;
 
@@ -187,7 +210,23 @@ mod tests {
         let message = messages.blocking_recv().expect("it arrives");
         stopping.store(true, Ordering::Relaxed);
         assert_eq!((message.server, message.channel.as_str()), (0, "c"));
-        assert_eq!(message.payload, b"0123456789");
+        assert_eq!(*message.payload, *b"0123456789");
+    }
+
+    #[test]
+    fn what_is_too_long_is_dropped() {
+        let redis = Redis::new(0, "redis://queue", vec![]).expect("an address");
+        for (bytes, expected) in [
+            (0, true),
+            (MAX_MESSAGE_BYTES, true),
+            (MAX_MESSAGE_BYTES + 1, false),
+        ] {
+            let text = |text: &[u8]| Value::BulkString(text.to_vec());
+            let parts = [text(b"message"), text(b"c"), text(&vec![b'x'; bytes])];
+            let message = Msg::from_owned_value(Value::Array(parts.into())).expect("a message");
+            let checked = redis.checked(&message).map(|m| m.payload.len());
+            assert_eq!(checked, expected.then_some(bytes));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder};
 use super::{Loaded, Trapped, end};
 use crate::failure::Failure;
 use crate::guest::{Reason, Reins};
+use crate::nn::wasi::Session;
 use crate::telemetry::record::Phase;
 use crate::telemetry::trail::Trail;
 
@@ -52,7 +53,7 @@ impl Loaded {
     /// # Errors
     ///
     /// A limit or a trap. Each is logged, with the guest's stack where it was computing.
-    pub async fn message(&self, payload: Vec<u8>) -> Result<Result<(), NotHandled>, Failure> {
+    pub async fn message(&self, payload: Arc<[u8]>) -> Result<Result<(), NotHandled>, Failure> {
         let entry = self.entries.message.as_ref().ok_or(Failure::NoAnswer)?;
         let mut wasi = WasiCtx::builder();
         self.log(&mut wasi, &Trail::default());
@@ -104,7 +105,8 @@ impl Loaded {
         trail.enter(Phase::Instantiation);
         let reins = Reins::new(&self.turns, limits.cpu, limits.timeout, Arc::default());
         let reins = Arc::new(reins);
-        let mut store = self.reined(wasi, &trail, None, &reins);
+        let nn = self.grants.graphs.clone().map(Session::new);
+        let mut store = self.reined(wasi, &trail, nn, &reins);
         let guest = async move {
             let result: wasmtime::Result<R> = async {
                 let instance = self.pre.instantiate_async(&mut store).await?;

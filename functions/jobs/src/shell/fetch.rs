@@ -66,10 +66,12 @@ fn send(
     // If the other end stops reading, its answer says why.
     let _ = stream::write(&mut content, body);
     drop(content);
-    OutgoingBody::finish(outgoing, None).map_err(told)?;
+    // The same.
+    let finished = OutgoingBody::finish(outgoing, None);
     answer.subscribe().block();
     match answer.get() {
-        Some(Ok(answer)) => answer.map_err(told),
+        Some(Ok(Ok(answer))) => Ok(answer),
+        Some(Ok(Err(code))) => Err(told(finished.err().unwrap_or(code))),
         Some(Err(())) | None => Err(UNREADABLE.to_owned()),
     }
 }

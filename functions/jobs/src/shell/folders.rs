@@ -4,6 +4,7 @@ use std::path::Path;
 
 use wasi::filesystem::preopens::get_directories;
 use wasi::filesystem::types::{Descriptor, DescriptorFlags, ErrorCode, OpenFlags, PathFlags};
+use wasi::random::random::get_random_u64;
 
 use super::stream;
 
@@ -43,34 +44,31 @@ impl Folders {
     /// Why it cannot be written, as a sentence that names no path.
     pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
         let (folder, rest) = self.find(path)?;
-        let cannot = |code: ErrorCode| format!("cannot be written: {}", code.name());
         for (end, _) in rest.match_indices('/') {
             match folder.create_directory_at(&rest[..end]) {
                 Ok(()) | Err(ErrorCode::Exist) => {}
                 Err(code) => return Err(cannot(code)),
             }
         }
-        let (above, name) = rest.rsplit_once('/').unwrap_or(("", rest));
+        let above = rest.rsplit_once('/').map_or("", |(above, _)| above);
+        // A name that nobody else has: two deliveries of a job may write at the same time.
+        let unique = get_random_u64();
         let part = match above {
-            "" => format!(".{name}.part"),
-            above => format!("{above}/.{name}.part"),
+            "" => format!(".{unique:016x}.part"),
+            above => format!("{above}/.{unique:016x}.part"),
         };
-        let open = OpenFlags::CREATE | OpenFlags::TRUNCATE;
+        let open = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
         let file = folder
             .open_at(PathFlags::empty(), &part, open, DescriptorFlags::WRITE)
             .map_err(cannot)?;
-        let mut content = file.write_via_stream(0).map_err(cannot)?;
-        let written = stream::write(&mut content, bytes);
-        drop(content);
+        let filled = fill(&file, bytes);
+        drop(file);
+        let written = filled.and_then(|()| folder.rename_at(&part, folder, rest).map_err(cannot));
         if written.is_err() {
-            drop(file);
             // What is left of it has no other use.
             let _ = folder.unlink_file_at(&part);
-            return Err("cannot be written".to_owned());
         }
-        file.sync_data().map_err(cannot)?;
-        drop(file);
-        folder.rename_at(&part, folder, rest).map_err(cannot)
+        written
     }
 
     /// Whether there is a file.
@@ -90,4 +88,16 @@ impl Folders {
             })?;
         Ok((&self.0[index].0, rest))
     }
+}
+
+/// Makes `bytes` the content of `file`, and waits until they are stored.
+fn fill(file: &Descriptor, bytes: &[u8]) -> Result<(), String> {
+    let mut content = file.write_via_stream(0).map_err(cannot)?;
+    stream::write(&mut content, bytes).map_err(|_| "cannot be written")?;
+    drop(content);
+    file.sync_data().map_err(cannot)
+}
+
+fn cannot(code: ErrorCode) -> String {
+    format!("cannot be written: {}", code.name())
 }

@@ -1,7 +1,8 @@
 //! `fermyon:spin/inbound-redis`: a message is a job, its report goes where its `reply` says.
 //!
-//! A report is stored once. A second delivery of a job finds that out before it does anything; two at the same time both work, and one
-//! stores. A message that is no job is answered by a report that says so where the message has an id, else by an error to the trigger.
+//! The report of a job that was done is stored once. A second delivery finds that out before it does anything; two at the same time both
+//! work, and one stores. A report of a failure gives way to that of the next delivery. A message that is no job is answered by a report that
+//! says so where the message has an id, else by an error to the trigger.
 
 use std::path::Path;
 
@@ -74,27 +75,29 @@ fn on_message(message: Vec<u8>) -> Result<(), String> {
 /// Where in Redis the report of `job` goes, if it goes there.
 fn place(job: &Job) -> Option<Place<'_>> {
     match &job.reply {
-        None => Some(Place::Own(&job.id)),
+        None => Some(Place::Own),
         Some(Reply::Key(key)) => Some(Place::Key(key)),
-        Some(Reply::List(list)) => Some(Place::List(list, &job.id)),
+        Some(Reply::List(list)) => Some(Place::List(list)),
         Some(Reply::File(_) | Reply::Webhook(_)) => None,
     }
 }
 
-/// Whether an earlier delivery was answered. Who takes webhooks tells by the job's id.
+/// Whether an earlier delivery was done. Who takes webhooks tells by the job's id.
 fn is_done(job: &Job, world: &World) -> Result<bool, String> {
     match (&job.reply, place(job)) {
-        (_, Some(place)) => Store::open()?.has(&place),
+        (_, Some(place)) => Store::open()?.has(place, &job.id),
         (Some(Reply::File(file)), None) => Ok(world.0.has(file)),
         (_, None) => Ok(false),
     }
 }
 
-/// Puts `report` where it is wanted. What a file or a webhook does not take goes to the key of jobs without a reply.
+/// Puts `report` where it is wanted. What does not take it there is told to the trigger, and the report goes to the key of jobs without a
+/// reply.
 fn reply(job: &Job, report: &Report, world: &World) -> Result<(), String> {
-    let own = || put(&Place::Own(&job.id), job, report);
+    let own = || put(Place::Own, report);
     let sent = match (&job.reply, place(job)) {
-        (_, Some(place)) => return put(&place, job, report),
+        (None, _) => return own(),
+        (_, Some(place)) => put(place, report).map_err(|why| format!("reply: {why}")),
         (Some(Reply::Webhook(url)), _) => {
             let headers = [
                 ("content-type", "application/json"),
@@ -122,9 +125,9 @@ fn reply(job: &Job, report: &Report, world: &World) -> Result<(), String> {
     }
 }
 
-fn put(place: &Place<'_>, job: &Job, report: &Report) -> Result<(), String> {
-    if !Store::open()?.put(place, report.json())? {
-        eprintln!("job {}: its report was stored before", job.id);
+fn put(place: Place<'_>, report: &Report) -> Result<(), String> {
+    if !Store::open()?.put(place, report)? {
+        eprintln!("job {}: its report was stored before", report.id);
     }
     Ok(())
 }
