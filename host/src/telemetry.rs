@@ -289,7 +289,8 @@ mod tests {
         let work = async {
             tokio::task::yield_now().await;
             let begun = Instant::now();
-            let mut pages = vec![0_u8; 16 << 20];
+            // More than glibc ever keeps for another use (32 MiB), so that each page is new.
+            let mut pages = vec![0_u8; 64 << 20];
             while begun.elapsed() < Duration::from_millis(50) {
                 pages.iter_mut().step_by(4096).for_each(|byte| {
                     *byte = byte.wrapping_add(1);
