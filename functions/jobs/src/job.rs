@@ -136,6 +136,22 @@ impl Input {
 }
 
 impl Job {
+    /// A job that asks for nothing but the function's answer to an input.
+    pub fn new(id: String, function: &str, input: Input) -> Self {
+        Self {
+            version: VERSION,
+            id,
+            function: function.to_owned(),
+            input,
+            options: BTreeMap::new(),
+            reply: None,
+            batch: None,
+            priority: Urgency::default(),
+            deadline: None,
+            attempt: 0,
+        }
+    }
+
     /// Reads and checks a job.
     ///
     /// # Errors

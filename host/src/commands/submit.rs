@@ -14,7 +14,7 @@ use ephemera::jobs::inbox::Inbox;
 use ephemera::jobs::streams::submit::{Submitted, submit as queue, wait, wait_for_room};
 use ephemera::jobs::submission::{self, Wanted};
 use ephemera::run::{Input as Found, bar, find};
-use ephemera_jobs::{Input, Job, Report, Status, Urgency, VERSION};
+use ephemera_jobs::{Input, Job, Report, Status, Urgency};
 
 use super::jobs::RedisOptions;
 use super::{Surroundings, executor};
@@ -210,17 +210,12 @@ impl Submit {
             None => Input::Inline(STANDARD.encode(&bytes)),
         };
         let options = self.parameters();
+        let id = submission::id(function, &options, &bytes);
         let job = Job {
-            version: VERSION,
-            id: submission::id(function, &options, &bytes),
-            function: function.to_owned(),
-            input,
             options,
-            reply: None,
             batch: self.batch.clone(),
             priority: self.priority.into(),
-            deadline: None,
-            attempt: 0,
+            ..Job::new(id, function, input)
         };
         // What is no job would only be found out by a worker.
         Ok(Job::parse(&job.json())?)

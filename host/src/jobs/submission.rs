@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ephemera_jobs::{Answer, Input, Job, Urgency, VERSION};
+use ephemera_jobs::{Answer, Input, Job, Urgency};
 
 use super::inbox::{DONE, FAILED, Inbox, JOB};
 use crate::config::{Project, Takes};
@@ -129,17 +129,11 @@ pub fn put(inbox: &Path, file: &Path, below: &Path, wanted: Option<Wanted<'_>>) 
 impl Wanted<'_> {
     fn job(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let input = Input::Inline(STANDARD.encode(bytes));
+        let id = id(self.function, self.options, bytes);
         let job = Job {
-            version: VERSION,
-            id: id(self.function, self.options, bytes),
-            function: self.function.to_owned(),
-            input,
             options: self.options.clone(),
-            reply: None,
-            batch: None,
             priority: self.priority,
-            deadline: None,
-            attempt: 0,
+            ..Job::new(id, self.function, input)
         };
         // What is no job would only be found out by a worker.
         Ok(Job::parse(&job.json())?.json())
