@@ -107,6 +107,13 @@ pub(crate) fn is_unfit(error: &anyhow::Error) -> bool {
     })
 }
 
+/// `path` with `end` behind its name.
+pub(crate) fn extended(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(end);
+    path.into()
+}
+
 /// `path`, or that with the first number for which there is nothing there.
 pub(crate) fn free(path: &Path) -> PathBuf {
     let mut numbers = (0..u32::MAX).map(|number| numbered(path, number));

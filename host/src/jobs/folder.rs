@@ -27,14 +27,15 @@ use super::company::{Companies, Company, is_suspect};
 use super::inbox::{DONE, FAILED, Inbox, Item, JOB, REASON, Scan};
 use super::perform::{Outcome, Performer, Task, named, of_url};
 use super::progress::Progress;
-use super::queue::{DELIVERIES, LONGEST_PAUSE, MAX_JOB_BYTES, Queue, Step, Taken, pause};
+use super::queue::{
+    DELIVERIES, LONGEST_PAUSE, MAX_JOB_BYTES, Queue, STORAGE_PAUSE, Step, Taken, pause,
+};
 use super::reach::{Reach, Trouble};
 use crate::digest::sha256;
-use crate::files::{below, free, is_unfit, move_aside, put_in_place, remove_parts, write_durable};
+use crate::files::{
+    below, extended, free, is_unfit, move_aside, put_in_place, remove_parts, write_durable,
+};
 use crate::run::MAX_INPUT_BYTES;
-
-/// Until what is not the item's fault is looked at again, such as a full disk.
-const STORAGE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Bytes of a file's name, of all file systems that matter here.
 const LONGEST_NAME: usize = 255;
@@ -713,10 +714,8 @@ fn with_reason(path: &Path) -> PathBuf {
 
 fn result_of(item: &Item, extension: &str) -> PathBuf {
     let described = item.is_job().then(|| item.described()).flatten();
-    let mut path = described.unwrap_or(item.below.clone()).into_os_string();
-    path.push(".");
-    path.push(extension);
-    path.into()
+    let path = described.unwrap_or(item.below.clone());
+    extended(&path, &format!(".{extension}"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::claim::{Claim, Identity, now};
 use super::progress::Progress;
-use crate::files::{move_aside, read_at_most};
+use crate::files::{extended, move_aside, read_at_most};
 
 /// What ends the name of a file that describes a job: `page.png.job.json` is about the file `page.png` beside it, or has its input inside.
 pub const JOB: &str = ".job.json";
@@ -138,7 +138,7 @@ impl Inbox {
             let name = path.strip_prefix(&folder).unwrap_or(&path);
             let name = name.to_string_lossy().into_owned();
             if !name.ends_with(REASON) {
-                let reason = read_at_most(&with(&path, REASON), MAX_PROGRESS_BYTES);
+                let reason = read_at_most(&extended(&path, REASON), MAX_PROGRESS_BYTES);
                 let reason = reason.ok().and_then(|text| {
                     let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
                     Some(told.get("reason")?.as_str()?.to_owned())
@@ -162,7 +162,7 @@ impl Inbox {
                 let from = folder.join(failed);
                 move_aside(&from, &self.root.join(failed))?;
                 // One without a reason was described by another file.
-                let _ = std::fs::remove_file(with(&from, REASON));
+                let _ = std::fs::remove_file(extended(&from, REASON));
                 count += 1;
             }
         }
@@ -283,16 +283,7 @@ impl Inbox {
 
 /// Whether another file says what to do with this one.
 fn has_job(path: &Path) -> bool {
-    let mut job = path.as_os_str().to_owned();
-    job.push(JOB);
-    Path::new(&job).is_file()
-}
-
-/// `path` with one more extension.
-fn with(path: &Path, extension: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(extension);
-    path.into()
+    extended(path, JOB).is_file()
 }
 
 /// All plain files below `folder`.

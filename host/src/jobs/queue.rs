@@ -78,6 +78,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// And never more.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// Until what is not the item's fault is tried again, such as a full disk.
+pub(super) const STORAGE_PAUSE: Duration = Duration::from_secs(5);
+
 /// Of a pause, so much more or less at random: what failed together is not tried again together.
 const JITTER: f64 = 0.2;
 

@@ -12,7 +12,7 @@ use ephemera_jobs::{Answer, Input, Job, Urgency};
 use super::inbox::{DONE, FAILED, Inbox, JOB};
 use crate::config::{Project, Takes};
 use crate::digest::sha256;
-use crate::files::{move_aside, read_at_most, write_durable};
+use crate::files::{extended, move_aside, read_at_most, write_durable};
 use crate::run::MAX_INPUT_BYTES;
 
 /// Between looks at whether a file is done.
@@ -72,10 +72,8 @@ pub fn shared(folder: &Path, file: &Path) -> Result<PathBuf> {
 ///
 /// The folder cannot be written to.
 pub fn write(out: &Path, below: &Path, answer: &Answer) -> Result<()> {
-    let mut path = out.join(below).into_os_string();
-    path.push(".");
-    path.push(extension(&answer.media_type));
-    write_durable(Path::new(&path), &answer.bytes()?)
+    let end = format!(".{}", extension(&answer.media_type));
+    write_durable(&extended(&out.join(below), &end), &answer.bytes()?)
 }
 
 fn extension(media_type: &str) -> &'static str {
@@ -113,11 +111,7 @@ pub fn put(inbox: &Path, file: &Path, below: &Path, wanted: Option<Wanted<'_>>) 
     let (name, bytes) = match wanted {
         None => (below.to_owned(), bytes),
         // The job has the file inside, so that both appear at once.
-        Some(wanted) => {
-            let mut name = below.as_os_str().to_owned();
-            name.push(JOB);
-            (name.into(), wanted.job(&bytes)?)
-        }
+        Some(wanted) => (extended(below, JOB), wanted.job(&bytes)?),
     };
     let hidden = format!(".{}-{}.part", std::process::id(), super::claim::now());
     let hidden = inbox.join(hidden);

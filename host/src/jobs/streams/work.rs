@@ -19,15 +19,12 @@ use crate::jobs::claim::now;
 use crate::jobs::company::{Companies, Company, is_suspect};
 use crate::jobs::perform::{Outcome, Performer, named, of_url};
 use crate::jobs::progress::Progress;
-use crate::jobs::queue::{DELIVERIES, Queue, Step, Taken, pause};
+use crate::jobs::queue::{DELIVERIES, Queue, STORAGE_PAUSE, Step, Taken, pause};
 use crate::jobs::reach::{Reach, Trouble};
 use crate::run::MAX_INPUT_BYTES;
 
 /// Dead letters that are kept; the oldest go first.
 const MAX_DEAD: u64 = 100_000;
-
-/// Until what is not the job's fault is tried again, such as a full disk.
-const STORAGE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a worker that starts waits for a Redis that starts, and how often it asks.
 const START_TIME: Duration = Duration::from_secs(60);
