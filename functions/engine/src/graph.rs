@@ -38,7 +38,7 @@ pub struct Parts {
 
 /// The first byte of a program: grows whenever a step or the order of its weights changes, so that a function and an `ephemera`
 /// of different ages say so.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 impl Graph {
     /// Imports and rewrites `onnx`.

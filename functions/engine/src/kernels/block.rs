@@ -28,7 +28,11 @@ impl<'a> Block<'a> {
     ) -> Self {
         let offsets = &offsets[..taps * BLOCK];
         let steps = k.div_ceil(STEP);
-        let end = offsets.iter().max().map_or(0, |&offset| offset as usize) + steps * STEP;
+        // By value, which the compiler makes vectors of.
+        let last = offsets
+            .iter()
+            .fold(0, |last: u32, &offset| last.max(offset));
+        let end = last as usize + steps * STEP;
         assert!(
             end <= x.len() && (1..=BLOCK).contains(&count),
             "a block of {count} pixels reads up to {end} of {} bytes",

@@ -26,6 +26,40 @@ mod isa;
 mod lookup;
 mod pack;
 mod scalar;
+#[cfg(all(target_family = "wasm", feature = "relaxed-simd"))]
+#[allow(unsafe_code)]
+mod signed;
+#[cfg(not(all(target_family = "wasm", feature = "relaxed-simd")))]
+mod signed {
+    //! What only some machines' relaxed dot product has, where there is none.
+
+    use super::{Block, Isa, Packed, Sums};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Signed(());
+
+    /// There are no such products.
+    pub(crate) enum Prepared {}
+
+    impl Signed {
+        pub(crate) fn prepare(
+            &mut self,
+            _: Isa,
+            _: &Packed,
+            _: &[i8],
+            _: usize,
+            _: usize,
+        ) -> Option<Prepared> {
+            None
+        }
+    }
+
+    impl Prepared {
+        pub(crate) fn products(&self, _: &Block, _: &Packed, _: usize, _: &mut [Sums]) {
+            match *self {}
+        }
+    }
+}
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code)]
 mod wasm;
@@ -40,9 +74,10 @@ pub(crate) use gather::{CHUNK, Lines, gather};
 pub use isa::Isa;
 pub(crate) use isa::{Wide, widest};
 pub(crate) use lookup::look_up;
-pub(crate) use pack::Packed;
 #[cfg(feature = "tract")]
 pub(crate) use pack::shift;
+pub(crate) use pack::{CHUNK_STEPS, Packed};
+pub(crate) use signed::Signed;
 
 /// Output channels in a panel of packed weights: one 512-bit register of sums.
 pub(crate) const PANEL: usize = 16;
@@ -120,7 +155,7 @@ pub(crate) fn products(
 fn products_of_one(
     isa: Isa,
     block: &Block,
-    packed: &Packed,
+    #[allow(unused_variables)] packed: &Packed,
     panel: &[i8],
     lanes: usize,
     #[allow(unused_variables)] widened: &mut Widened,

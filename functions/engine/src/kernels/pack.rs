@@ -23,7 +23,15 @@ pub(crate) struct Packed {
     pub(crate) offset: Option<i32>,
     /// What was added to weights that take eight bits only when it is: those of a u8 tensor with a zero point.
     pub(crate) shift: i32,
+    /// For each panel, tap and whole chunk of [`CHUNK_STEPS`] steps how many of its steps an i16 holds the products of, whatever bytes of `0..=255`
+    /// the weights, less what was added, are multiplied with: 4, 2 or 1. Empty where it does not hold those of one.
+    pub(crate) depths: Vec<u8>,
+    /// The sum of each channel's weights, less what was added. Padded to whole panels.
+    pub(crate) totals: Vec<i32>,
 }
+
+/// Steps whose activations are one register.
+pub(crate) const CHUNK_STEPS: usize = 4;
 
 impl Packed {
     /// Appends `taps * k * n` weights, which span eight bits, to `region`; `weight(tap, k, channel)` gives each.
@@ -48,6 +56,7 @@ impl Packed {
         let steps = k.div_ceil(STEP);
         let panels = n.div_ceil(PANEL);
         region.reserve(panels * taps * steps * PANEL * STEP);
+        let mut totals = vec![0; panels * PANEL];
         for panel in 0..panels {
             for tap in 0..taps {
                 for step in 0..steps {
@@ -61,10 +70,15 @@ impl Packed {
                             0
                         };
                         region.push((weight + added) as i8);
+                        totals[channel] += weight;
                     }
                 }
             }
         }
+        let depths = match offset {
+            Some(offset) => depths(&region[start..], steps, offset),
+            None => vec![],
+        };
         Self {
             start,
             taps,
@@ -72,6 +86,8 @@ impl Packed {
             panels,
             offset,
             shift,
+            depths,
+            totals,
         }
     }
 
@@ -90,6 +106,37 @@ impl Packed {
         let len = self.panel_len();
         &region[self.start + index * len..][..count * len]
     }
+}
+
+/// As [`Packed::depths`], for rows of `steps` steps of weights to which `offset` was added.
+fn depths(weights: &[i8], steps: usize, offset: i32) -> Vec<u8> {
+    // Two products of each step go to one i16: those of the first or of the second two weights of a channel.
+    let holds = |steps: &[i8]| {
+        (0..PANEL * STEP).step_by(2).all(|first| {
+            let of_step = steps.chunks_exact(PANEL * STEP);
+            let weights = of_step.flat_map(|step| &step[first..first + 2]);
+            let (mut lowest, mut highest) = (0, 0);
+            for &weight in weights {
+                let product = 255 * (i32::from(weight) - offset);
+                lowest += product.min(0);
+                highest += product.max(0);
+            }
+            lowest >= i32::from(i16::MIN) && highest <= i32::from(i16::MAX)
+        })
+    };
+    let depth = |chunk: &[i8]| {
+        let fits = |depth: &usize| chunk.chunks(depth * PANEL * STEP).all(holds);
+        [4, 2, 1].into_iter().find(fits).map(|depth| depth as u8)
+    };
+    let rows = weights.chunks_exact((steps * PANEL * STEP).max(1));
+    let depths = rows.map(|row| {
+        let chunks = row.chunks_exact(CHUNK_STEPS * PANEL * STEP);
+        let rest = chunks.remainder();
+        let depths: Option<Vec<u8>> = chunks.map(depth).collect();
+        depths.filter(|_| rest.chunks(PANEL * STEP).all(holds))
+    });
+    let depths: Option<Vec<Vec<u8>>> = depths.collect();
+    depths.unwrap_or_default().concat()
 }
 
 /// What makes bytes of weights from `lowest` to `highest`, which span eight bits and not all of which need be bytes.
@@ -134,6 +181,43 @@ mod tests {
             [5, 16, 27, 38, 0, 0, 0, 0],
             "channel 16, then padding"
         );
+    }
+
+    #[test]
+    fn depths_say_how_many_steps_an_i16_holds() {
+        // One step of four k for each chunk of sixteen; the products of two k of each step share an i16.
+        for (weights, depths) in [
+            ([16; 16], &[4][..]),
+            ([-16; 16], &[4]),
+            ([17; 16], &[2]),
+            ([32; 16], &[2]),
+            ([33; 16], &[1]),
+            ([-64; 16], &[1]),
+            // What has the other sign does not count against it.
+            ([63, -64, 0, 0, 0, 0, 0, 0, 63, -64, 0, 0, 0, 0, 0, 0], &[4]),
+            // 65 and 64 in one i16, but not in one step's neighbour.
+            ([0, 0, 0, 0, 63, 2, 0, 0, 0, 0, 0, 0, 63, 1, 0, 0], &[2]),
+            ([0, 0, 0, 0, 0, 0, 0, 0, 63, 2, 0, 0, 63, 1, 0, 0], &[1]),
+        ] {
+            let packed = Packed::new(
+                1,
+                16,
+                17,
+                |_, k, n| weights[k] * i32::from(n == 3),
+                &mut vec![],
+            );
+            assert_eq!(packed.depths[..1], *depths, "{weights:?}");
+            assert_eq!(packed.depths[1..], [4], "{weights:?}, a panel of zeros");
+            assert_eq!(packed.totals[3], weights.iter().sum::<i32>());
+            assert_eq!(packed.totals.len(), 2 * PANEL);
+        }
+        // Two products of 255 by 127 are too much, and so are weights of eight bits.
+        for weights in [[127; 16], [-100; 16]] {
+            let packed = Packed::new(1, 16, 1, |_, k, _| weights[k], &mut vec![]);
+            assert!(packed.depths.is_empty(), "{weights:?}");
+        }
+        let packed = Packed::new(1, 16, 1, |_, k, _| [-100, 100][k % 2], &mut vec![]);
+        assert!(packed.depths.is_empty());
     }
 
     #[test]

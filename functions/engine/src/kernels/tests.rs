@@ -10,6 +10,9 @@ use super::*;
 /// Bytes of activations in a problem.
 const BYTES: usize = 1024;
 
+/// Enough for every form to be chosen.
+const MANY_PIXELS: usize = 1000;
+
 /// `taps`, `k`, `n`, pixels, weights in `taps * k * n` order, activations.
 #[derive(Debug, Clone)]
 struct Problem {
@@ -60,6 +63,8 @@ impl Problem {
         for isa in Isa::available() {
             let mut row_sums = [0; BLOCK];
             block.row_sums(isa, &mut row_sums);
+            let mut signed = Signed::default();
+            let signed = signed.prepare(isa, &packed, &region, self.n, MANY_PIXELS);
             for index in (0..packed.panels).step_by(PANELS) {
                 let count = PANELS.min(packed.panels - index);
                 let lanes = (count * PANEL).min(self.n - index * PANEL);
@@ -67,6 +72,10 @@ impl Problem {
                 let panels = packed.panels(&region, index, count);
                 let mut widened = Widened::default();
                 products(isa, &block, &packed, panels, lanes, &mut widened, &mut sums);
+                let mut others = vec![[[7; PANEL]; BLOCK]; count];
+                if let Some(signed) = &signed {
+                    signed.products(&block, &packed, index, &mut others);
+                }
                 for r in 0..self.count {
                     for lane in 0..lanes {
                         let mut expected = 0;
@@ -82,6 +91,11 @@ impl Problem {
                             sums[lane / PANEL][r][lane % PANEL] - offset,
                             expected,
                             "{isa:?}, pixel {r}, channel {}",
+                            index * PANEL + lane
+                        );
+                        assert!(
+                            signed.is_none() || others[lane / PANEL][r][lane % PANEL] == expected,
+                            "signed, pixel {r}, channel {}",
                             index * PANEL + lane
                         );
                     }
@@ -124,6 +138,14 @@ impl Problem {
 }
 
 proptest! {
+    // Of weights up to 16, an i16 just holds eight products, and of those up to 32 four.
+    #[test]
+    fn every_form_agrees_on_small_weights(
+        problem in prop_oneof![problem(-16, 16), problem(-32, 32), problem(-17, 33), problem(0, 127)],
+    ) {
+        problem.check_dense(true);
+    }
+
     #[test]
     fn every_form_agrees_with_the_definition(problem in problem(-64, 63)) {
         problem.check_dense(true);

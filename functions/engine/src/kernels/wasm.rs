@@ -235,60 +235,152 @@ pub(super) unsafe fn depthwise(
 ) {
     // SAFETY: what the caller vouches for is what the tiles want.
     unsafe {
+        if block.taps == NINE {
+            depthwise_nine(block, panel, channel, lanes, sums);
+            return;
+        }
+        let mut row = 0;
+        while row + 2 <= block.count {
+            depthwise_tile::<2, 2>(block, panel, channel, row, sums);
+            row += 2;
+        }
+        if row < block.count {
+            depthwise_tile::<1, 2>(block, panel, channel, row, sums);
+        }
+    }
+}
+
+/// Taps of a square of three.
+const NINE: usize = 9;
+
+/// As [`depthwise`], for nine taps.
+///
+/// # Safety
+/// As [`depthwise`].
+unsafe fn depthwise_nine(
+    block: &Block,
+    panel: &[i8],
+    channel: usize,
+    lanes: usize,
+    sums: &mut Sums,
+) {
+    let sums = sums.as_mut_ptr().cast::<i32>();
+    // SAFETY: as the caller vouches for.
+    unsafe {
         for half in 0..lanes.div_ceil(8) {
+            let x = block.x.as_ptr().add(channel + half * 8);
+            let weights = panel.as_ptr().add(half * 16);
             let mut row = 0;
-            while row + 3 <= block.count {
-                depthwise_tile::<3>(block, panel, channel, half, row, sums);
-                row += 3;
-            }
             while row < block.count {
-                depthwise_tile::<1>(block, panel, channel, half, row, sums);
-                row += 1;
+                let offsets = block.offsets.as_ptr().add(row);
+                let sums = sums.add(row * PANEL + half * 8);
+                if row + ROWS_OF_NINE <= block.count {
+                    tile_of_nine::<ROWS_OF_NINE>(x, offsets, weights, sums);
+                    row += ROWS_OF_NINE;
+                } else {
+                    tile_of_nine::<1>(x, offsets, weights, sums);
+                    row += 1;
+                }
             }
         }
     }
 }
 
-/// `R` pixels by one half of a panel's channels, two taps at a time.
-unsafe fn depthwise_tile<const R: usize>(
+/// Pixels that are computed at a time: of more, there are not enough registers.
+const ROWS_OF_NINE: usize = 2;
+
+/// `R` pixels by eight channels, with no loop over the taps, which would take longer than what is in it.
+#[inline(always)]
+unsafe fn tile_of_nine<const R: usize>(
+    x: *const i8,
+    offsets: *const u32,
+    weights: *const i8,
+    sums: *mut i32,
+) {
+    // SAFETY: the caller vouches for the panel's length and the rows' bytes.
+    unsafe {
+        let at = |tap: usize, r: usize| {
+            i16x8_load_extend_i8x8(x.add(*offsets.add(tap * BLOCK + r) as usize))
+        };
+        let mut acc = [[i32x4_splat(0); 2]; R];
+        macro_rules! taps {
+            ($pair:literal, $first:literal, $second:literal) => {
+                let weights = weights.add($pair * PANEL * 2);
+                let w = [
+                    i16x8_load_extend_i8x8(weights),
+                    i16x8_load_extend_i8x8(weights.add(8)),
+                ];
+                for r in 0..R {
+                    let one = at($first, r);
+                    let two = if $first == $second {
+                        one
+                    } else {
+                        at($second, r)
+                    };
+                    let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(one, two);
+                    let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(one, two);
+                    acc[r][0] = i32x4_add(acc[r][0], i32x4_dot_i16x8(low, w[0]));
+                    acc[r][1] = i32x4_add(acc[r][1], i32x4_dot_i16x8(high, w[1]));
+                }
+            };
+        }
+        taps!(0, 0, 1);
+        taps!(1, 2, 3);
+        taps!(2, 4, 5);
+        taps!(3, 6, 7);
+        // Behind the last tap the weights are zeros, whatever they meet.
+        taps!(4, 8, 8);
+        for r in 0..R {
+            v128_store(sums.add(r * PANEL).cast(), acc[r][0]);
+            v128_store(sums.add(r * PANEL + 4).cast(), acc[r][1]);
+        }
+    }
+}
+
+/// `R` pixels by the first `H` halves of a panel's channels, two taps at a time.
+unsafe fn depthwise_tile<const R: usize, const H: usize>(
     block: &Block,
     panel: &[i8],
     channel: usize,
-    half: usize,
     first_row: usize,
     sums: &mut Sums,
 ) {
-    let mut acc = [[i32x4_splat(0); 2]; R];
+    let mut acc = [[[i32x4_splat(0); 2]; H]; R];
     // SAFETY: the caller vouches for the panel's length and the rows' bytes.
     unsafe {
-        let mut weights = panel.as_ptr().add(half * 16);
-        let channel = channel + half * 8;
+        let mut weights = panel.as_ptr();
         let mut tap = 0;
         while tap < block.taps {
-            let w = [
-                i16x8_load_extend_i8x8(weights),
-                i16x8_load_extend_i8x8(weights.add(8)),
-            ];
             // Behind an odd last tap the weights are zeros, whatever they meet.
             let rows = [
                 row_pointers::<R>(block, tap, first_row),
                 row_pointers::<R>(block, (tap + 1).min(block.taps - 1), first_row),
             ];
-            for r in 0..R {
-                let one = i16x8_load_extend_i8x8(rows[0][r].add(channel));
-                let two = i16x8_load_extend_i8x8(rows[1][r].add(channel));
-                let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(one, two);
-                let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(one, two);
-                acc[r][0] = i32x4_add(acc[r][0], i32x4_dot_i16x8(low, w[0]));
-                acc[r][1] = i32x4_add(acc[r][1], i32x4_dot_i16x8(high, w[1]));
+            let rows = rows.map(|rows| rows.map(|row| row.add(channel)));
+            for half in 0..H {
+                let w = [
+                    i16x8_load_extend_i8x8(weights.add(half * 16)),
+                    i16x8_load_extend_i8x8(weights.add(half * 16 + 8)),
+                ];
+                for r in 0..R {
+                    let one = i16x8_load_extend_i8x8(rows[0][r].add(half * 8));
+                    let two = i16x8_load_extend_i8x8(rows[1][r].add(half * 8));
+                    let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(one, two);
+                    let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(one, two);
+                    let acc = &mut acc[r][half];
+                    acc[0] = i32x4_add(acc[0], i32x4_dot_i16x8(low, w[0]));
+                    acc[1] = i32x4_add(acc[1], i32x4_dot_i16x8(high, w[1]));
+                }
             }
             weights = weights.add(PANEL * 2);
             tap += 2;
         }
         for r in 0..R {
-            let sums = sums[first_row + r].as_mut_ptr().add(half * 8);
-            v128_store(sums.cast(), acc[r][0]);
-            v128_store(sums.add(4).cast(), acc[r][1]);
+            let sums = sums[first_row + r].as_mut_ptr();
+            for half in 0..H {
+                v128_store(sums.add(half * 8).cast(), acc[r][half][0]);
+                v128_store(sums.add(half * 8 + 4).cast(), acc[r][half][1]);
+            }
         }
     }
 }

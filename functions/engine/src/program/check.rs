@@ -10,7 +10,7 @@ use super::{
     Padding, Pick, Pool, PoolKind, Pooled, Program, Requant, Step, Value, ValueId, Window,
 };
 use crate::InputSpec;
-use crate::kernels::{PANEL, STEP};
+use crate::kernels::{CHUNK_STEPS, PANEL, STEP};
 
 /// Values and steps; the largest graphs have some thousands.
 const MAX_COUNT: usize = 1 << 17;
@@ -310,7 +310,13 @@ impl Checked<'_> {
                 "weights {packed:?} for {taps} taps of {k} channels to {}",
                 lanes / groups
             );
-            ensure!((-128..=128).contains(&packed.added()), "weights {packed:?}");
+            let chunks = packed.panels * packed.taps * (packed.steps / CHUNK_STEPS);
+            ensure!(
+                (-128..=128).contains(&packed.added())
+                    && packed.totals.len() == packed.panels * PANEL
+                    && (packed.depths.is_empty() || packed.depths.len() == chunks),
+                "weights {packed:?}"
+            );
             self.weights(packed.start, packed.panels, packed.panel_len())?;
         }
         if let Some(pool) = &conv.pool {

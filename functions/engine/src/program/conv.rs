@@ -180,8 +180,13 @@ impl Conv {
             strips,
             runs,
             widened,
+            signed,
             ..
         } = scratch;
+        let signed = match &*self.groups {
+            [packed] => signed.prepare(isa, packed, weights, targets.lanes, geometry.pixels),
+            _ => None,
+        };
         let maxima = self.maxima();
         let (outputs, per_block) = match &pooling {
             None => (geometry.pixels, BLOCK),
@@ -207,7 +212,7 @@ impl Conv {
             for (group, packed) in self.groups.iter().enumerate() {
                 let added = packed.added();
                 let mut row_sums = [0; BLOCK];
-                let mut summed = added == 0;
+                let mut summed = added == 0 || signed.is_some();
                 let block = if in_strips {
                     let channels = strip::Channels {
                         first: group * k,
@@ -233,8 +238,12 @@ impl Conv {
                     let count = PANELS.min(packed.panels - index);
                     let lanes = (group_channels - index * PANEL).min(count * PANEL);
                     let sums = &mut sums[..count];
-                    let panels = packed.panels(weights, index, count);
-                    kernels::products(isa, &block, packed, panels, lanes, widened, sums);
+                    if let Some(signed) = &signed {
+                        signed.products(&block, packed, index, sums);
+                    } else {
+                        let panels = packed.panels(weights, index, count);
+                        kernels::products(isa, &block, packed, panels, lanes, widened, sums);
+                    }
                     for (part, sums) in sums.iter().enumerate() {
                         let panel_index = first_panel + index + part;
                         let channel = (index + part) * PANEL;

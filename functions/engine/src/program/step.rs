@@ -20,7 +20,7 @@ use super::requant::Requant;
 use super::{
     Binary, Conv, Depthwise, Epilogue, Pool, PoolKind, Program, Unary, ValueId, float, moves,
 };
-use crate::kernels::{BLOCK, Isa, PANEL, PANELS, Sums, Wide, Widened, widest};
+use crate::kernels::{BLOCK, Isa, PANEL, PANELS, Signed, Sums, Wide, Widened, widest};
 
 /// An operator with its operands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,6 +118,7 @@ pub(super) struct Scratch {
     /// The pixels of a block.
     pub(super) runs: Vec<super::geometry::Run>,
     pub(super) widened: Widened,
+    pub(super) signed: Signed,
     /// Sums of each channel.
     pub(super) totals: Vec<i32>,
     /// What each channel is multiplied by.
@@ -134,6 +135,7 @@ impl Default for Scratch {
             results: Box::default(),
             strips: super::strip::Strips::default(),
             widened: Widened::default(),
+            signed: Signed::default(),
             totals: vec![],
             factors: vec![],
         }
