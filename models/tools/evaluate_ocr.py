@@ -39,7 +39,7 @@ from pathlib import Path
 IMAGES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
 RAPIDOCR = "3.10.0"
 # Tesseract's names for the languages of the rendered pages.
-TESSERACT = {"en": "eng", "de": "deu", "fr": "fra", "es": "spa", "it": "ita", "pl": "pol", "el": "ell"}
+TESSERACT = {"en": "eng", "de": "deu", "fr": "fra", "es": "spa", "it": "ita", "pl": "pol", "el": "ell", "sa": "san", "hi": "hin"}
 # A line is found when at most this share of its characters is wrong.
 LINE_TOLERANCE = 0.2
 ONE_THREAD = {"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -28,26 +28,28 @@ FIGURES = {
 }
 
 
-def write(folder: Path, graph: Graph, facts: dict, inputs: list, outputs: list, characters=()) -> None:
-    """`facts`: name, version, source, source_sha256. `inputs`: list of tables; `outputs`: the same."""
+def write(folder: Path, graph: Graph, facts: dict, inputs: list, outputs: list, characters=(), pack=None) -> None:
+    """`facts`: name, version, source, source_sha256. `inputs`: list of tables; `outputs`: the same. `pack`: see packs.py."""
     folder.mkdir(parents=True, exist_ok=True)
     graph.save(folder / "model.onnx")
     facts = facts | {"licence": LICENCE, "sha256": sha256(folder / "model.onnx"), "training_data": TRAINING_DATA}
-    (folder / "model.toml").write_text(manifest(facts, inputs, outputs, characters))
+    (folder / "model.toml").write_text(manifest(facts, inputs, outputs, characters, pack=pack))
 
 
-def manifest(facts: dict, inputs: list, outputs: list, characters=(), tables=()) -> str:
-    """The text of `model.toml`. `facts`: all the keys that are not tables; `tables`: constants beside the graph."""
+def manifest(facts: dict, inputs: list, outputs: list, characters=(), tables=(), pack=None) -> str:
+    """The text of `model.toml`. `facts`: all the keys that are not tables; `tables`: constants beside the graph; `pack`: of a recogniser."""
     lines = [f"{key} = {_value(value)}" for key, value in facts.items()]
     if characters:
         # One long line would be unreadable in a diff; forty characters a row.
-        rows = [characters[i:i + 40] for i in range(0, len(characters), 40)]
         lines.append("# Class i + 1; class 0 is the CTC blank.")
-        lines.append("characters = [\n" + "".join(f"  {', '.join(map(_value, row))},\n" for row in rows) + "]")
+        lines.append(f"characters = {_rows(characters, 40)}")
     for kind, listed in (("inputs", inputs), ("outputs", outputs), ("tables", tables)):
         for table in listed:
             lines.append(f"\n[[{kind}]]")
             lines += [f"{key} = {_value(value)}" for key, value in table.items()]
+    if pack:
+        lines.append("\n[pack]")
+        lines += [f"{key} = {_rows(value, 20) if key == 'languages' else _value(value)}" for key, value in pack.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -77,6 +79,12 @@ def set_card(folder: Path, figures: dict) -> None:
     _, tail = rest.split(MARK_END)
     rows = "".join(f"| {FIGURES[key]} | {value} |\n" for key, value in figures.items() if key in FIGURES)
     path.write_text(f"{head}{MARK_START}\n| int8 | |\n|---|---|\n{rows}{MARK_END}{tail}")
+
+
+def _rows(values: list, width: int) -> str:
+    """A TOML array with so many values a line."""
+    rows = [values[i:i + width] for i in range(0, len(values), width)]
+    return "[\n" + "".join(f"  {', '.join(map(_value, row))},\n" for row in rows) + "]"
 
 
 def _value(value) -> str:

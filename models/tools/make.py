@@ -18,6 +18,7 @@ import equalise
 import folder
 import ocr
 import pack
+import packs
 import quantise
 import render
 import rounding
@@ -84,7 +85,7 @@ def make_recogniser() -> None:
     folder.write(
         MODELS / RECOGNISER, to_int8(graph, samples, ALPHA[RECOGNISER]), facts(RECOGNISER, source.RECOGNISER),
         [folder.image_input([1, 3, 48, "8*w"])], [{"name": "logits", "shape": [1, "w", len(characters) + 1]}],
-        characters)
+        characters, packs.PADDLE_LATIN)
 
 
 def to_int8(graph: Graph, samples: list[Sample], alpha: float) -> Graph:

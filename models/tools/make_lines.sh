@@ -11,10 +11,11 @@ shift 3
 ./venv.sh gait
 python=.venv/bin/python
 $python -m lines.sources "$out/text" "$sanskrit"
-for set in "short 48000" "medium 120000" "long 80000" "test-clean 1000" "test-scan 1000" "seen-clean 1000"; do
+for set in "short 48000" "medium 120000" "long 80000" "forms 40000" "more 40000" "test-clean 1000" "test-scan 1000" "seen-clean 1000"; do
     $python -m lines.shards "$out/shards" --pack "$pack" --set "${set% *}" --count "${set#* }" --work "$out/text" --sanskrit "$sanskrit"
 done
 $python -m lines.train "$out/run" --pack "$pack" --shards "$out/shards" --lines "${LINES:-1000000}" "$@"
 $python -m lines.export "$out/run" --shards "$out/shards" --to "${TO:-$out/ocr-recogniser-$pack}"
 $python -m lines.evaluate "${TO:-$out/ocr-recogniser-$pack}" --shards "$out/shards" --run "$out/run" --tesseract "$(
     [ "$pack" = latin ] && echo eng || echo san+hin+eng)"
+$python -m lines.card "${TO:-$out/ocr-recogniser-$pack}" --run "$out/run" --shards "$out/shards"

@@ -1,6 +1,7 @@
 """Tests of the recognisers' tools: `.venv/bin/python -m unittest test_lines` in this folder, after `venv.sh gait`."""
 
 import os
+import struct
 import tempfile
 import types
 import unicodedata
@@ -13,11 +14,23 @@ import torch
 
 import calibrate
 from calibrate import session
-from lines import batches, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, read, shards, sources, train
+from lines import batches, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, pages, read, shards, sources, train
 from lines.characters import PACKS, characters, decode, encode, listed
 
 SENTENCES = {"sanskrit": ["धर्मक्षेत्रे कुरुक्षेत्रे समवेता युयुत्सवः ॥ १.१ ॥", "अग्निमीळे पुरोहितं यज्ञस्य देवमृत्विजम् ।"],
-             "modern": ["नया पता लिखें", "रेकॉर्ड मिटाएँ"], "latin": ["Save the page", "Über den Dächern"], "own": ["Where is it?"]}
+             "modern": ["नया पता लिखें", "रेकॉर्ड मिटाएँ"], "english": ["Save the page"], "latin": ["Über den Dächern"], "own": ["Where is it?"]}
+
+
+def catalogue(said: dict[str, str]) -> bytes:
+    """A compiled catalogue, as GNU gettext's manual describes the format."""
+    pairs = sorted((a.encode(), b.encode()) for a, b in said.items())
+    at, text, tables = 28 + 16 * len(pairs), b"", [[], []]
+    for side in (0, 1):
+        for pair in pairs:
+            tables[side] += [len(pair[side]), at + len(text)]
+            text += pair[side] + b"\0"
+    head = [0x950412de, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0]
+    return struct.pack(f"<{len(head) + 4 * len(pairs)}I", *head, *tables[0], *tables[1]) + text
 
 
 def have_faces() -> str:
@@ -105,6 +118,34 @@ class Sources(unittest.TestCase):
 
 
 class Lines(unittest.TestCase):
+    def test_pages_are_drawn_with_their_truth(self):
+        if why := have_faces():
+            self.skipTest(why)
+        said = [f"{'कमल' * n} रामः वनं गच्छति {n} ।".replace(str(n), "") for n in range(4, 7)]
+        sentences = {"sanskrit": [f"{s[:-2]}{v} ।" for s in said for v in "कखगघचछजझटठडढतथदधनपफबभमयरलवशषसह"], "modern": ["नया पता लिखें"] * 300}
+        spec = pages.Spec("verse", "Lohit-Devanagari", dpi=100)
+        image, truth = pages.render("some", spec, 1, sentences)
+        kinds = [block["type"] for block in truth["blocks"]]
+        self.assertEqual((kinds[0], kinds[-1]), ("heading", "page-number"))
+        verse = truth["blocks"][1]["lines"]
+        self.assertTrue(verse[0]["text"].endswith(" ।") and verse[1]["text"].endswith(" ॥"), verse)
+        for block in truth["blocks"]:
+            for line in block["lines"]:
+                left, top, right, bottom = line["bbox"]
+                self.assertLess(np.asarray(image)[top:bottom, left:right].min(), 80, line)
+        self.assertEqual(image.size, (truth["width"], truth["height"]))
+        self.assertEqual(image.tobytes(), pages.render("some", spec, 1, sentences)[0].tobytes())
+
+    def test_a_catalogue_gives_its_english_and_its_translation(self):
+        said = {"": "Content-Type: text/plain; charset=UTF-8\n", "menu\x04Save the page": "Seite sichern", "100 % of %s": "100 % von %s"}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "some.mo")
+            path.write_bytes(catalogue(said))
+            self.assertEqual(sources.originals("latin", [path]), ["Save the page"])
+            self.assertEqual(sources.translations("latin", [path]), ["Seite sichern"])
+            path.write_bytes(b"no catalogue")
+            self.assertEqual(sources.originals("latin", [path]), [])
+
     def test_composed_lines_are_in_the_pack(self):
         for pack in PACKS:
             rng = np.random.default_rng(5)
@@ -135,7 +176,8 @@ class Lines(unittest.TestCase):
     def test_the_splits_share_no_face_and_no_size(self):
         rows = faces.table()
         for script in ("deva", "latin"):
-            seen, held = ({Path(r.file).stem.split("-")[0] for r in rows if r.script == script and r.split == s} for s in faces.SPLITS)
+            seen, held = ({Path(r.file).stem.split("-")[0] for r in rows if r.script == script and (r.split == "test") == held_out}
+                          for held_out in (False, True))
             self.assertEqual(seen & held, set(), script)
         self.assertEqual(set(draw.EMS["train"]) & set(draw.EMS["test"]), set())
 
@@ -210,7 +252,7 @@ class Training(unittest.TestCase):
 
     def test_the_curriculum_ends_with_all_lengths(self):
         self.assertEqual(set(train.sets(0.0)), {"short"})
-        self.assertEqual(set(train.sets(1.0)), {"short", "medium", "long"})
+        self.assertEqual(set(train.sets(1.0)), {"short", "medium", "long", "forms", "more"})
 
     def test_a_run_goes_on_where_it_stopped(self):
         with tempfile.TemporaryDirectory() as folder:

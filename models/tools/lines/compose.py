@@ -11,7 +11,7 @@ from lines.characters import characters, classes
 # Kind of line -> its part of the pack's lines.
 SHARES = {
     "devanagari": {"sanskrit": 0.36, "modern": 0.18, "iast": 0.2, "latin": 0.07, "mixed": 0.06, "numbers": 0.05, "rare": 0.08},
-    "latin": {"latin": 0.52, "own": 0.16, "iast": 0.08, "numbers": 0.1, "address": 0.05, "rare": 0.07, "signs": 0.02},
+    "latin": {"english": 0.26, "latin": 0.32, "own": 0.1, "iast": 0.08, "numbers": 0.1, "address": 0.05, "rare": 0.07, "signs": 0.02},
 }
 # Part of the lines that get a punctuation mark more than their text has.
 PUNCTUATED = 0.15
@@ -164,7 +164,12 @@ def _modern(rng, pack, sentences) -> str:
     return _several(rng, sentences["modern"])
 
 
-_KINDS = {"sanskrit": _sanskrit, "modern": _modern, "iast": _iast, "latin": _latin, "own": _own, "mixed": _mixed, "numbers": _numbers,
+def _english(rng, pack, sentences) -> str:
+    found = _several(rng, sentences["english"])
+    return found.upper() if rng.random() < 0.08 else found
+
+
+_KINDS = {"sanskrit": _sanskrit, "english": _english, "modern": _modern, "iast": _iast, "latin": _latin, "own": _own, "mixed": _mixed, "numbers": _numbers,
           "rare": _rare, "address": _address, "signs": _signs}
 
 

@@ -14,7 +14,10 @@ from lines.faces import Face, faces
 # Height of the network's input.
 HEIGHT = 48
 # Em sizes in pixels: 8 to 16 points at 200 to 300 dpi, and small print. Those of the held-out split lie between.
-EMS = {"train": (18, 20, 22, 25, 28, 32, 36, 40, 46, 52, 60), "test": (21, 26, 30, 34, 43, 50)}
+_TRAINED = (18, 20, 22, 25, 28, 32, 36, 40, 46, 52, 60)
+EMS = {"train": _TRAINED, "more": _TRAINED, "test": (21, 26, 30, 34, 43, 50)}
+# Where any form of a letter may be drawn, this part of the lines is in faces that have forms to choose by feature.
+FORMED = 0.4
 # Characters of both scripts' faces stay in the run that they stand in.
 _NEUTRAL = set(" .,;:!?()[]{}-–—'\"’‘“”/%*+=0123456789|")
 
@@ -26,6 +29,21 @@ class Ink:
     cover: np.ndarray
     em_px: float
     faces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A face and how its letters are formed."""
+
+    face: Face
+    features: tuple[str, ...] = ()
+    language: str | None = None
+
+    def length(self, em: int, text: str) -> float:
+        return self.face.at(em).getlength(text, features=self.features, language=self.language)
+
+    def write(self, pen: ImageDraw.ImageDraw, x: float, baseline: float, em: int, text: str) -> None:
+        pen.text((x, baseline), text, font=self.face.at(em), anchor="ls", fill=255, features=self.features, language=self.language)
 
 
 def runs(text: str) -> list[tuple[str, str]]:
@@ -42,42 +60,53 @@ def runs(text: str) -> list[tuple[str, str]]:
     return [(script, part) for script, part in found]
 
 
-def ink(rng: np.random.Generator, text: str, split: str) -> Ink | None:
-    """The line, cut at its ink with small random margins; None when no face that was tried draws the whole text."""
+def ink(rng: np.random.Generator, text: str, split: str, forms: bool = False) -> Ink | None:
+    """The line, cut at its ink with small random margins; None when no face that was tried draws the whole text.
+
+    `forms`: in faces that have several forms of a letter, any of them.
+    """
     em = int(rng.choice(EMS[split]))
-    parts = _faced(rng, text, split)
+    parts = _faced(rng, text, split, forms)
     if parts is None:
         return None
     pad = em
-    widths = [face.at(em).getlength(part) for face, part in parts]
+    widths = [drawn.length(em, part) for drawn, part in parts]
     picture = Image.new("L", (int(sum(widths)) + 2 * pad, 3 * em), 0)
     pen, x = ImageDraw.Draw(picture), float(pad)
-    for (face, part), width in zip(parts, widths):
-        pen.text((x, 1.9 * em), part, font=face.at(em), anchor="ls", fill=255)
+    for (drawn, part), width in zip(parts, widths):
+        drawn.write(pen, x, 1.9 * em, em, part)
         x += width
-    return _cut(rng, np.asarray(picture), em, pad, x, tuple(face.row.file for face, _ in parts))
+    return _cut(rng, np.asarray(picture), em, pad, x, tuple(drawn.face.row.file for drawn, _ in parts))
 
 
-def _faced(rng, text: str, split: str) -> list[tuple[Face, str]] | None:
+def _faced(rng, text: str, split: str, forms: bool) -> list[tuple[Drawn, str]] | None:
     whole = runs(text)
     if whole[0][0] == "deva" and len(whole) == 1:
-        rest = {"deva": _pick(rng, "deva", split, text)}
+        rest = {"deva": _pick(rng, "deva", split, text, forms)}
     else:
         # A Devanagari face that has the Latin letters as well sets the whole line, half of the time.
-        alone = _pick(rng, "deva", split, text) if any(s == "deva" for s, _ in whole) and rng.random() < 0.5 else None
-        rest = {s: alone or _pick(rng, s, split, "".join(p for t, p in whole if t == s)) for s, _ in whole}
+        alone = _pick(rng, "deva", split, text, forms) if any(s == "deva" for s, _ in whole) and rng.random() < 0.5 else None
+        rest = {s: alone or _pick(rng, s, split, "".join(p for t, p in whole if t == s), forms) for s, _ in whole}
     if any(face is None for face in rest.values()):
         return None
     return [(rest[s], part) for s, part in whole]
 
 
-def _pick(rng, script: str, split: str, text: str) -> Face | None:
+def _pick(rng, script: str, split: str, text: str, forms: bool) -> Drawn | None:
     candidates = faces(script, split)
+    if forms and script == "deva" and rng.random() < FORMED:
+        candidates = tuple(face for face in candidates if face.features)
     for _ in range(12):
         face = candidates[int(rng.integers(len(candidates)))]
         if face.has(text):
-            return face
+            return _formed(rng, face) if forms else Drawn(face)
     return None
+
+
+def _formed(rng, face: Face) -> Drawn:
+    features = tuple(tag for tag in face.features if rng.random() < 0.5)
+    languages = (None, *face.languages)
+    return Drawn(face, features, languages[int(rng.integers(len(languages)))])
 
 
 def _cut(rng, cover: np.ndarray, em: int, pad: int, end: float, files) -> Ink | None:

@@ -34,11 +34,13 @@ def main() -> None:
     pack = batches.shard(batches.shards(options.shards, SETS[0])[0]).pack
     if tuple(about["characters"]) != characters(pack):
         raise ValueError(f"{options.folder} is not of the pack {pack}")
-    networks = {"int8": _session(options.folder / "model.onnx"), "f32": _session(options.run / "f32.onnx")}
+    networks = {"int8": session(options.folder / "model.onnx"), "f32": session(options.run / "f32.onnx")}
     figures = {"lines": options.lines}
     kept = {}
     for name in SETS:
         shards = [batches.shard(p) for p in batches.shards(options.shards, name)]
+        if not shards:
+            raise FileNotFoundError(f"no shards of {name} in {options.shards}")
         for kind, network in networks.items():
             readings, logits = read(network, pack, shards, options.lines)
             figures[f"{name} {kind}"] = summary(readings)
@@ -54,11 +56,17 @@ def main() -> None:
     show(figures)
 
 
-def _session(path: Path) -> ort.InferenceSession:
+def session(path: Path) -> ort.InferenceSession:
+    """A graph, ready to run on one thread."""
     given = ort.SessionOptions()
     given.intra_op_num_threads = given.inter_op_num_threads = 1
     given.log_severity_level = 3
     return ort.InferenceSession(str(path), given, ["CPUExecutionProvider"])
+
+
+def text(network, pack: str, pixels: np.ndarray) -> str:
+    """What a graph reads of a line `[48, W] u8`."""
+    return decode(pack, network.run(None, {"x": coloured(pixels)})[0][0].argmax(axis=1))
 
 
 def read(network, pack: str, shards: list, most: int) -> tuple[list[measure.Reading], list[np.ndarray]]:

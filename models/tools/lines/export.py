@@ -18,6 +18,7 @@ import torch
 import calibrate
 import equalise
 import folder
+import packs
 import quantise
 import rounding
 from calibrate import Sample, session
@@ -129,7 +130,8 @@ def write(to: Path, graph: Graph, record: dict, digest: str) -> None:
              "sha256": folder.sha256(to / "model.onnx"), "training_data": TRAINING_DATA}
     named = list(characters(settings["pack"]))
     (to / "model.toml").write_text(folder.manifest(
-        facts, [folder.image_input([1, 3, HEIGHT, f"{STEP}*w"])], [{"name": "logits", "shape": [1, "w", len(named) + 1]}], named), encoding="utf-8")
+        facts, [folder.image_input([1, 3, HEIGHT, f"{STEP}*w"])], [{"name": "logits", "shape": [1, "w", len(named) + 1]}], named,
+        pack=packs.OWN[settings["pack"]]), encoding="utf-8")
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """The faces that lines are drawn in: `faces.tsv`. In: a script and a split. Out: open faces.
 
 A family is in one split only, with all its weights and sizes, so the figures are about designs that training has not seen. `without`:
-a text that the face draws wrongly (a glyph of another letter, a broken conjunct), which the table of its characters cannot tell.
+a text that the face draws wrongly (a glyph of another letter, a broken conjunct), which the table of its characters cannot tell. `forms`:
+OpenType features (`ss15`) and languages (`ne`) with which the face draws letters as older books or other countries have them.
 
     python -m lines.faces       the Debian packages, for `apt-get install $(python -m lines.faces)`; files that are missing, on stderr
 """
@@ -16,7 +17,8 @@ from fontTools.ttLib import TTFont
 from PIL import ImageFont, features
 
 TABLE = Path(__file__).resolve().parent / "faces.tsv"
-SPLITS = ("train", "test")
+# `more`: families for training that only the set `more` draws, so that the lines of the other sets stay what they were when these came.
+SPLITS = ("train", "more", "test")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Row:
     script: str
     split: str
     without: str
+    forms: str
 
 
 class Face:
@@ -37,6 +40,16 @@ class Face:
         self.row = row
         with TTFont(row.file, lazy=True) as font:
             self.characters = frozenset(map(chr, font.getBestCmap()))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Features that change the form of letters."""
+        return tuple(tag for tag in self.row.forms.split() if len(tag) == 4)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages that change the form of letters."""
+        return tuple(tag for tag in self.row.forms.split() if len(tag) == 2)
 
     def has(self, text: str) -> bool:
         """Whether the face draws every character of `text`, and as it should be."""
@@ -56,10 +69,11 @@ def table() -> tuple[Row, ...]:
 
 @cache
 def faces(script: str, split: str) -> tuple[Face, ...]:
-    """Opens the faces of `deva` or `latin`; raises FileNotFoundError naming the packages that are missing."""
+    """Opens the faces of `deva` or `latin`, those of training where a split has none; raises FileNotFoundError naming the packages that are missing."""
     if not features.check("raqm"):
         raise RuntimeError("Pillow has no raqm here: install libfribidi0, Devanagari cannot be shaped without it")
-    rows = [r for r in table() if r.script == script and r.split == split]
+    of = {name: [r for r in table() if r.script == script and r.split == name] for name in SPLITS}
+    rows = of[split] or of["train"]
     missing = sorted({r.package for r in rows if not Path(r.file).exists()})
     if missing:
         raise FileNotFoundError(f"install the Debian packages {' '.join(missing)}")

@@ -28,18 +28,21 @@ WIDEST = 1280
 
 @dataclass(frozen=True)
 class Kind:
-    """A set of lines. `lengths`: code points asked for, from and to. `widest`: pixels, at the network's height."""
+    """A set of lines. `lengths`: code points asked for, from and to. `widest`: pixels, at the network's height. `forms`: see `draw.ink`."""
 
     split: str
     level: str
     lengths: tuple[int, int]
     widest: int
+    forms: bool = False
 
 
 SETS = {
     "short": Kind("train", "train", (2, 12), 224),
     "medium": Kind("train", "train", (6, 26), 384),
     "long": Kind("train", "train", (16, 64), 960),
+    "forms": Kind("train", "train", (4, 40), 640, forms=True),
+    "more": Kind("more", "train", (4, 48), 800),
     "test-clean": Kind("test", "clean", (4, 48), WIDEST),
     "test-scan": Kind("test", "scan", (4, 48), WIDEST),
     # Other texts in the faces of training: how much of an error is the face's.
@@ -53,7 +56,7 @@ def line(pack: str, sentences: dict, name: str, seed: int, index: int) -> tuple[
     for attempt in range(40):
         rng = np.random.default_rng([seed, zlib.crc32(f"{pack} {name}".encode()), index, attempt])
         text, said = compose.line(rng, pack, sentences, int(rng.integers(kind.lengths[0], kind.lengths[1] + 1)))
-        ink = draw.ink(rng, text, kind.split)
+        ink = draw.ink(rng, text, kind.split, kind.forms)
         if ink is None:
             continue
         other = None

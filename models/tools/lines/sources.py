@@ -25,6 +25,8 @@ PACKAGES = ("iso-codes", "libreoffice-l10n-hi", "libreoffice-l10n-mr", "libreoff
             "libreoffice-l10n-ro", "libreoffice-l10n-fi", "libreoffice-l10n-pt")
 DEVANAGARI_LANGUAGES = ("hi", "mr", "ne", "mai", "kok")
 LATIN_LANGUAGES = ("de", "fr", "es", "it", "pt", "nl", "pl", "cs", "sk", "sl", "hr", "hu", "ro", "tr", "fi", "sv", "da", "nb", "lt", "lv", "et")
+# Whose catalogues the English sentences are read from; they are much the same in all.
+ENGLISH_OF = ("de", "fr")
 HELD_OUT_PART = 50
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"))
@@ -72,18 +74,28 @@ def catalogues(work: Path, languages) -> list[Path]:
 
 
 def translations(pack: str, paths: list[Path]) -> list[str]:
-    """Sentences of catalogues, each once, in a fixed order; a file that is no catalogue is passed over."""
-    found = set()
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                read = gettext.GNUTranslations(file)._catalog
-        except (OSError, UnicodeDecodeError, struct.error):
-            continue
-        for value in read.values():
-            if isinstance(value, str):
-                found.update(filter(None, (clean(pack, piece) for piece in message(value))))
-    return sorted(found)
+    """Sentences of catalogues, each once, in a fixed order."""
+    return _cleaned(pack, (said for path in paths for said in _entries(path).values()))
+
+
+def originals(pack: str, paths: list[Path]) -> list[str]:
+    """The English sentences that catalogues translate, each once, in a fixed order."""
+    return _cleaned(pack, (said for path in paths for said in _entries(path)))
+
+
+def _entries(path: Path) -> dict:
+    """English -> its translation; a file that is no catalogue has none."""
+    try:
+        with path.open("rb") as file:
+            return gettext.GNUTranslations(file)._catalog
+    except (OSError, UnicodeDecodeError, struct.error):
+        return {}
+
+
+def _cleaned(pack: str, said) -> list[str]:
+    # A context stands before its message, parted from it by EOT. Plural forms are pairs and are passed over.
+    whole = (entry.split("\x04")[-1] for entry in said if isinstance(entry, str))
+    return sorted({line for entry in whole for piece in message(entry) if (line := clean(pack, piece))})
 
 
 def devanagari_share(line: str) -> float:
@@ -98,7 +110,9 @@ def load(pack: str, work: Path, sanskrit_path: Path, split: str) -> dict[str, li
     own = [clean(pack, s) for sentences in (*pages.SENTENCES.values(), *prose.LONGER.values()) for s in sentences]
     found = {"own": sorted(filter(None, own)), "latin": translations(pack, catalogues(work, LATIN_LANGUAGES))}
     found["sanskrit"] = sanskrit(sanskrit_path)
-    if pack == "devanagari":
+    if pack == "latin":
+        found["english"] = originals(pack, catalogues(work, ENGLISH_OF))
+    else:
         modern = translations(pack, catalogues(work, DEVANAGARI_LANGUAGES))
         found["modern"] = [line for line in modern if devanagari_share(line) > 0.6]
     return {name: [s for s in sentences if held_out(s) == (split == "test")] for name, sentences in found.items()}

@@ -30,7 +30,7 @@ from lines.compose import SHARES
 from lines.network import SHAPES, Recogniser, count
 
 # Up to this part of the run, sets in these proportions.
-CURRICULUM = ((0.15, {"short": 1.0}), (0.5, {"short": 0.35, "medium": 0.65}), (1.01, {"short": 0.1, "medium": 0.5, "long": 0.4}))
+CURRICULUM = ((0.15, {"short": 1.0}), (0.5, {"short": 0.3, "medium": 0.5, "forms": 0.2}), (1.01, {"short": 0.1, "medium": 0.25, "long": 0.25, "forms": 0.2, "more": 0.2}))
 # Steps with a rising rate; the part of the run behind which it falls to nothing.
 WARM, FALL = 300, 0.7
 # Pixels of a batch: 40 lines of 160.
