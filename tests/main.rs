@@ -17,6 +17,7 @@ mod models;
 mod networks;
 mod nn;
 mod outside;
+mod packs;
 mod queue;
 mod redis;
 mod rejected;

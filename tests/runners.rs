@@ -201,7 +201,7 @@ pub(crate) struct Host {
     _executor: tokio::runtime::Runtime,
 }
 
-fn project() -> Project {
+pub(crate) fn project() -> Project {
     Project::open(&root().join("spin.toml")).expect("spin.toml is valid")
 }
 

@@ -16,10 +16,13 @@ pub(crate) mod top;
 pub(crate) mod up;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Id};
 use ephemera::build::{self as builder, Artifact, Placement};
 use ephemera::config::{Function, Project};
 use ephemera::progress::Progress;
@@ -31,6 +34,29 @@ pub(crate) struct Surroundings {
     pub(crate) manifest: PathBuf,
     /// Where long work is shown.
     pub(crate) progress: Progress,
+    /// What is given on the command line, and not by a variable or as a default.
+    pub(crate) flags: Flags,
+}
+
+/// Names of what is given on the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags(BTreeSet<String>);
+
+impl Flags {
+    /// Those of the innermost command.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        if let Some((_, inner)) = matches.subcommand() {
+            return Self::of(inner);
+        }
+        let given = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        let given = matches.ids().filter(given);
+        Self(given.map(|id| id.as_str().to_owned()).collect())
+    }
+
+    /// Whether the argument `id` is among them.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.0.contains(id)
+    }
 }
 
 impl Surroundings {

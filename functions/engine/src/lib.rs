@@ -34,6 +34,7 @@ mod kernels;
 #[cfg(feature = "tract")]
 mod lower;
 mod manifest;
+mod pack;
 mod program;
 mod raw;
 #[cfg(feature = "tract")]
@@ -47,6 +48,7 @@ pub use graph::{Graph, Parts};
 pub use import::{External, Signature, inline_external};
 pub use kernels::Isa;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
+pub use pack::PackSpec;
 pub use program::{FloatStep, StepReport};
 pub use raw::{Datatype, Port, RawTensor};
 #[cfg(feature = "tract")]

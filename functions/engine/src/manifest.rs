@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use crate::table::names;
-use crate::{Datatype, Error, Table};
+use crate::{Datatype, Error, PackSpec, Table};
 
 /// The parsed `model.toml` of one model.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Manifest {
     /// Text recognisers: class `i + 1` is `characters[i]`; class 0 is the CTC blank.
     #[serde(default)]
     pub characters: Vec<String>,
+    /// Text recognisers: which languages they read.
+    #[serde(default)]
+    pub pack: Option<PackSpec>,
     /// Classifiers: `classes[i]` is what value `i` of the output's last axis stands for.
     #[serde(default)]
     pub classes: Vec<String>,
@@ -190,6 +193,7 @@ impl Manifest {
             ));
         }
         self.check_classes()?;
+        self.pack.as_ref().map_or(Ok(()), PackSpec::check)?;
         let tables = || self.tables.iter();
         names("tables", tables().map(|table| &table.name)).map_err(Error::Manifest)?;
         names("tables' files", tables().map(|table| &table.file)).map_err(Error::Manifest)?;

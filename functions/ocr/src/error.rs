@@ -57,7 +57,7 @@ pub enum Error {
         /// What was asked for.
         actual: String,
         /// The packs, with what they read.
-        packs: &'static str,
+        packs: String,
     },
     /// An output format that is not offered: 422.
     #[error(
@@ -206,7 +206,7 @@ mod tests {
             (
                 Error::Language {
                     actual: text(),
-                    packs: "",
+                    packs: text(),
                 },
                 422,
             ),

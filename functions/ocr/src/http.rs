@@ -41,8 +41,10 @@ impl Function for Ocr {
     }
 
     fn models(&self) -> String {
-        let models = [&self.detector, &self.recogniser];
-        models.map(|network| network.manifest.identity()).join(", ")
+        let packs = self.packs.iter().map(|pack| &pack.network);
+        let networks = std::iter::once(&self.detector).chain(packs);
+        let identities = networks.map(|network| network.manifest.identity());
+        identities.collect::<Vec<_>>().join(", ")
     }
 
     fn route(
@@ -73,7 +75,7 @@ impl Function for Ocr {
                 if request.body.len() > limit_bytes {
                     return Err(Error::BodyTooLarge { limit_bytes });
                 }
-                self.answer(Request::parse(request, aliases)?, around)
+                self.answer(Request::parse(request, aliases, &self.packs)?, around)
             }
             "/v1/engines" => {
                 expect("GET")?;

@@ -1,9 +1,15 @@
 //! Text -> the language it is written in, as a BCP-47 tag.
 //!
-//! Greek is told by its letters. Of the languages in Latin letters ten are told by their small words, where a text has
+//! Greek and Devanagari are told by their letters, the languages of Devanagari in identify/devanagari.rs, and Sanskrit in Latin letters by
+//! its dotted ones. Of the other languages in Latin letters ten are told by their small words, where a text has
 //! enough of them and another language has hardly any; everything else is `und`, as are languages too close to their
 //! neighbours. What the caller says of the page wins
 //! over small words, not over letters.
+
+mod devanagari;
+
+use crate::language::script;
+use devanagari::is_devanagari;
 
 /// Fewer small words of a language than this do not tell it.
 const MIN_WORDS: usize = 3;
@@ -12,26 +18,74 @@ const LEAD: usize = 3;
 /// Letters of Greek and Coptic in Unicode, but for the signs that formulas use: a text in them is mostly these.
 const GREEK: std::ops::RangeInclusive<char> = '\u{370}'..='\u{3ff}';
 
+/// So many of the letters that only transliteration has tell it.
+const MIN_DOTTED: usize = 2;
+
 /// The tag of a text. `requested`: the tag of the page as its sender has it, `und` if none.
 pub fn language<'a>(text: &str, requested: &'a str) -> &'a str {
-    let (mut greek, mut letters) = (0, 0);
+    let (mut greek, mut indic, mut letters) = (0, 0, 0);
     for c in text.chars().filter(|c| c.is_alphabetic()) {
         greek += usize::from(GREEK.contains(&c));
+        indic += usize::from(is_devanagari(c));
         letters += 1;
     }
     if 2 * greek > letters {
         return "el";
     }
-    match requested {
-        // Latin letters on a page that is said to be Greek.
-        "el" if letters > 0 => latin(text),
-        "und" | "mul" => latin(text),
-        _ => requested,
+    // What the caller says of the page holds for text in the script of that language.
+    let named = !matches!(requested, "und" | "mul");
+    let usual = named.then(|| script_of(requested)).flatten();
+    if 2 * indic > letters {
+        return match usual {
+            Some("Deva") => requested,
+            _ => devanagari::language(text),
+        };
     }
+    match usual {
+        // Latin letters on a page that is said to be in others.
+        Some("Deva" | "Grek") if letters > 0 => latin(text),
+        _ if named => requested,
+        _ => latin(text),
+    }
+}
+
+/// The script of a tag: its own, else the usual one of its language.
+fn script_of(tag: &str) -> Option<&str> {
+    match tag.split_once('-') {
+        Some((_, script)) => Some(script),
+        None => script(tag),
+    }
+}
+
+/// Sanskrit in the letters of IAST.
+const TRANSLITERATED: &str = "sa-Latn";
+
+/// Whether a letter is one of IAST's that hardly any language is written in.
+fn is_dotted(c: char) -> bool {
+    matches!(
+        c.to_lowercase().next(),
+        Some('ṛ' | 'ṝ' | 'ḷ' | 'ḹ' | 'ṃ' | 'ṁ' | 'ḥ' | 'ṅ' | 'ṇ' | 'ṭ' | 'ḍ' | 'ṣ')
+    )
+}
+
+/// Whether a letter is one of IAST's that neither transliterated Arabic nor Yoruba has.
+fn is_indic(c: char) -> bool {
+    matches!(
+        c.to_lowercase().next(),
+        Some('ṛ' | 'ṝ' | 'ḷ' | 'ḹ' | 'ṃ' | 'ṁ' | 'ṅ' | 'ṇ' | 'ś')
+    )
 }
 
 /// The language that a text in Latin letters has most small words of, or `und`.
 fn latin(text: &str) -> &'static str {
+    // A dotted letter in an English sentence is a name's.
+    let words = text.split_whitespace();
+    let (dotted, words) = words.fold((0, 0), |(dotted, words), word| {
+        (dotted + usize::from(word.contains(is_dotted)), words + 1)
+    });
+    if dotted >= MIN_DOTTED && 4 * dotted >= words && text.contains(is_indic) {
+        return TRANSLITERATED;
+    }
     let mut counts = [0usize; SMALL_WORDS.len()];
     for word in text.split(|c: char| !c.is_alphabetic()) {
         if word.is_empty() || word.chars().count() > 6 {
@@ -155,6 +209,22 @@ mod tests {
             ("Harbour 1874", "en", "en"),
             ("", "und", "und"),
             ("17", "el", "el"),
+            ("17", "sa", "sa"),
+            ("धर्मः", "sa", "sa"),
+            ("धर्मः", "hi", "hi"),
+            ("धर्मः", "und", "und-Deva"),
+            ("धर्मः", "en", "und-Deva"),
+            ("यह एक गाँव है", "mul", "hi"),
+            ("यह एक गाँव है", "sa-Latn", "hi"),
+            ("kṛṣṇaḥ śaraṇaṃ mama", "sa", "sa-Latn"),
+            ("kṛṣṇaḥ śaraṇaṃ mama", "und", "sa-Latn"),
+            ("dharma", "sa-Latn", "sa-Latn"),
+            ("the keeper of the lamp and the boat", "sa", "en"),
+            (
+                "The songs of Kṛṣṇa and of Arjuna were sung by the men of the village",
+                "und",
+                "en",
+            ),
             // Neighbours of the languages above.
             (
                 "Færgen sejler ikke, når blæsten er så hård, og der er en grøn bænk ved åen, som de har malet.",

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! http.rs        method, path     -> route          one function for every runner
-//! request.rs     body bytes       -> Request        framing, limits, names        (language.rs)
+//! request.rs     body bytes       -> Request        framing, limits, names        (language/)
 //! page.rs        Request          -> Page           upright RGB, at most 2048 px a side
 //! detect.rs      Page             -> Vec<Line>      tilted rectangles             (detect/)
 //! orientation.rs Page, Line       -> Quad, Text     whichever way it runs               (pitch.rs)
 //! pose.rs        lines            -> Pose           quarter turns and skew: the level frame
-//! recognise.rs   Page, Quad       -> Text           characters, words             (lookalikes.rs)
+//! choice.rs      Page, Quad       -> Text           by the pack that reads it     (pack.rs, headline.rs)
+//! recognise.rs   Page, Quad       -> Text           characters, words, spelling   (recognise/, lookalikes.rs)
 //! layout.rs      lines            -> Vec<Block>     reading order, kinds          (layout/)
 //! identify.rs    text             -> its language
+//! ink.rs         a line's picture -> its ink                for headlines and blanks
 //! settings.rs    names, values    -> Settings       what the operator wants
 //! render.rs      blocks           -> bytes          one file per format           (render/)
 //! component.rs   the shell around it all            (the crate ephemera-http)
@@ -19,16 +21,20 @@
 //! clock and no file. The models come in through [`Network`]; their weights are the engine's business.
 #![cfg_attr(not(target_family = "wasm"), forbid(unsafe_code))]
 
+mod choice;
 #[cfg(all(target_family = "wasm", feature = "component"))]
 mod component;
 pub mod detect;
 mod error;
+mod headline;
 mod http;
 pub mod identify;
+mod ink;
 pub mod language;
 pub mod layout;
 mod lookalikes;
-pub mod orientation;
+mod orientation;
+pub mod pack;
 pub mod page;
 mod pitch;
 pub mod pose;
@@ -48,10 +54,14 @@ pub use error::{Error, UnexpectedOutput};
 pub use request::Request;
 pub use settings::Settings;
 
+use choice::{Choice, Chosen};
+use language::Language;
 use layout::{Block, ReadLine};
 use orientation::Reader;
+pub use pack::Pack;
 use page::Page;
 use pose::{Pose, Rotation};
+use recognise::{Custom, with_straight_quotes};
 use render::Asked;
 use request::Format;
 
@@ -65,10 +75,8 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Ocr {
     /// Finds lines.
     pub detector: Network,
-    /// Reads them.
-    pub recogniser: Network,
-    /// What the recogniser's classes mean: class `i + 1` is `characters[i]`.
-    pub characters: Vec<String>,
+    /// Read them; at least one, and where several read a language the first of them does.
+    packs: Vec<Pack>,
 }
 
 /// What was read on a page.
@@ -92,24 +100,33 @@ impl Reading {
 }
 
 impl Ocr {
-    /// The function with `models`, as a bundle has them, wherever they run; the one with a character list is the recogniser.
+    /// The function with `models`, as a bundle has them, wherever they run; those with a character list are the packs, in this order.
     ///
     /// # Errors
-    /// [`Error::Model`] when either is missing.
+    /// [`Error::Model`] when there is no detector or no pack, or one that is not as its kind has to be.
     pub fn new<M: Model + 'static>(models: Vec<(Manifest, M)>) -> Result<Ocr, Error> {
-        let (mut recognisers, mut detectors): (Vec<_>, Vec<_>) = models
+        let (recognisers, mut detectors): (Vec<_>, Vec<_>) = models
             .into_iter()
             .partition(|(manifest, _)| !manifest.characters.is_empty());
-        let missing =
-            |what: &str| ephemera_engine::Error::Bundle(format!("expected a {what}, got none"));
-        let (detector, detector_graph) = detectors.pop().ok_or_else(|| missing("detector"))?;
-        let (mut recogniser, recogniser_graph) =
-            recognisers.pop().ok_or_else(|| missing("recogniser"))?;
-        Ok(Ocr {
-            characters: std::mem::take(&mut recogniser.characters),
-            detector: Network::new(detector, Box::new(detector_graph))?,
-            recogniser: Network::new(recogniser, Box::new(recogniser_graph))?,
-        })
+        let (detector, graph) = detectors.pop().ok_or_else(|| missing("detector"))?;
+        let packs = recognisers
+            .into_iter()
+            .map(|(manifest, graph)| Pack::new(manifest, Box::new(graph)));
+        Ocr::of(
+            Network::new(detector, Box::new(graph))?,
+            packs.collect::<Result<_, _>>()?,
+        )
+    }
+
+    /// The function with a detector and packs.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when there is no pack.
+    pub fn of(detector: Network, packs: Vec<Pack>) -> Result<Ocr, Error> {
+        if packs.is_empty() {
+            return Err(missing("recogniser").into());
+        }
+        Ok(Ocr { detector, packs })
     }
 
     /// Reads an image and writes the answer, under the operator's settings, with the time of each step in the header
@@ -133,12 +150,12 @@ impl Ocr {
             image = Vec::new();
         }
         watch.lap("decode");
-        let reading = self.read(page, &mut watch)?;
         let language = &request.language;
+        let reading = self.read(page, language, &mut watch)?;
         let asked = Asked {
             engine: request.engine,
             language: &language.requested,
-            tag: language.tag,
+            tag: &language.tag,
             words: request.words,
             image: &image,
         };
@@ -148,8 +165,18 @@ impl Ocr {
         Ok(answer)
     }
 
-    fn read(&self, page: Page, watch: &mut Stopwatch<'_>) -> Result<Reading, Error> {
-        let mut reader = Reader::new(&self.recogniser, &self.characters, &page);
+    fn read(
+        &self,
+        page: Page,
+        language: &Language,
+        watch: &mut Stopwatch<'_>,
+    ) -> Result<Reading, Error> {
+        let custom = match language.is_sanskrit() {
+            true => Custom::Sanskrit,
+            false => Custom::ByLetters,
+        };
+        let choice = Choice::new(&self.packs, &language.packs, &page, custom);
+        let mut reader = Reader::new(choice);
         let mut glance = detect::glance(&self.detector, &page, Rotation::Upright)?;
         let sample = detect::sample(&self.detector, &page, &glance)?;
         let telling = sample.map_or_else(|| glance.lines.clone(), |sample| sample.lines);
@@ -166,22 +193,54 @@ impl Ocr {
         watch.lap("detect");
         reader.expect(&found);
         let mut lines = Vec::new();
+        let mut readers = Vec::new();
         for line in found {
-            if let Some((quad, mut text)) = reader.line(&line)? {
-                text.respell(lookalikes::greek(&text.content));
+            if let Some((quad, Chosen { mut text, pack, .. })) = reader.line(&line)? {
+                if self.packs[pack].reads_script("Grek") {
+                    text.respell(lookalikes::greek(&text.content));
+                }
                 let level = pose.level(&line.quad);
                 lines.push(ReadLine { quad, level, text });
+                readers.push(pack);
             }
         }
+        let mut blocks = layout::layout(lines);
+        blocks
+            .iter_mut()
+            .for_each(|block| plain_quotes(block, &language.tag));
         watch.lap("recognise");
-        let model = [&self.detector, &self.recogniser].map(|network| network.manifest.title());
-        let model = model.join("+");
         Ok(Reading {
             page,
             pose,
-            blocks: layout::layout(lines),
-            model,
+            blocks,
+            model: self.titles(&readers, language),
         })
+    }
+
+    /// The models that made a page's text. `readers`: the packs of its lines; where there are none, the first that may read it.
+    fn titles(&self, readers: &[usize], language: &Language) -> String {
+        let none = &language.packs[..language.packs.len().min(1)];
+        let packs = self.packs.iter().enumerate().filter(|(place, _)| {
+            readers.contains(place) || readers.is_empty() && none.contains(place)
+        });
+        let networks = packs.map(|(_, pack)| &pack.network);
+        let titles = std::iter::once(&self.detector)
+            .chain(networks)
+            .map(|network| network.manifest.title());
+        titles.collect::<Vec<_>>().join("+")
+    }
+}
+
+fn missing(what: &str) -> ephemera_engine::Error {
+    ephemera_engine::Error::Bundle(format!("expected a {what}, got none"))
+}
+
+/// Sanskrit has straight quotation marks, also where it was not asked for.
+fn plain_quotes(block: &mut Block, tag: &str) {
+    if matches!(identify::language(&block.plain(), tag), "sa" | "sa-Latn") {
+        for line in block.rows.iter_mut().flatten() {
+            line.text.respell(with_straight_quotes(&line.text.content));
+        }
     }
 }
 

@@ -7,21 +7,17 @@
 
 use ephemera_vision::{Point, Quad};
 
+use crate::Error;
+use crate::choice::{Choice, Chosen};
 use crate::detect::Line;
-use crate::page::Page;
-use crate::pitch::{Pitch, doubtful};
 use crate::pose::{Rotation, length};
-use crate::recognise::{Manner, Text, natural_px, recognise};
-use crate::{Error, Network};
+use crate::recognise::Text;
 
 /// Reads lines of one page.
-pub struct Reader<'a> {
-    recogniser: &'a Network,
-    characters: &'a [String],
-    page: &'a Page,
+pub(crate) struct Reader<'a> {
+    choice: Choice<'a>,
     /// What was read to find out how the page is turned.
-    known: Vec<(Quad, Option<Text>)>,
-    pitch: Pitch,
+    known: Vec<(Quad, Option<Chosen>)>,
 }
 
 /// From this confidence a line of [`SURE_CHARACTERS`] stands upright: of lines that are turned one in a hundred reaches 0.83,
@@ -61,14 +57,11 @@ const SPARSE_HEIGHTS: f32 = 3.0;
 const MIN_SPARSE_CONFIDENCE: f32 = 0.9;
 
 impl<'a> Reader<'a> {
-    /// A reader of `page`. `characters`: what the recogniser's classes mean.
-    pub fn new(recogniser: &'a Network, characters: &'a [String], page: &'a Page) -> Self {
+    /// A reader of one page by the packs of `choice`.
+    pub(crate) fn new(choice: Choice<'a>) -> Self {
         Reader {
-            recogniser,
-            characters,
-            page,
+            choice,
             known: Vec::new(),
-            pitch: Pitch::default(),
         }
     }
 
@@ -76,7 +69,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Output`].
-    pub fn rotation(&mut self, lines: &[Line]) -> Result<Rotation, Error> {
+    pub(crate) fn rotation(&mut self, lines: &[Line]) -> Result<Rotation, Error> {
         let (mut level, mut upright) = (0.0, 0.0);
         for line in lines {
             let (across, down) = sides(&line.quad);
@@ -121,14 +114,18 @@ impl<'a> Reader<'a> {
         // Summed over the probes: characters, and confidence times characters either way.
         let (mut characters, mut forth, mut back) = (0.0, 0.0, 0.0);
         for (_, quad) in probes.iter().take(MAX_PROBES) {
-            let text = self.read(quad)?;
-            self.known.push((*quad, text.clone()));
-            let (confidence, count) = weigh(&text);
-            if confidence >= SURE && count >= SURE_CHARACTERS {
+            let read = self.read(quad)?;
+            self.known.push((*quad, read.clone()));
+            let (confidence, count) = weigh(read.as_ref());
+            if confidence >= SURE && count >= SURE_CHARACTERS && !contested(read.as_ref()) {
                 return Ok(given);
             }
-            let (other_confidence, other_count) = weigh(&self.read(&half_turn(quad))?);
-            if other_confidence >= SURE && other_count >= SURE_CHARACTERS {
+            let turned = self.read(&half_turn(quad))?;
+            let (other_confidence, other_count) = weigh(turned.as_ref());
+            if other_confidence >= SURE
+                && other_count >= SURE_CHARACTERS
+                && !contested(turned.as_ref())
+            {
                 return Ok(other);
             }
             let weight = count.max(other_count) as f32;
@@ -148,17 +145,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes into account what there is to read: all lines of the page.
-    pub fn expect(&mut self, lines: &[Line]) {
-        let widths = lines.iter().map(|line| {
+    pub(crate) fn expect(&mut self, lines: &[Line]) {
+        let along = lines.iter().map(|line| {
             let (across, down) = sides(&line.quad);
-            let [a, b, c, d] = line.quad;
-            natural_px(&if across >= down {
-                [a, b, c, d]
+            if across >= down {
+                line.quad
             } else {
-                [b, c, d, a]
-            })
+                runs_down(&line.quad)
+            }
         });
-        self.pitch.expect(widths.sum());
+        self.choice.expect(&along.collect::<Vec<_>>());
     }
 
     /// Reads one line; `None` when nothing in it is legible. `line`: its corners as the page is turned. Returns the corners
@@ -166,7 +162,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Output`].
-    pub fn line(&mut self, line: &Line) -> Result<Option<(Quad, Text)>, Error> {
+    pub(crate) fn line(&mut self, line: &Line) -> Result<Option<(Quad, Chosen)>, Error> {
         let (across, down) = sides(&line.quad);
         let (column, narrow) = (down >= UPRIGHT_RATIO * across, down < COLUMN_RATIO * across);
         let quads: &[Quad] = match (column, narrow) {
@@ -174,28 +170,30 @@ impl<'a> Reader<'a> {
             (true, true) => &[line.quad, runs_down(&line.quad), runs_up(&line.quad)],
             (true, false) => &[runs_down(&line.quad), runs_up(&line.quad)],
         };
-        let mut best: Option<(Quad, Text)> = None;
+        let mut best: Option<(Quad, Chosen)> = None;
         for quad in quads {
             if let Some((_, best)) = &best
-                && !self.promises_more(quad, best.confidence)?
+                && !self.promises_more(quad, best.text.confidence)?
             {
                 continue;
             }
-            let text = self.read(quad)?;
-            let (confidence, count) = weigh(&text);
+            let read = self.read(quad)?;
+            let (confidence, count) = weigh(read.as_ref());
+            let disputed = contested(read.as_ref());
             let (to_beat, needed) = match &best {
                 None => (0.0, 0),
-                Some((_, best)) if column => (best.confidence, 0),
-                Some((_, best)) => (best.confidence + MIN_GAIN, MIN_TURNED_CHARACTERS),
+                Some((_, best)) if column => (best.text.confidence, 0),
+                Some((_, best)) if best.contested => (best.text.confidence, MIN_TURNED_CHARACTERS),
+                Some((_, best)) => (best.text.confidence + MIN_GAIN, MIN_TURNED_CHARACTERS),
             };
-            if let Some(text) = text.filter(|_| confidence > to_beat && count >= needed) {
-                best = Some((*quad, text));
+            if let Some(read) = read.filter(|_| confidence > to_beat && count >= needed) {
+                best = Some((*quad, read));
             }
-            if confidence >= DOUBTFUL {
+            if confidence >= DOUBTFUL && !disputed {
                 break;
             }
         }
-        Ok(best.filter(|(quad, text)| legible(quad, text)))
+        Ok(best.filter(|(quad, read)| legible(quad, &read.text)))
     }
 
     /// Whether a line that was read one way may be surer this way: a long one is tried at its beginning.
@@ -210,28 +208,15 @@ impl<'a> Reader<'a> {
             x: from.x + (to.x - from.x) * share,
             y: from.y + (to.y - from.y) * share,
         };
-        let beginning = self.recognise(&[a, part(a, b), part(d, c), d], Manner::CAREFUL)?;
-        Ok(weigh(&beginning).0 > confidence)
+        let beginning = [a, part(a, b), part(d, c), d];
+        Ok(self.choice.try_out(&beginning)? > confidence)
     }
 
-    fn read(&mut self, quad: &Quad) -> Result<Option<Text>, Error> {
-        if let Some((_, text)) = self.known.iter().find(|(known, _)| known == quad) {
-            return Ok(text.clone());
+    fn read(&mut self, quad: &Quad) -> Result<Option<Chosen>, Error> {
+        match self.known.iter().find(|(known, _)| known == quad) {
+            Some((_, read)) => Ok(read.clone()),
+            None => self.choice.read(quad),
         }
-        let (length_px, _) = sides(quad);
-        let manner = self.pitch.manner(length_px, natural_px(quad));
-        let mut text = self.recognise(quad, manner)?;
-        if !manner.is_careful(quad) && doubtful(text.as_ref()) {
-            text = self.recognise(quad, Manner::CAREFUL)?;
-        }
-        if let Some(text) = &text {
-            self.pitch.learn(length_px, text);
-        }
-        Ok(text)
-    }
-
-    fn recognise(&self, quad: &Quad, manner: Manner) -> Result<Option<Text>, Error> {
-        recognise(self.recogniser, self.characters, self.page, quad, manner)
     }
 }
 
@@ -248,10 +233,15 @@ fn legible(quad: &Quad, text: &Text) -> bool {
 }
 
 /// Confidence and number of characters.
-fn weigh(text: &Option<Text>) -> (f32, usize) {
-    text.as_ref().map_or((0.0, 0), |text| {
+fn weigh(read: Option<&Chosen>) -> (f32, usize) {
+    read.map_or((0.0, 0), |Chosen { text, .. }| {
         (text.confidence, text.content.chars().count())
     })
+}
+
+/// Whether packs disagreed about it.
+fn contested(read: Option<&Chosen>) -> bool {
+    read.is_some_and(|read| read.contested)
 }
 
 /// Lengths of a quad's first side and of the one that starts with it downwards.
@@ -279,7 +269,10 @@ mod tests {
     use ephemera_vision::Rgb;
 
     use super::*;
-    use crate::testing::Fake;
+    use crate::pack::Pack;
+    use crate::page::Page;
+    use crate::recognise::Custom;
+    use crate::testing::{Answer, Fake};
 
     fn page() -> Page {
         Page::whole(Rgb::filled(400, 400, [255; 3]), 400, 400)
@@ -305,8 +298,13 @@ mod tests {
         (vec![1, steps, 3], scores.collect())
     }
 
-    fn alphabet() -> Vec<String> {
-        vec!["a".to_owned(), "b".to_owned()]
+    /// The one pack of a test.
+    fn packs(answers: Vec<Answer>) -> [Pack; 1] {
+        [Fake::pack("ocr-recogniser-latin", &["a", "b"], answers)]
+    }
+
+    fn reader<'a>(packs: &'a [Pack], page: &'a Page) -> Reader<'a> {
+        Reader::new(Choice::new(packs, &[0], page, Custom::default()))
     }
 
     /// Steps of a line at 48 px: of 300 x 30 px, or turned, all of its 480 px; of a column of 30 x 300 px the same.
@@ -380,9 +378,8 @@ mod tests {
         for case in cases {
             let answers = case.readings.iter();
             let answers = answers.map(|&(characters, c)| answer(STEPS, characters, c));
-            let recogniser = Fake::network("ocr-recogniser-latin", answers.collect());
-            let (page, alphabet) = (page(), alphabet());
-            let mut reader = Reader::new(&recogniser, &alphabet, &page);
+            let (packs, page) = (packs(answers.collect()), page());
+            let mut reader = reader(&packs, &page);
             let rotation = reader.rotation(&[case.line]).expect("the fake answers");
             assert_eq!(rotation, case.expected, "{}", case.name);
         }
@@ -390,9 +387,8 @@ mod tests {
 
     #[test]
     fn a_page_without_lines_is_upright() {
-        let recogniser = Fake::network("ocr-recogniser-latin", vec![]);
-        let (page, alphabet) = (page(), alphabet());
-        let mut reader = Reader::new(&recogniser, &alphabet, &page);
+        let (packs, page) = (packs(vec![]), page());
+        let mut reader = reader(&packs, &page);
         assert_eq!(
             reader.rotation(&[]).expect("nothing is read"),
             Rotation::Upright
@@ -402,18 +398,20 @@ mod tests {
     #[test]
     fn what_showed_the_direction_is_not_read_again() {
         // One answer for two readings: the fake has no second.
-        let recogniser = Fake::network("ocr-recogniser-latin", vec![answer(STEPS, 10, 0.95)]);
-        let (page, alphabet) = (page(), alphabet());
-        let mut reader = Reader::new(&recogniser, &alphabet, &page);
+        let (packs, page) = (packs(vec![answer(STEPS, 10, 0.95)]), page());
+        let mut reader = reader(&packs, &page);
         let line = line(300.0, 30.0);
         reader
             .rotation(std::slice::from_ref(&line))
             .expect("the fake answers");
-        let (quad, text) = reader
+        let (quad, read) = reader
             .line(&line)
             .expect("nothing is read")
             .expect("the line has text");
-        assert_eq!((quad, text.content.as_str()), (line.quad, "aaaaaaaaaa"));
+        assert_eq!(
+            (quad, read.text.content.as_str()),
+            (line.quad, "aaaaaaaaaa")
+        );
     }
 
     #[test]
@@ -512,14 +510,13 @@ mod tests {
         for case in cases {
             let answers = case.readings.iter();
             let answers = answers.map(|&(steps, characters, c)| answer(steps, characters, c));
-            let recogniser = Fake::network("ocr-recogniser-latin", answers.collect());
-            let (page, alphabet) = (page(), alphabet());
-            let mut reader = Reader::new(&recogniser, &alphabet, &page);
+            let (packs, page) = (packs(answers.collect()), page());
+            let mut reader = reader(&packs, &page);
             let read = reader.line(&case.line).expect("the fake answers");
             let expected = case
                 .expected
                 .map(|(corner, length)| (case.line.quad[corner], length));
-            let read = read.map(|(quad, text)| (quad[0], text.content.len()));
+            let read = read.map(|(quad, read)| (quad[0], read.text.content.len()));
             assert_eq!(read, expected, "{}", case.name);
         }
     }

@@ -1,7 +1,7 @@
 //! How wide the letters of a page are and how surely they are read, and so how far its lines can be squeezed before that.
 //!
-//! A line takes the recogniser time by its width. Its answer has a step for every 8 px, and each character needs one, and one
-//! more between two that are the same; letters of twice that width are read as surely as wider ones.
+//! A line takes the recogniser time by its width. Its answer has a step for every few pixels, and each character needs one, and
+//! one more between two that are the same; letters of twice that width are read as surely as wider ones.
 
 use crate::recognise::{Manner, Text};
 

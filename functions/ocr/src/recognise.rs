@@ -1,17 +1,23 @@
 //! Page, line -> the line's text.
 //!
 //! The line is cut out, straightened and scaled to the recogniser's height; the recogniser gives a score per character
-//! for each 8-pixel step; repeated winners are merged and blanks dropped (CTC, Graves et al. 2006).
+//! for each step of some pixels; repeated winners are merged and blanks dropped (CTC, Graves et al. 2006).
 
+mod marks;
 mod pieces;
+mod spelling;
 mod strays;
 mod words;
 
+use std::borrow::Cow;
+
 use ephemera_vision::{Quad, Rgb, crop};
 
+use crate::Error;
+use crate::pack::{Geometry, Pack};
 use crate::page::Page;
 use crate::pose::length;
-use crate::{Error, Network};
+pub(crate) use spelling::{Custom, with_straight_quotes};
 pub use words::Word;
 use words::{Glyph, words};
 
@@ -22,7 +28,7 @@ pub struct Text {
     pub content: String,
     /// Mean probability of the characters, 0..=1.
     pub confidence: f32,
-    /// Where each character of `content` is: the position along the line, 0..=1, of the middle of its step.
+    /// Where each character of `content` is: the position along the line, 0..=1, of the middle of its step; of a mark, its base's.
     pub positions: Vec<f32>,
     /// What stands between its spaces, in order.
     pub words: Vec<Word>,
@@ -41,12 +47,18 @@ impl Text {
     }
 }
 
-/// Height of the recogniser's input.
-const HEIGHT_PX: usize = 48;
-/// One step of the recogniser's answer; the input's width is a multiple of it.
-const STEP_PX: usize = 8;
-/// The narrowest input that the recogniser's pooling takes.
-const MIN_WIDTH_PX: usize = 16;
+/// A line that was read, and how surely.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Recognised {
+    pub(crate) text: Text,
+    /// The lowest probability of a character.
+    pub(crate) faintest: f32,
+    /// The characters that were read with [`SURE_CHARACTER`] or more, in order.
+    pub(crate) sure: String,
+}
+
+/// From this probability on a character counts as seen, where its presence decides something.
+const SURE_CHARACTER: f32 = 0.9;
 /// The widest input: 50 times the height. Memory grows with it; longer lines are read in pieces.
 const MAX_WIDTH_PX: usize = 2400;
 /// The widest input where time counts: natively a column of 2400 px takes 1.4 times as long as one of 800 px, whose values fit the
@@ -82,8 +94,8 @@ impl Manner {
     }
 
     /// Whether a line is read as it would be with care.
-    pub(crate) fn is_careful(self, quad: &Quad) -> bool {
-        self.squeeze == 1.0 && natural_px(quad) <= self.piece_px as f32 || self == Manner::CAREFUL
+    pub(crate) fn is_careful(self, natural_px: f32) -> bool {
+        self.squeeze == 1.0 && natural_px <= self.piece_px as f32 || self == Manner::CAREFUL
     }
 }
 
@@ -92,49 +104,60 @@ impl Manner {
 ///
 /// # Errors
 /// [`Error::Model`], [`Error::Output`].
-pub fn recognise(
-    recogniser: &Network,
-    characters: &[String],
+pub(crate) fn recognise(
+    pack: &Pack,
     page: &Page,
     quad: &Quad,
     manner: Manner,
-) -> Result<Option<Text>, Error> {
-    let (picture, width) = straighten(&page.pixels, quad, manner.squeeze);
+    custom: Custom,
+) -> Result<Option<Recognised>, Error> {
+    let form = pack.geometry;
+    let picture = straighten(&page.pixels, quad, form.height_px, manner.squeeze);
     let mut glyphs: Vec<Glyph<'_>> = Vec::new();
     let mut between_words = false;
-    for piece in pieces::pieces(&picture, width, manner.piece_px) {
+    for piece in pieces::pieces(&picture, manner.piece_px, form) {
         // The picture is needed again, to find the words' edges in it; it is small beside what running the model takes.
-        let input = pieces::input(&picture, &piece.columns);
-        let steps = input.width / STEP_PX;
-        let scores = recogniser.run(input)?;
-        let classes = characters.len() + 1;
-        let scores = recogniser.expect_f32(&scores, &[1, steps, classes])?;
-        let read = decode(scores, characters);
-        append(
-            &mut glyphs,
-            read,
-            piece.columns.start / STEP_PX,
-            between_words,
-        );
+        let input = pieces::input(&picture, &piece.columns, form);
+        let steps = input.width / form.step_px;
+        let scores = pack.network.run(input)?;
+        let classes = pack.characters.len() + 1;
+        let scores = pack.network.expect_f32(&scores, &[1, steps, classes])?;
+        let read = decode(scores, &pack.characters, form.step_px);
+        append(&mut glyphs, read, piece.columns.start, between_words);
         between_words = piece.ends_word;
     }
-    let ink = words::ink(&picture, width);
-    let glyphs = strays::without_strays(glyphs, &ink);
-    // Of the canvas, only `width` is line: positions are shares of that.
-    let steps_per_line = width as f32 / STEP_PX as f32;
-    let text = text(&glyphs, steps_per_line);
-    Ok(text.map(|text| Text {
-        words: words(&glyphs, &ink, quad),
-        ..text
-    }))
+    let ink = words::ink(&picture, picture.width);
+    let glyphs = spelling::spelt(glyphs, custom);
+    let glyphs = strays::without_strays(glyphs, &ink, form.height_px);
+    Ok(recognised(&glyphs, &ink, quad, form))
 }
 
-/// Appends what a piece says that begins at a line's step `start`. `between_words`: whether a word ends there, so that one
+/// What was read of a line, with its words.
+fn recognised(
+    glyphs: &[Glyph<'_>],
+    ink: &[bool],
+    quad: &Quad,
+    form: Geometry,
+) -> Option<Recognised> {
+    let text = text(glyphs, form.step_px, ink.len())?;
+    let read = || glyphs.iter().filter(|glyph| !glyph.is_space());
+    let sure = read().filter(|glyph| glyph.probability >= SURE_CHARACTER);
+    Some(Recognised {
+        text: Text {
+            words: words(glyphs, ink, quad, form.height_px),
+            ..text
+        },
+        faintest: read().map(|glyph| glyph.probability).fold(1.0, f32::min),
+        sure: sure.map(|glyph| glyph.content.as_ref()).collect(),
+    })
+}
+
+/// Appends what a piece says that begins at a line's column `start`. `between_words`: whether a word ends there, so that one
 /// space belongs there, which neither side need have seen.
 fn append<'a>(line: &mut Vec<Glyph<'a>>, piece: Vec<Glyph<'a>>, start: usize, between_words: bool) {
     let last = line.last().map(|last| (last.is_space(), last.probability));
     let moved = piece.into_iter().map(|glyph| Glyph {
-        steps: glyph.steps.start + start..glyph.steps.end + start,
+        columns: glyph.columns.start + start..glyph.columns.end + start,
         ..glyph
     });
     match last {
@@ -143,10 +166,11 @@ fn append<'a>(line: &mut Vec<Glyph<'a>>, piece: Vec<Glyph<'a>>, start: usize, be
             let mut moved = moved.peekable();
             if moved.peek().is_some_and(|first| !first.is_space()) {
                 line.push(Glyph {
-                    content: " ",
-                    steps: start..start + 1,
+                    content: Cow::Borrowed(" "),
+                    columns: start..start,
                     // It was not read; the mean of the line is to stay what it is.
                     probability,
+                    classes: 1,
                 });
             }
             line.extend(moved);
@@ -155,35 +179,35 @@ fn append<'a>(line: &mut Vec<Glyph<'a>>, piece: Vec<Glyph<'a>>, start: usize, be
     }
 }
 
-/// Width of a line that keeps its proportions, at the recogniser's height.
-pub(crate) fn natural_px(quad: &Quad) -> f32 {
+/// Width of a line that keeps its proportions, at this height.
+pub(crate) fn natural_px(quad: &Quad, height_px: usize) -> f32 {
     let [a, b, _, d] = *quad;
-    HEIGHT_PX as f32 * length(a, b) / length(a, d).max(1.0)
+    height_px as f32 * length(a, b) / length(a, d).max(1.0)
 }
 
-/// Cuts a line out. Returns its picture at the recogniser's height, and how much of the picture's width the line takes.
-fn straighten(page: &Rgb, quad: &Quad, squeeze: f32) -> (Rgb, usize) {
+/// Cuts a line out: its picture at the recogniser's height, as wide as the line.
+pub(crate) fn straighten(page: &Rgb, quad: &Quad, height_px: usize, squeeze: f32) -> Rgb {
     // Casts saturate: whatever the corners are, the width is within its limits.
-    let wanted = (natural_px(quad) * squeeze).ceil() as usize;
+    let wanted = (natural_px(quad, height_px) * squeeze).ceil() as usize;
     let width = wanted.clamp(1, MAX_LINE_PX);
-    let canvas = width.next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
-    (crop(page, quad, width, HEIGHT_PX, canvas, PADDING), width)
+    crop(page, quad, width, height_px, width, PADDING)
 }
 
 /// Picks the best character of each step and merges repeats. `scores`: `[steps, classes] f32`, before softmax; class 0 is
 /// the blank.
-fn decode<'a>(scores: &[f32], characters: &'a [String]) -> Vec<Glyph<'a>> {
+fn decode<'a>(scores: &[f32], characters: &'a [String], step_px: usize) -> Vec<Glyph<'a>> {
     let mut glyphs: Vec<Glyph<'_>> = Vec::new();
     let mut previous = 0;
     for (step, scores) in scores.chunks_exact(characters.len() + 1).enumerate() {
         let best = argmax(scores);
         if best != 0 {
             match glyphs.last_mut().filter(|_| best == previous) {
-                Some(glyph) => glyph.steps.end = step + 1,
+                Some(glyph) => glyph.columns.end = (step + 1) * step_px,
                 None => glyphs.push(Glyph {
-                    content: &characters[best - 1],
-                    steps: step..step + 1,
+                    content: Cow::Borrowed(&characters[best - 1]),
+                    columns: step * step_px..(step + 1) * step_px,
                     probability: probability(scores, best),
+                    classes: 1,
                 }),
             }
         }
@@ -192,19 +216,21 @@ fn decode<'a>(scores: &[f32], characters: &'a [String]) -> Vec<Glyph<'a>> {
     glyphs
 }
 
-/// Joins what was read. The words are left out.
-fn text(glyphs: &[Glyph<'_>], steps_per_line: f32) -> Option<Text> {
+/// Joins what was read of a line that is `width` columns wide. The words are left out.
+fn text(glyphs: &[Glyph<'_>], step_px: usize, width: usize) -> Option<Text> {
     let mut content = String::new();
     let mut positions = Vec::new();
-    let mut confidences = Vec::new();
+    let (mut sum, mut classes) = (0.0, 0);
     for glyph in glyphs {
         // Space at the start has nothing to separate.
-        if !(content.is_empty() && glyph.content.trim().is_empty()) {
-            content.push_str(glyph.content);
-            let position = ((glyph.steps.start as f32 + 0.5) / steps_per_line).min(1.0);
-            // A class can stand for several characters; they share its place.
+        if !(content.is_empty() && glyph.is_space()) {
+            content.push_str(&glyph.content);
+            let column = glyph.columns.start as f32 + step_px as f32 / 2.0;
+            let position = (column / width as f32).min(1.0);
+            // A class can stand for several characters, and a mark is where its base is; they share a place.
             positions.extend(glyph.content.chars().map(|_| position));
-            confidences.push(glyph.probability);
+            sum += glyph.probability * glyph.classes as f32;
+            classes += glyph.classes;
         }
     }
     content.truncate(content.trim_end().len());
@@ -212,10 +238,9 @@ fn text(glyphs: &[Glyph<'_>], steps_per_line: f32) -> Option<Text> {
     if content.is_empty() {
         return None;
     }
-    let confidence = confidences.iter().sum::<f32>() / confidences.len() as f32;
     Some(Text {
         content,
-        confidence,
+        confidence: sum / classes as f32,
         positions,
         words: Vec::new(),
     })
@@ -299,7 +324,11 @@ mod tests {
         ];
         for (classes, expected) in cases {
             let alphabet = alphabet();
-            let text = text(&decode(&scores(classes), &alphabet), classes.len() as f32);
+            let text = text(
+                &decode(&scores(classes), &alphabet, 8),
+                8,
+                classes.len() * 8,
+            );
             assert_eq!(
                 text.as_ref().map(|t| t.content.as_str()),
                 expected,
@@ -333,16 +362,16 @@ mod tests {
         for (left, right, between_words, expected) in cases {
             let alphabet = alphabet();
             let (left, right) = (scores(left), scores(right));
-            let mut glyphs = decode(&left, &alphabet);
-            append(&mut glyphs, decode(&right, &alphabet), 4, between_words);
-            let text = text(&glyphs, 8.0).expect("characters");
+            let mut glyphs = decode(&left, &alphabet, 8);
+            append(&mut glyphs, decode(&right, &alphabet, 8), 32, between_words);
+            let text = text(&glyphs, 8, 64).expect("characters");
             assert_eq!(text.content, expected);
             assert!(
                 glyphs
                     .iter()
                     .rev()
                     .take(1)
-                    .all(|g| g.content == "a" || g.steps.start >= 4)
+                    .all(|g| g.content == "a" || g.columns.start >= 32)
             );
         }
     }
@@ -351,12 +380,15 @@ mod tests {
     fn repeats_widen_a_character() {
         let alphabet = alphabet();
         let scores = scores("011022");
-        let glyphs = decode(&scores, &alphabet);
-        let spans: Vec<_> = glyphs
-            .iter()
-            .map(|g| (g.content, g.steps.clone()))
-            .collect();
-        assert_eq!(spans, [("a", 1..3), ("b", 4..6)]);
+        for (step_px, expected) in [(8, [8..24, 32..48]), (4, [4..12, 16..24])] {
+            let glyphs = decode(&scores, &alphabet, step_px);
+            let spans: Vec<_> = glyphs
+                .iter()
+                .map(|g| (g.content.as_ref(), g.columns.clone()))
+                .collect();
+            let [a, b] = expected;
+            assert_eq!(spans, [("a", a), ("b", b)]);
+        }
     }
 
     #[test]
@@ -365,7 +397,7 @@ mod tests {
         // count, and of a repeat only the first step does.
         let (three, nine) = (3f32.ln(), 9f32.ln());
         let scores = [0.0, three, 0.0, nine, nine, 0.0, 0.0, nine];
-        let text = text(&decode(&scores, &["a".to_owned()]), 4.0).expect("two characters");
+        let text = text(&decode(&scores, &["a".to_owned()], 8), 8, 32).expect("two characters");
         assert_eq!(text.content, "aa");
         assert!(
             (text.confidence - (0.75 + 0.9) / 2.0).abs() < 1e-6,
@@ -377,7 +409,7 @@ mod tests {
 
     #[test]
     fn scores_that_do_not_compare_are_blanks() {
-        assert_eq!(decode(&[f32::NAN; 10], &alphabet()), []);
+        assert_eq!(decode(&[f32::NAN; 10], &alphabet(), 8), []);
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
     }
 
@@ -386,31 +418,25 @@ mod tests {
     }
 
     #[test]
-    fn inputs_follow_the_lines_proportions() {
-        // (box, input width, of which line)
+    fn pictures_follow_the_lines_proportions() {
+        // (box, width)
         let cases = [
-            (quad(96.0, 48.0), 96, 96),
-            (quad(100.0, 48.0), 104, 100),
-            (quad(100.0, 24.0), 200, 200),
-            (quad(20.0, 24.0), 40, 40),
-            (quad(2.0, 2.5), 40, 39),
+            (quad(96.0, 48.0), 96),
+            (quad(100.0, 48.0), 100),
+            (quad(100.0, 24.0), 200),
+            (quad(20.0, 24.0), 40),
+            (quad(2.0, 2.5), 39),
             // A narrow character stays as it is; whose business it is that a line runs down the page, see orientation.rs.
-            (quad(20.0, 60.0), 16, 16),
-            (quad(2.0, 60.0), 16, 2),
-            (quad(2000.0, 2.0), 24_000, 24_000),
-            (quad(0.0, 0.0), 16, 1),
-            (quad(f32::NAN, 3.0), 16, 1),
+            (quad(20.0, 60.0), 16),
+            (quad(2.0, 60.0), 2),
+            (quad(2000.0, 2.0), 24_000),
+            (quad(0.0, 0.0), 1),
+            (quad(f32::NAN, 3.0), 1),
         ];
         let page = Rgb::filled(4, 4, [9; 3]);
-        for (quad, canvas, width) in cases {
-            let (input, line) = straighten(&page, &quad, 1.0);
-            assert_eq!(
-                (input.width, input.height, line),
-                (canvas, 48, width),
-                "{quad:?}"
-            );
-            let row = input.row(0);
-            assert!(row[line * 3..].iter().all(|&v| v == PADDING), "{quad:?}");
+        for (quad, width) in cases {
+            let picture = straighten(&page, &quad, 48, 1.0);
+            assert_eq!((picture.width, picture.height), (width, 48), "{quad:?}");
         }
     }
 
@@ -423,9 +449,9 @@ mod tests {
             .collect();
         let page = Rgb::new(20, 60, pixels).expect("a test picture is a rectangle");
         let [a, b, c, d] = quad(20.0, 60.0);
-        let (input, width) = straighten(&page, &[b, c, d, a], 1.0);
-        assert_eq!(width, 144);
-        assert_eq!(straighten(&page, &[b, c, d, a], 0.75).1, 108);
-        assert!(input.at(5, 24)[0] < 5 && input.at(width - 5, 24)[0] > 250);
+        let picture = straighten(&page, &[b, c, d, a], 48, 1.0);
+        assert_eq!(picture.width, 144);
+        assert_eq!(straighten(&page, &[b, c, d, a], 48, 0.75).width, 108);
+        assert!(picture.at(5, 24)[0] < 5 && picture.at(144 - 5, 24)[0] > 250);
     }
 }

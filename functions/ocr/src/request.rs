@@ -6,7 +6,8 @@ use ephemera_http::{Fields, Form, HttpRequest, MAX_BODY_BYTES, shortened};
 use ephemera_vision::Region;
 
 use crate::Error;
-use crate::language::{Language, PACKS};
+use crate::language::{self, Language};
+use crate::pack::Pack;
 
 /// What a form may have beside fields that are passed over; a query has only the texts.
 const FIELDS: Fields = Fields {
@@ -128,13 +129,17 @@ impl Format {
 }
 
 impl Request {
-    /// Reads the framing of a request. `aliases`: whether engines go by the names of others too.
+    /// Reads the framing of a request. `aliases`: whether engines go by the names of others too; `packs`: what is loaded.
     ///
     /// Names come from the form's fields, else from the query; the format from there too, else from `Accept`.
     ///
     /// # Errors
     /// Every [`Error`] of 400, 413, 415 and 422 but those of the image itself.
-    pub fn parse(mut request: HttpRequest<'_>, aliases: bool) -> Result<Request, Error> {
+    pub fn parse(
+        mut request: HttpRequest<'_>,
+        aliases: bool,
+        packs: &[Pack],
+    ) -> Result<Request, Error> {
         if request.body.len() > MAX_BODY_BYTES {
             return Err(Error::BodyTooLarge {
                 limit_bytes: MAX_BODY_BYTES,
@@ -165,7 +170,7 @@ impl Request {
         Ok(Request {
             image,
             engine: engine(fields.text("engine"), aliases)?,
-            language: language(fields.text("language"))?,
+            language: language(fields.text("language"), packs)?,
             format: format(fields.text("format"), accepted)?,
             page: page(fields.text("page"))?,
             region: region(fields.text("region"))?,
@@ -191,13 +196,13 @@ fn engine(name: Option<String>, aliases: bool) -> Result<Engine, Error> {
     })
 }
 
-fn language(code: Option<String>) -> Result<Language, Error> {
+fn language(code: Option<String>, packs: &[Pack]) -> Result<Language, Error> {
     let Some(code) = code.filter(|code| !code.is_empty()) else {
-        return Ok(Language::any());
+        return Ok(Language::any(packs));
     };
-    Language::find(&code).ok_or_else(|| Error::Language {
+    Language::find(&code, packs).ok_or_else(|| Error::Language {
         actual: shortened(&code),
-        packs: PACKS,
+        packs: language::loaded(packs),
     })
 }
 
@@ -288,6 +293,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::Fake;
+
+    /// One pack, which reads English, Greek and German.
+    fn packs() -> [Pack; 1] {
+        let spec = "name = \"latin\"\nlanguages = [\"en\", \"el\", \"de\"]\nscripts = [\"Latn\", \"Grek\"]";
+        [Fake::pack_of("ocr-recogniser-latin", spec, &["a"], vec![])]
+    }
 
     fn parse(target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Request, Error> {
         let headers: Vec<(String, String)> = headers
@@ -300,7 +312,7 @@ mod tests {
             headers: &headers,
             body: body.to_vec(),
         };
-        Request::parse(request, true)
+        Request::parse(request, true, &packs())
     }
 
     fn multipart(parts: &[(&str, &str)]) -> Vec<u8> {
@@ -322,7 +334,7 @@ mod tests {
         let expected = Request {
             image: b"x".to_vec(),
             engine: Engine::Ephemera,
-            language: Language::any(),
+            language: Language::any(&packs()),
             format: Format::Kalanjiyam,
             page: 1,
             region: None,
@@ -336,13 +348,16 @@ mod tests {
         )
         .expect("valid");
         assert_eq!(
-            (named.engine, named.language.tag, named.format),
+            (named.engine, named.language.tag.as_str(), named.format),
             (Engine::Surya, "de", Format::Text)
         );
         assert_eq!(named.language.requested, "de-AT");
         // Percent signs, plus signs, empty values.
         let odd = parse("/v1/ocr?engine=%73urya&language=&format=", &png, b"x").expect("valid");
-        assert_eq!((odd.engine, odd.language), (Engine::Surya, Language::any()));
+        assert_eq!(
+            (odd.engine, odd.language),
+            (Engine::Surya, Language::any(&packs()))
+        );
     }
 
     #[test]
@@ -356,7 +371,11 @@ mod tests {
         let request = parse("/v1/ocr?engine=surya&format=surya", &[FORM], &body).expect("valid");
         assert_eq!(request.image, b"one\r\ntwo");
         assert_eq!(
-            (request.engine, request.language.tag, request.format),
+            (
+                request.engine,
+                request.language.tag.as_str(),
+                request.format
+            ),
             (Engine::Tesseract, "en", Format::Surya)
         );
     }

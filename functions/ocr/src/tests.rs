@@ -34,14 +34,11 @@ fn ocr() -> Ocr {
         .collect();
     // Two characters do not show that the page is upright, so they are read upside down too: nothing is legible there.
     let blank = (vec![1, 17, 3], vec![0.0; 17 * 3]);
-    Ocr {
-        detector: Fake::network("ocr-detector", vec![(vec![1, 1, 128, 160], map.collect())]),
-        recogniser: Fake::network(
-            "ocr-recogniser-latin",
-            vec![(vec![1, 17, 3], scores), blank],
-        ),
-        characters: vec!["a".to_owned(), "b".to_owned()],
-    }
+    Fake::ocr(
+        vec![(vec![1, 1, 128, 160], map.collect())],
+        &["a", "b"],
+        vec![(vec![1, 17, 3], scores), blank],
+    )
 }
 
 fn send(ocr: &Ocr, method: &str, target: &str, content_type: &str, body: &[u8]) -> HttpAnswer {

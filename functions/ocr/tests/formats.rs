@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use ephemera_engine::{Data, Error, Manifest, Model, Tensor};
-use ephemera_ocr::{HttpRequest, Network, Ocr};
+use ephemera_ocr::{HttpRequest, Network, Ocr, Pack};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 
 const WIDTH: u32 = 960;
@@ -172,7 +172,7 @@ fn ocr() -> Ocr {
     characters.sort_unstable();
     characters.dedup();
     characters.push(" ".to_owned());
-    let manifest = |name: &str| {
+    let manifest = |name: &str, rest: &str| {
         let text = format!(
             r#"
             name = "{name}"
@@ -182,23 +182,33 @@ fn ocr() -> Ocr {
             source_sha256 = "00"
             sha256 = "0123456789abcdef"
             training_data = "none"
-            inputs = [{{ name = "x", shape = [1, 3, "h", "w"] }}]
-            outputs = [{{ name = "y", shape = [1, "n"] }}]
+            {rest}
             "#
         );
         Manifest::parse(&text).expect("a whole manifest")
     };
-    let network = |name: &str, model: Box<dyn Model>| {
-        Network::new(manifest(name), model).expect("the manifest names an input")
-    };
-    let recogniser = Recogniser {
-        characters: characters.clone(),
-    };
-    Ocr {
-        detector: network("detector", Box::new(Detector)),
-        recogniser: network("recogniser", Box::new(recogniser)),
-        characters,
-    }
+    let detector = manifest(
+        "detector",
+        r#"
+        inputs = [{ name = "x", shape = [1, 3, "h", "w"] }]
+        outputs = [{ name = "y", shape = [1, "n"] }]
+        "#,
+    );
+    let recogniser = manifest(
+        "recogniser",
+        &format!(
+            r#"
+            characters = {characters:?}
+            inputs = [{{ name = "x", shape = [1, 3, 48, "8*w"] }}]
+            outputs = [{{ name = "y", shape = [1, "w", {}] }}]
+            pack = {{ name = "latin", languages = ["en", "el"], scripts = ["Latn", "Grek"] }}
+            "#,
+            characters.len() + 1
+        ),
+    );
+    let detector = Network::new(detector, Box::new(Detector)).expect("it names an input");
+    let pack = Pack::new(recogniser, Box::new(Recogniser { characters }));
+    Ocr::of(detector, vec![pack.expect("a recogniser's manifest")]).expect("there is a pack")
 }
 
 fn read(image: &[u8], format: &str) -> Vec<u8> {

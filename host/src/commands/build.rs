@@ -19,6 +19,15 @@ pub(crate) struct Build {
     /// Print what was built, as JSON.
     #[arg(long, conflicts_with = "model")]
     json: bool,
+    /// The models of the one component that is named, in place of those that the manifest lists: folders of models/, such as
+    /// `ocr-recogniser-latin,ocr-detector`. Serving asks for those of the manifest again.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        conflicts_with = "model"
+    )]
+    models: Vec<String>,
     #[command(flatten)]
     device: DeviceOptions,
     /// An ONNX file to make a project of, which serves it by the Open Inference Protocol v2.
@@ -40,8 +49,11 @@ pub(crate) fn build(around: &Surroundings, options: &Build) -> Result<()> {
         Some(onnx) => outside(around, onnx, options),
         None => {
             let placement = options.device.placement();
-            let project = around.project()?;
+            let mut project = around.project()?;
             let names = &options.components;
+            if !options.models.is_empty() {
+                project.take_models(names, &options.models)?;
+            }
             let built = build::build_as(placement, &project, names, &around.progress)?;
             if options.json {
                 writeln!(std::io::stdout(), "{}", serde_json::to_string(&built)?)?;
@@ -76,7 +88,7 @@ fn outside(around: &Surroundings, onnx: &Path, options: &Build) -> Result<()> {
         made.manifest.display()
     )?;
     let example = made.example.replace("{url}", "http://127.0.0.1:3000");
-    let request = format!("@{}", folder.join("request.json").display());
-    writeln!(out, "try: {}", example.replace("@request.json", &request))?;
+    let request = format!("@{}/request.", folder.display());
+    writeln!(out, "try: {}", example.replace("@request.", &request))?;
     Ok(out.flush()?)
 }

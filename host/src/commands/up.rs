@@ -20,13 +20,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::command::{self, Once};
 use super::device::{self, DeviceOptions};
-use super::{Surroundings, executor, watch};
+use super::{Flags, Surroundings, executor, watch};
 
+// Variables say what flags say otherwise. Whoever sets one for all that is started need not unset it for what has no use for it.
 #[derive(Args)]
 pub(crate) struct Up {
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:3000", env = "EPHEMERA_LISTEN")]
-    listen: SocketAddr,
+    /// Where to listen; 127.0.0.1:3000 if not given.
+    #[arg(long, value_name = "ADDRESS", env = "EPHEMERA_LISTEN")]
+    listen: Option<SocketAddr>,
     /// Only this component, of those that the manifest has; repeatable. A command is run once, with this process's standard streams.
     #[arg(long, short = 'c', value_name = "NAME")]
     component_id: Vec<String>,
@@ -83,10 +84,10 @@ impl Telling {
     /// # Errors
     ///
     /// There is something in it, given on the command line alone, that nobody would look at where no requests are served.
-    fn refuse(&self) -> Result<()> {
+    fn refuse(&self, flags: &Flags) -> Result<()> {
         ensure!(
-            !self.access_log && !self.no_metrics,
-            "--access-log and --no-metrics are for HTTP, which nothing here answers"
+            !self.access_log && !self.no_metrics && !flags.has("otlp"),
+            "--access-log, --no-metrics and --otlp are for HTTP, which nothing here answers"
         );
         Ok(())
     }
@@ -109,6 +110,39 @@ impl Telling {
     }
 }
 
+impl Up {
+    /// # Errors
+    ///
+    /// Something is given on the command line alone that only means something where requests are answered.
+    fn refuse_http(&self, flags: &Flags) -> Result<()> {
+        ensure!(
+            !flags.has("listen"),
+            "--listen is for HTTP, which nothing here answers"
+        );
+        self.telling.refuse(flags)
+    }
+
+    /// # Errors
+    ///
+    /// As [`refuse_http`](Self::refuse_http), and what only means something for what is served at all; or the budget is too small for
+    /// `command`, which runs alone.
+    fn refuse_served(&self, command: &Function, flags: &Flags) -> Result<()> {
+        self.refuse_http(flags)?;
+        let name = &command.name;
+        ensure!(
+            !self.watch && !flags.has("metrics_listen") && !flags.has("max_concurrency"),
+            "--watch, --metrics-listen and --max-concurrency are for what is served: `{name}` is a command"
+        );
+        let inside = self.device.placement() == Placement::Guest;
+        ensure!(
+            inside || !flags.has("device"),
+            "--device: `{name}` is a command, whose models are inside it: expected guest"
+        );
+        let ceiling = command.limits.memory_bytes as u64;
+        check_budget(ceiling, self.memory_budget.unwrap_or(u64::MAX))
+    }
+}
+
 pub(crate) fn up(around: &Surroundings, options: Up) -> Result<ExitCode> {
     let project = around.project()?;
     let selected = project.select(&options.component_id)?;
@@ -123,12 +157,7 @@ pub(crate) fn up(around: &Surroundings, options: Up) -> Result<ExitCode> {
                 names.join(", ")
             );
         };
-        options.telling.refuse()?;
-        ensure!(
-            !options.watch,
-            "--watch is for what is served: `{}` is a command",
-            command.name
-        );
+        options.refuse_served(command, &around.flags)?;
         let name = command.name.clone();
         return command::run(around, project, &name, options.once, options.no_build);
     }
@@ -156,14 +185,15 @@ fn serve(
     // What is wrong with it is said before minutes of building.
     let subscriptions = project.subscriptions(names)?;
     if !http {
-        options.telling.refuse()?;
+        options.refuse_http(&around.flags)?;
     }
+    let metrics_listen = options.telling.metrics_listen;
     let mut telemetry = options.telling.settings()?;
     telemetry.gpus.add(Arc::new(gpu::Driver));
     let found = options.device.find(&project)?;
     ensure!(
-        !options.watch || found.placement() == Placement::Guest,
-        "--watch serves functions with their models inside: expected --device guest"
+        !options.watch || !found.has_gpus(),
+        "--watch: expected --device guest or cpu: what is built would be loaded on the GPU beside what serves, and take its memory twice"
     );
     ensure!(
         !options.watch || (http && subscriptions.is_empty() && options.component_id.is_empty()),
@@ -175,16 +205,19 @@ fn serve(
         .filter_map(|artifact| project.functions.get(&artifact.name)?.example.clone())
         .collect();
     let mut settings = Options {
-        listen: options.listen,
         grace: Duration::from_secs(options.grace_s.into()),
         telemetry,
         ..Options::default()
     };
+    settings.listen = options.listen.unwrap_or(settings.listen);
     let budget = &mut settings.budget;
     budget.instances = options.max_concurrency.unwrap_or(budget.instances);
     budget.memory_bytes = memory_budget(&project, options.memory_budget)?;
     let budget = *budget;
     let devices = device::open(found, &artifacts, budget.instances)?;
+    if let Some(devices) = &devices {
+        settings.telemetry.gpus.add(Arc::clone(devices) as _);
+    }
     let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
     let grace = settings.grace;
 
@@ -195,6 +228,7 @@ fn serve(
         let mut interrupt = signal(SignalKind::interrupt())?;
         app.check_ready().await?;
         let app = Arc::new(app);
+        let gpus = settings.telemetry.gpus.clone();
         let server = match http {
             true => Some(Server::start(Arc::clone(&app), settings).await?),
             false => None,
@@ -208,13 +242,19 @@ fn serve(
         let listen = |subscriptions: &[Subscription]| {
             Listener::start(app, subscriptions, server.as_ref(), budget, grace)
         };
-        let listener = match subscriptions.is_empty() {
+        let mut listener = match subscriptions.is_empty() {
             true => None,
             false => Some(listen(&subscriptions)?),
         };
+        if let (None, Some(listener), Some(address)) = (&server, &mut listener, metrics_listen) {
+            let address = listener.serve_metrics(address, gpus).await?;
+            tracing::info!("metrics at http://{address}{}", telemetry::PATH);
+        }
         let watching = async {
             match &server {
-                Some(server) if options.watch => watch::swap(around, server, budget).await,
+                Some(server) if options.watch => {
+                    watch::swap(around, server, budget, &options.device).await
+                }
                 _ => std::future::pending().await,
             }
         };

@@ -230,6 +230,7 @@ fn nameless(inputs: Vec<InputSpec>, outputs: Vec<String>) -> Manifest {
         outputs: outputs.into_iter().map(output).collect(),
         characters: vec![],
         classes: vec![],
+        pack: None,
         tables: vec![],
     }
 }

@@ -211,6 +211,7 @@ impl Sketch {
             outputs: outputs.iter().map(output).collect(),
             characters: vec![],
             classes: vec![],
+            pack: None,
             tables: vec![],
         }
     }

@@ -4,7 +4,7 @@
 //! lowest one only when it also has a page number, because letters end in short lines.
 
 use super::extent::Extent;
-use super::piece::Piece;
+use super::piece::{Piece, is_digit};
 use super::{Kind, ReadLine};
 
 /// Pages with fewer lines have no edges: a note begins with what it is about.
@@ -91,8 +91,12 @@ fn edge(pieces: &[Piece], body: f32, pitch: f32, down: f32) -> Vec<usize> {
     row
 }
 
-/// Whether a line is the number of a page: `17`, `- 17 -`, `xiv`, `Page 17`, `17/20`, `17 of 20`.
+/// Whether a line is the number of a page: `17`, `- 17 -`, `xiv`, `Page 17`, `17/20`, `17 of 20`, `१७`. A number between dandas is a
+/// verse's.
 pub(super) fn is_page_number(text: &str) -> bool {
+    if text.contains(['।', '॥']) {
+        return false;
+    }
     const WORDS: [&str; 10] = [
         "page", "seite", "pagina", "página", "strona", "p", "s", "of", "von", "de",
     ];
@@ -101,7 +105,7 @@ pub(super) fn is_page_number(text: &str) -> bool {
         .filter(|part| !part.is_empty())
         .map(str::to_lowercase)
         .collect();
-    let number = |part: &str| part.len() <= 4 && part.bytes().all(|b| b.is_ascii_digit());
+    let number = |part: &str| part.chars().count() <= 4 && part.chars().all(is_digit);
     let roman = |part: &str| part.len() <= 8 && part.bytes().all(|b| b"ivxlc".contains(&b));
     let numbers = parts.iter().filter(|part| number(part)).count();
     let others = || parts.iter().filter(|part| !number(part));
@@ -124,6 +128,10 @@ mod tests {
             ("xiv", true),
             ("Page 17", true),
             ("17/20", true),
+            ("१७", true),
+            ("- १७ -", true),
+            ("॥ १७ ॥", false),
+            ("१७ ।", false),
             ("Seite 3 von 12", true),
             ("12345", false),
             ("Chapter 17", false),

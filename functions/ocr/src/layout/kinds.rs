@@ -2,7 +2,7 @@
 
 use super::extent::median;
 use super::paragraphs::Group;
-use super::piece::Piece;
+use super::piece::{Piece, is_digit};
 use super::{Kind, ReadLine};
 
 /// A heading's letters are at least so many times as high as the body's; boxes of equal letters reach 1.2.
@@ -26,7 +26,7 @@ const MIN_CHARACTERS: usize = 8;
 const BOX_MARGIN: f32 = 0.5;
 
 /// What begins a caption, in the languages that the recogniser reads, before its number.
-const CAPTION_WORDS: [&str; 42] = [
+const CAPTION_WORDS: [&str; 46] = [
     "figure",
     "fig",
     "table",
@@ -69,6 +69,10 @@ const CAPTION_WORDS: [&str; 42] = [
     "ΣΧΗΜΑ",
     "ΠΙΝΑΚΑΣ",
     "ΕΙΚΟΝΑ",
+    "चित्र",
+    "तालिका",
+    "सारणी",
+    "आकृति",
 ];
 
 /// What holds for the whole page.
@@ -121,7 +125,7 @@ pub(super) fn kinds(
             Kind::Caption
         } else if view.is_footnote(group, after_note) {
             Kind::Footnote
-        } else if view.height >= HEADING && view.rows <= MAX_HEADING_ROWS && view.has_letters {
+        } else if view.is_heading() {
             Kind::Heading
         } else if !last && view.is_subheading(group, &groups[i + 1]) {
             Kind::Subheading
@@ -169,6 +173,13 @@ impl View {
         self.low && small && has_note_mark(&self.text) && (apart || after_note)
     }
 
+    fn is_heading(&self) -> bool {
+        self.height >= HEADING
+            && self.rows <= MAX_HEADING_ROWS
+            && self.has_letters
+            && !ends_verse(&self.text)
+    }
+
     fn is_subheading(&self, group: &Group, next: &Group) -> bool {
         let larger =
             self.height >= SUBHEADING_HEIGHT || self.width.is_some_and(|w| w >= SUBHEADING_WIDTH);
@@ -188,6 +199,13 @@ impl View {
     }
 }
 
+/// Whether a text ends as a half verse does, or a verse with its number; `॥ इति ॥` may be a title.
+fn ends_verse(text: &str) -> bool {
+    let text = text.trim_end();
+    let numbered = |text: &str| text.trim_end().ends_with(is_digit);
+    text.ends_with('।') || text.strip_suffix('॥').is_some_and(numbered)
+}
+
 /// Whether a text begins like `Figure 3.`, `Tab. 2:` or `Table 4` and no more; `Figure 3 shows` is a sentence.
 fn is_caption(text: &str) -> bool {
     let mut words = text.split_whitespace();
@@ -202,7 +220,7 @@ fn is_caption(text: &str) -> bool {
         return false;
     }
     let number = second.trim_end_matches(['.', ':', ')', '–', '—', '-']);
-    let numbered = number.starts_with(|c: char| c.is_ascii_digit() || "IVX".contains(c))
+    let numbered = number.starts_with(|c: char| is_digit(c) || "IVX".contains(c))
         && number.chars().count() <= 6;
     let third = words.next();
     numbered
@@ -212,11 +230,14 @@ fn is_caption(text: &str) -> bool {
 
 /// Whether a text begins with the mark of a note: a small number, an asterisk, a dagger.
 fn has_note_mark(text: &str) -> bool {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    match digits {
+    let digits = text.chars().take_while(|&c| is_digit(c));
+    let (count, bytes) = digits.fold((0, 0), |(count, bytes), c| {
+        (count + 1, bytes + c.len_utf8())
+    });
+    match count {
         0 => text.starts_with(['*', '†', '‡', '¹', '²', '³', '§']),
         1 | 2 => {
-            let rest = &text[digits..];
+            let rest = &text[bytes..];
             rest.starts_with([' ', ')', '.']) || rest.starts_with(char::is_alphabetic)
         }
         _ => false,
@@ -235,6 +256,7 @@ mod tests {
             ("Tabelle 1: Werte", true),
             ("Table IV", true),
             ("ΣΧΗΜΑ 2. ΛΙΜΑΝΙ", true),
+            ("चित्र ३. नदी", true),
             ("Figure 3 shows the yield", false),
             ("Figures are rare", false),
             ("Table", false),
@@ -246,11 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn verses_end_in_dandas() {
+        let cases = [
+            ("युयुत्सवः ।", true),
+            ("सञ्जय ॥ १ ॥", true),
+            ("सञ्जय ॥१२॥ ", true),
+            ("॥ इति ॥", false),
+            ("अध्याय १", false),
+            ("", false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(ends_verse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn notes_have_marks() {
         let cases = [
             ("1 See page 3.", true),
             ("12) See", true),
             ("1See", true),
+            ("१२ इति", true),
+            ("१८७४ में", false),
             ("* See", true),
             ("† See", true),
             ("1874 was", false),

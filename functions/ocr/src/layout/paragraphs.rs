@@ -313,7 +313,7 @@ impl Column<'_> {
         };
         full as f32 >= JUSTIFIED * (end - start) as f32
             && self.is_short(row)
-            && text(row, true).ends_with(['.', '!', '?', ':', '…', '»', '”', '"', ')'])
+            && text(row, true).ends_with(['.', '!', '?', ':', '…', '»', '”', '"', ')', '।', '॥'])
             && !text(row + 1, false).starts_with(char::is_lowercase)
     }
 }

@@ -55,12 +55,7 @@ impl Piece {
         let length = |dx: f32, dy: f32| (dx * dx + dy * dy).sqrt();
         let (across, down) = (length(b.x - a.x, b.y - a.y), length(d.x - a.x, d.y - a.y));
         let extent = Extent::of(&quad);
-        let digits = line
-            .text
-            .content
-            .chars()
-            .filter(char::is_ascii_digit)
-            .count();
+        let digits = line.text.content.chars().filter(|&c| is_digit(c)).count();
         let letters = line
             .text
             .content
@@ -74,6 +69,11 @@ impl Piece {
             numeric: digits > 0 && digits >= letters,
         }
     }
+}
+
+/// A digit of ours or of Devanagari.
+pub(super) fn is_digit(c: char) -> bool {
+    matches!(c, '0'..='9' | '०'..='९')
 }
 
 /// The usual distance from a line's middle to that of the next one below, in pixels.

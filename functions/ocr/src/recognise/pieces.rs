@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use ephemera_vision::Rgb;
 
-use super::{HEIGHT_PX, MIN_WIDTH_PX, PADDING, STEP_PX};
+use super::PADDING;
+use crate::ink::Ink;
+use crate::pack::Geometry;
 
 /// A part of a line's picture that is read on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,28 +25,29 @@ const WORD_GAP_PART: usize = 8;
 /// How far from an even part's end a cut may lie, parts of the widest piece.
 const REACH_PART: usize = 4;
 
-/// Cuts a line's picture into pieces of at most `widest` columns, a multiple of a step. `width`: how much of it is line.
-pub(super) fn pieces(picture: &Rgb, width: usize, widest: usize) -> Vec<Piece> {
+/// Cuts a line's picture into pieces of at most `widest` columns, which hold a whole input.
+pub(super) fn pieces(picture: &Rgb, widest: usize, form: Geometry) -> Vec<Piece> {
+    let (width, multiple) = (picture.width, form.multiple_px);
     let mut pieces = Vec::new();
     let mut start = 0;
     if width > widest {
-        let ink = ink(picture, width);
+        let ink = ink(picture);
         while width - start > widest {
             let left = width - start;
             // Of even parts, room is left to move their ends; but no further than that as many parts hold the rest.
             let parts = left.div_ceil(widest - widest / REACH_PART / 2);
             let (even, reach) = (left / parts, widest / REACH_PART);
-            let needed = left.saturating_sub((parts - 1) * widest) + STEP_PX;
+            let needed = left.saturating_sub((parts - 1) * widest) + multiple;
             let from = start + even.saturating_sub(reach).max(needed);
             let to = start + (even + reach).min(widest).max(needed + 1);
             let blank = widest_blank(&ink, from..to);
             let middle = blank.start + blank.len() / 2;
             // On a step, and so that something is left on both sides.
-            let cut =
-                ((middle + STEP_PX / 2) / STEP_PX * STEP_PX).clamp(start + STEP_PX, start + widest);
+            let cut = ((middle + multiple / 2) / multiple * multiple)
+                .clamp(start + multiple, start + widest / multiple * multiple);
             pieces.push(Piece {
                 columns: start..cut,
-                ends_word: blank.len() >= HEIGHT_PX / WORD_GAP_PART,
+                ends_word: blank.len() >= picture.height / WORD_GAP_PART,
             });
             start = cut;
         }
@@ -57,8 +60,8 @@ pub(super) fn pieces(picture: &Rgb, width: usize, widest: usize) -> Vec<Piece> {
 }
 
 /// The recogniser's input for a piece: its columns, filled up to whole steps.
-pub(super) fn input(picture: &Rgb, columns: &Range<usize>) -> Rgb {
-    let canvas = columns.len().next_multiple_of(STEP_PX).max(MIN_WIDTH_PX);
+pub(super) fn input(picture: &Rgb, columns: &Range<usize>, form: Geometry) -> Rgb {
+    let canvas = form.canvas(columns.len());
     let mut input = Rgb::filled(canvas, picture.height, [PADDING; 3]);
     for (y, row) in input.data.chunks_exact_mut(canvas * 3).enumerate() {
         let source = &picture.row(y)[columns.start * 3..columns.end * 3];
@@ -68,37 +71,15 @@ pub(super) fn input(picture: &Rgb, columns: &Range<usize>) -> Rgb {
 }
 
 /// How many pixels of each column differ from the line's ground by half of its contrast or more.
-fn ink(picture: &Rgb, width: usize) -> Vec<u8> {
-    let mut counts = [0u32; 256];
-    // Green is most of the luma.
-    let greens = |y: usize| {
-        picture
-            .row(y)
-            .chunks_exact(3)
-            .take(width)
-            .map(|pixel| pixel[1])
-    };
+fn ink(picture: &Rgb) -> Vec<u8> {
+    let ink = Ink::of(picture);
+    let mut columns = vec![0; picture.width];
     for y in 0..picture.height {
-        greens(y).for_each(|v| counts[usize::from(v)] += 1);
-    }
-    let total: u32 = counts.iter().sum();
-    let mut below = 0;
-    let ground = counts.iter().position(|&count| {
-        below += count;
-        2 * below >= total
-    });
-    let ground = ground.map_or(255, |v| v as u8);
-    let used = |v: &usize| counts[*v] > 0;
-    let (low, high) = ((0..256).find(used), (0..256).rfind(used));
-    let (low, high) = (low.unwrap_or(0) as u8, high.unwrap_or(255) as u8);
-    let least = (ground - low).max(high - ground) / 2;
-    let mut ink = vec![0; width];
-    for y in 0..picture.height {
-        for (ink, v) in ink.iter_mut().zip(greens(y)) {
-            *ink += u8::from(v.abs_diff(ground) > least);
+        for (column, is_ink) in columns.iter_mut().zip(ink.row(picture, y)) {
+            *column += u8::from(is_ink);
         }
     }
-    ink
+    columns
 }
 
 /// The longest run of the columns with the least ink, the first of equals.
@@ -121,6 +102,13 @@ fn widest_blank(ink: &[u8], within: Range<usize>) -> Range<usize> {
 mod tests {
     use super::*;
 
+    const FORM: Geometry = Geometry {
+        height_px: 48,
+        multiple_px: 8,
+        step_px: 8,
+        min_width_px: 16,
+    };
+
     /// A line of 48 px with ink, dark on light, in these columns.
     fn picture(width: usize, ink: &[(usize, usize)]) -> Rgb {
         let mut picture = Rgb::filled(width, 48, [250; 3]);
@@ -133,7 +121,7 @@ mod tests {
     }
 
     fn cuts(picture: &Rgb, widest: usize) -> Vec<(Range<usize>, bool)> {
-        let pieces = pieces(picture, picture.width, widest);
+        let pieces = pieces(picture, widest, FORM);
         pieces
             .into_iter()
             .map(|p| (p.columns, p.ends_word))
@@ -164,7 +152,6 @@ mod tests {
 
     #[test]
     fn every_column_is_in_one_piece_of_bounded_width() {
-        let full = [(0, 1000)];
         for (width, widest) in [
             (1000, 64),
             (1000, 400),
@@ -173,12 +160,13 @@ mod tests {
             (401, 400),
             (1, 64),
         ] {
+            let full = [(0, width)];
             for ink in [&[][..], &full[..]] {
-                let line = picture(1000, ink);
+                let line = picture(width, ink);
                 let mut end = 0;
-                for piece in pieces(&line, width, widest) {
+                for piece in pieces(&line, widest, FORM) {
                     assert_eq!(
-                        (piece.columns.start, end % STEP_PX),
+                        (piece.columns.start, end % FORM.multiple_px),
                         (end, 0),
                         "{width} {widest}"
                     );
@@ -193,7 +181,7 @@ mod tests {
     #[test]
     fn inputs_are_filled_up() {
         let line = picture(100, &[(0, 100)]);
-        let part = input(&line, &(88..100));
+        let part = input(&line, &(88..100), FORM);
         assert_eq!((part.width, part.height), (16, 48));
         let greys: Vec<u8> = part.row(25).iter().step_by(3).copied().collect();
         assert_eq!(greys, [[10; 12].as_slice(), &[PADDING; 4]].concat());

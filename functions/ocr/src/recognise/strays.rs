@@ -4,15 +4,15 @@
 //! a mark or a letter. What is left between the words that it does know is sparse: single characters with print around them
 //! that nothing was read of.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::STEP_PX;
 use super::words::Glyph;
 
 /// A gap between two characters is unread print when at least this part of its columns has ink.
 const MIN_INK_SHARE: f32 = 0.5;
-/// From this many steps on, one and a third of the line's height, such a gap is more than the sides of two wide letters,
-const MIN_UNREAD_STEPS: usize = 8;
+/// From this many heights of the line on, such a gap is more than the sides of two wide letters,
+const MIN_UNREAD_HEIGHTS: f32 = 4.0 / 3.0;
 /// and a line of which all such gaps take this part has characters that are not known. A line in a known script of which some
 /// letters were not read has less.
 const MIN_UNREAD_SHARE: f32 = 0.3;
@@ -21,7 +21,12 @@ const SURE: f32 = 0.9;
 
 /// Drops what stands alone in unread print, and puts one space where such print is left out. `ink`: which columns of the line's
 /// picture have some. Lines without unread print stay as they are.
-pub(super) fn without_strays<'a>(glyphs: Vec<Glyph<'a>>, ink: &[bool]) -> Vec<Glyph<'a>> {
+pub(super) fn without_strays<'a>(
+    glyphs: Vec<Glyph<'a>>,
+    ink: &[bool],
+    height_px: usize,
+) -> Vec<Glyph<'a>> {
+    let least = (MIN_UNREAD_HEIGHTS * height_px as f32) as usize;
     let mut runs: Vec<Vec<Glyph<'a>>> = Vec::new();
     let mut unread = 0;
     let mut end = 0;
@@ -32,12 +37,12 @@ pub(super) fn without_strays<'a>(glyphs: Vec<Glyph<'a>>, ink: &[bool]) -> Vec<Gl
             spaces.push(glyph);
             continue;
         }
-        let gap = unread_steps(ink, end..glyph.steps.start);
-        if gap >= MIN_UNREAD_STEPS {
+        let gap = unread_columns(ink, end..glyph.columns.start);
+        if gap >= least {
             unread += gap;
         }
-        end = glyph.steps.end;
-        match runs.last_mut().filter(|_| gap < MIN_UNREAD_STEPS) {
+        end = glyph.columns.end;
+        match runs.last_mut().filter(|_| gap < least) {
             Some(run) => {
                 run.append(&mut spaces);
                 run.push(glyph);
@@ -48,8 +53,8 @@ pub(super) fn without_strays<'a>(glyphs: Vec<Glyph<'a>>, ink: &[bool]) -> Vec<Gl
             }
         }
     }
-    unread += unread_steps(ink, end..ink.len() / STEP_PX);
-    if ((unread * STEP_PX) as f32) < MIN_UNREAD_SHARE * ink.len() as f32 {
+    unread += unread_columns(ink, end..ink.len());
+    if (unread as f32) < MIN_UNREAD_SHARE * ink.len() as f32 {
         return glyphs;
     }
     runs.retain(|run| !is_stray(run));
@@ -57,10 +62,11 @@ pub(super) fn without_strays<'a>(glyphs: Vec<Glyph<'a>>, ink: &[bool]) -> Vec<Gl
     for run in runs {
         if let (Some(last), Some(first)) = (kept.last(), run.first()) {
             let space = Glyph {
-                content: " ",
-                steps: last.steps.end..first.steps.start,
+                content: Cow::Borrowed(" "),
+                columns: last.columns.end..first.columns.start,
                 // It was not read; it shall not count for more than what was.
                 probability: last.probability.min(first.probability),
+                classes: 1,
             };
             kept.push(space);
         }
@@ -69,14 +75,12 @@ pub(super) fn without_strays<'a>(glyphs: Vec<Glyph<'a>>, ink: &[bool]) -> Vec<Gl
     kept
 }
 
-/// How many steps a gap has, if they are print.
-fn unread_steps(ink: &[bool], gap: Range<usize>) -> usize {
-    let columns = ink
-        .get(gap.start * STEP_PX..gap.end * STEP_PX)
-        .unwrap_or(&[]);
+/// How many columns a gap has, if they are print.
+fn unread_columns(ink: &[bool], gap: Range<usize>) -> usize {
+    let columns = ink.get(gap).unwrap_or(&[]);
     let inked = columns.iter().filter(|&&ink| ink).count();
     if inked as f32 >= MIN_INK_SHARE * columns.len() as f32 {
-        columns.len() / STEP_PX
+        columns.len()
     } else {
         0
     }
@@ -97,21 +101,24 @@ fn is_stray(run: &[Glyph<'_>]) -> bool {
 mod tests {
     use super::*;
 
+    const STEP_PX: usize = 8;
+
     /// Characters two steps apart from `start` on.
     fn read(content: &'static str, start: usize, probability: f32) -> Vec<Glyph<'static>> {
         content
             .char_indices()
             .enumerate()
             .map(|(i, (at, c))| Glyph {
-                content: &content[at..at + c.len_utf8()],
-                steps: start + 2 * i..start + 2 * i + 1,
+                content: Cow::Borrowed(&content[at..at + c.len_utf8()]),
+                columns: (start + 2 * i) * STEP_PX..(start + 2 * i + 1) * STEP_PX,
                 probability,
+                classes: 1,
             })
             .collect()
     }
 
     fn content(glyphs: &[Glyph<'_>]) -> String {
-        glyphs.iter().map(|glyph| glyph.content).collect()
+        glyphs.iter().map(|glyph| glyph.content.as_ref()).collect()
     }
 
     #[test]
@@ -138,7 +145,7 @@ mod tests {
         ];
         for (middle, expected) in cases {
             assert_eq!(
-                content(&without_strays(line(middle.clone()), &all)),
+                content(&without_strays(line(middle.clone()), &all, 48)),
                 expected,
                 "{middle:?}"
             );
@@ -150,12 +157,16 @@ mod tests {
         let letters = ["W", "M", "-", "W"].iter().enumerate();
         let line: Vec<Glyph<'_>> = letters
             .map(|(i, &content)| Glyph {
-                content,
-                steps: 3 + 7 * i..4 + 7 * i,
+                content: Cow::Borrowed(content),
+                columns: (3 + 7 * i) * STEP_PX..(4 + 7 * i) * STEP_PX,
+                classes: 1,
                 probability: 0.8,
             })
             .collect();
-        assert_eq!(without_strays(line.clone(), &[true; 27 * STEP_PX]), line);
+        assert_eq!(
+            without_strays(line.clone(), &[true; 27 * STEP_PX], 48),
+            line
+        );
     }
 
     #[test]
@@ -171,11 +182,11 @@ mod tests {
         // Ink at the characters alone.
         let mut ink = vec![false; 100 * STEP_PX];
         ink[16..120].fill(true);
-        assert_eq!(without_strays(line(), &ink), line());
+        assert_eq!(without_strays(line(), &ink, 48), line());
         // A quarter of the line was not read.
         ink[12 * STEP_PX..41 * STEP_PX].fill(true);
-        assert_eq!(without_strays(line(), &ink), line());
-        assert_eq!(without_strays(Vec::new(), &ink), []);
-        assert_eq!(without_strays(Vec::new(), &[]), []);
+        assert_eq!(without_strays(line(), &ink, 48), line());
+        assert_eq!(without_strays(Vec::new(), &ink, 48), []);
+        assert_eq!(without_strays(Vec::new(), &[], 48), []);
     }
 }

@@ -1,14 +1,13 @@
 //! Characters with the steps they were read in, and the line's picture -> words with their places on the page.
 //!
-//! A step is 8 px wide and says where a character is, not where its ink begins and ends. So steps only tell between which
+//! A step is some pixels wide and says where a character is, not where its ink begins and ends. So steps only tell between which
 //! characters a word ends; where exactly is read off the picture: the widest blank between two words parts them, and the
 //! line's ends are where its ink ends.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use ephemera_vision::{Point, Quad, Rgb};
-
-use super::STEP_PX;
 
 /// A word of a line.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,15 +21,17 @@ pub struct Word {
     pub quad: Quad,
 }
 
-/// A character as it was read.
+/// A character as it was read, with the marks on it once it is spelt (see spelling.rs).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Glyph<'a> {
-    /// What a class stands for; usually one character.
-    pub(super) content: &'a str,
-    /// Steps in which it won, without a break.
-    pub(super) steps: Range<usize>,
-    /// Its probability in the first of them.
+    /// What a class stands for, usually one character; or a letter and its marks.
+    pub(super) content: Cow<'a, str>,
+    /// Columns of the line's picture: of the steps in which it won, without a break.
+    pub(super) columns: Range<usize>,
+    /// Its probability in the first of them; the mean of several classes.
     pub(super) probability: f32,
+    /// How many classes it was read as.
+    pub(super) classes: usize,
 }
 
 impl Glyph<'_> {
@@ -40,7 +41,7 @@ impl Glyph<'_> {
 
     /// The middle of its steps, a column of the line's picture.
     fn column(&self, width: usize) -> usize {
-        ((self.steps.start + self.steps.end) * STEP_PX / 2).min(width)
+        ((self.columns.start + self.columns.end) / 2).min(width)
     }
 }
 
@@ -56,25 +57,39 @@ const END_GAP_PART: usize = 4;
 /// Splits a line at its spaces.
 ///
 /// `ink`: which columns of the line have some; `quad`: where those lie on the page.
-pub(super) fn words(glyphs: &[Glyph<'_>], ink: &[bool], quad: &Quad) -> Vec<Word> {
+pub(super) fn words(
+    glyphs: &[Glyph<'_>],
+    ink: &[bool],
+    quad: &Quad,
+    height_px: usize,
+) -> Vec<Word> {
     let words: Vec<&[Glyph<'_>]> = glyphs
         .split(Glyph::is_space)
         .filter(|word| !word.is_empty())
         .collect();
-    let spans = spans(&words, ink);
+    let spans = spans(&words, ink, height_px / END_GAP_PART);
     words
         .into_iter()
         .zip(spans)
         .map(|(word, span)| Word {
-            content: word.iter().map(|glyph| glyph.content).collect(),
-            confidence: word.iter().map(|glyph| glyph.probability).sum::<f32>() / word.len() as f32,
+            content: word.iter().map(|glyph| glyph.content.as_ref()).collect(),
+            confidence: confidence(word),
             quad: part(quad, &span, ink.len()),
         })
         .collect()
 }
 
-/// The columns that each word takes, in order and without overlap.
-fn spans(words: &[&[Glyph<'_>]], ink: &[bool]) -> Vec<Range<usize>> {
+/// Mean probability of what a word was read as.
+fn confidence(word: &[Glyph<'_>]) -> f32 {
+    let sum: f32 = word
+        .iter()
+        .map(|glyph| glyph.probability * glyph.classes as f32)
+        .sum();
+    sum / word.iter().map(|glyph| glyph.classes).sum::<usize>() as f32
+}
+
+/// The columns that each word takes, in order and without overlap. `end_gap`: a blank of so many columns ends the line.
+fn spans(words: &[&[Glyph<'_>]], ink: &[bool], end_gap: usize) -> Vec<Range<usize>> {
     let width = ink.len();
     let (Some(first), Some(last)) = (
         words.first().and_then(|word| word.first()),
@@ -88,13 +103,13 @@ fn spans(words: &[&[Glyph<'_>]], ink: &[bool]) -> Vec<Range<usize>> {
         let to = pair[1].first().map_or(width, |glyph| glyph.column(width));
         widest_blank(ink, from..to)
     });
-    let mut left = line_start(ink, first.column(width));
+    let mut left = line_start(ink, first.column(width), end_gap);
     let mut spans = Vec::with_capacity(words.len());
     for gap in gaps {
         spans.push(left.min(gap.start)..gap.start);
         left = gap.end;
     }
-    spans.push(left..line_end(ink, last.column(width)).max(left));
+    spans.push(left..line_end(ink, last.column(width), end_gap).max(left));
     spans
 }
 
@@ -135,9 +150,9 @@ fn widest_blank(ink: &[bool], within: Range<usize>) -> Range<usize> {
 }
 
 /// The first column of the ink that `column` stands in or beside.
-fn line_start(ink: &[bool], column: usize) -> usize {
+fn line_start(ink: &[bool], column: usize, end_gap: usize) -> usize {
     let outwards = (0..column).rev();
-    reach(ink, outwards).unwrap_or_else(|| {
+    reach(ink, outwards, end_gap).unwrap_or_else(|| {
         // The step lies before the ink.
         let inwards = (column..ink.len()).find(|&at| ink[at]);
         inwards.unwrap_or(column)
@@ -145,9 +160,9 @@ fn line_start(ink: &[bool], column: usize) -> usize {
 }
 
 /// The column after the last of the ink that `column` stands in or beside.
-fn line_end(ink: &[bool], column: usize) -> usize {
+fn line_end(ink: &[bool], column: usize, end_gap: usize) -> usize {
     let outwards = column..ink.len();
-    let end = reach(ink, outwards).map(|last| last + 1);
+    let end = reach(ink, outwards, end_gap).map(|last| last + 1);
     end.unwrap_or_else(|| {
         let inwards = (0..column).rev().find(|&at| ink[at]);
         inwards.map_or(column, |last| last + 1)
@@ -155,7 +170,7 @@ fn line_end(ink: &[bool], column: usize) -> usize {
 }
 
 /// The last column with ink before a gap that ends the line.
-fn reach(ink: &[bool], columns: impl Iterator<Item = usize>) -> Option<usize> {
+fn reach(ink: &[bool], columns: impl Iterator<Item = usize>, end_gap: usize) -> Option<usize> {
     let mut reached = None;
     let mut blank = 0;
     for column in columns {
@@ -164,7 +179,7 @@ fn reach(ink: &[bool], columns: impl Iterator<Item = usize>) -> Option<usize> {
             blank = 0;
         } else {
             blank += 1;
-            if blank >= super::HEIGHT_PX / END_GAP_PART {
+            if blank >= end_gap {
                 break;
             }
         }
@@ -196,11 +211,13 @@ fn between(from: Point, to: Point, share: f32) -> Point {
 mod tests {
     use super::*;
 
+    /// `steps`: of 8 px.
     fn glyph(content: &str, steps: Range<usize>) -> Glyph<'_> {
         Glyph {
-            content,
-            steps,
+            content: Cow::Borrowed(content),
+            columns: steps.start * 8..steps.end * 8,
             probability: 0.5,
+            classes: 1,
         }
     }
 
@@ -219,7 +236,7 @@ mod tests {
         let (width, height) = (picture.width as f32, picture.height as f32);
         let corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)];
         let quad = corners.map(|(x, y)| Point { x, y });
-        words(glyphs, &ink(picture, picture.width), &quad)
+        words(glyphs, &ink(picture, picture.width), &quad, 48)
             .into_iter()
             .map(|word| (word.content, word.quad[0].x, word.quad[2].x))
             .collect()
@@ -322,7 +339,7 @@ mod tests {
             at(-8.0, 32.0),
         ];
         let line = picture(80, &[(20, 60)]);
-        let read = words(&[glyph("a", 2..8)], &ink(&line, 80), &quad);
+        let read = words(&[glyph("a", 2..8)], &ink(&line, 80), &quad, 48);
         let expected = [
             at(40.0, 10.0),
             at(120.0, 30.0),

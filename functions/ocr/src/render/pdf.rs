@@ -172,7 +172,7 @@ impl Sheet {
 /// How a word is set.
 struct Setting {
     matrix: [f32; 6],
-    /// Of the font: ascent and descent together are as high as the line.
+    /// Of the font, whose ascent and descent together are as high as the line.
     size: f64,
     /// Of the word.
     width: f64,
@@ -194,7 +194,7 @@ impl Setting {
         let start: [f64; 2] = std::array::from_fn(|i| a[i] + (d[i] - a[i]) * BASELINE);
         Setting {
             matrix: matrix([cos, sin, -sin, cos], start),
-            size: height,
+            size: height / font::HEIGHT,
             width,
         }
     }
@@ -295,11 +295,12 @@ mod tests {
     #[test]
     fn words_are_set_where_they_are_printed() {
         // 20 x 24 px at 300 dpi: 0.24 points a pixel. "He": x 2..6, y 4..12; the baseline 5.84 px below 4, at 9.84 px, 14.16
-        // above the foot. Two letters of half 1.92 points take 1.92: 0.96 are wanted, and 0.48 for the gap of 2 px.
+        // above the foot. The box has 1.92 points, so the font 1.28; two letters of half
+        // of that take 1.28: 0.96 are wanted, and 0.48 for the gap of 2 px.
         let pdf = text(&answer(&reading(), ASKED));
         for expected in [
             "/MediaBox [0 0 4.8 5.76]",
-            "3 Tr\n/F1 1.92 Tf\n1 0 0 1 0.48 3.3984 Tm\n50 Tz\n(\\000\\001\\000\\002) Tj\n",
+            "3 Tr\n/F1 1.28 Tf\n1 0 0 1 0.48 3.3984 Tm\n75 Tz\n(\\000\\001\\000\\002) Tj\n",
         ] {
             assert!(pdf.contains(expected), "{expected} is not in {pdf}");
         }
@@ -376,7 +377,7 @@ mod tests {
                 corners,
             };
             let set = Setting::of(&word, &sheet);
-            (set.matrix, set.size, set.width)
+            (set.matrix, set.size * font::HEIGHT, set.width)
         };
         // Read downwards: the first corner is the top right one.
         let down = word([[60.0, 10.0], [60.0, 40.0], [50.0, 40.0], [50.0, 10.0]]);

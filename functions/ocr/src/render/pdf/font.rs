@@ -8,11 +8,14 @@ use super::super::walk::BASELINE;
 
 /// Width of every glyph, in thousandths of the font's size.
 pub(super) const ADVANCE: u16 = 500;
+/// Ascent and descent together, in the font's size. Readers take a gap for a space by the size: in that of a line's whole box, which marks
+/// above and below make high in Devanagari, the spaces there were too narrow for them.
+pub(super) const HEIGHT: f64 = 1.5;
 /// Above the baseline, in thousandths of the font's size: so that the font is as high as a line's box, and has its baseline
 /// where that has it.
-pub(super) const ASCENT: i16 = (BASELINE * 1000.0) as i16;
+pub(super) const ASCENT: i16 = (BASELINE * HEIGHT * 1000.0) as i16;
 /// Below the baseline; negative.
-pub(super) const DESCENT: i16 = ASCENT - UNITS_PER_EM;
+pub(super) const DESCENT: i16 = ASCENT - (HEIGHT * 1000.0) as i16;
 
 const UNITS_PER_EM: i16 = 1000;
 
