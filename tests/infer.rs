@@ -160,7 +160,12 @@ fn the_built_in_models_are_ready_and_say_what_they_take() -> Result<()> {
         assert_eq!(json("/v2/health/ready")?["ready"], true);
         let pixels = json!({"name": "x", "datatype": "UINT8", "shape": [1, -1, -1, 3]});
         assert_eq!(json("/v2/models/ocr-detector")?["inputs"], json!([pixels]));
-        for model in ["ocr-detector", "ocr-recogniser-latin", "gait-student"] {
+        for model in [
+            "ocr-detector",
+            "ocr-recogniser-latin",
+            "ocr-recogniser-devanagari",
+            "gait-student",
+        ] {
             assert_eq!(json(&format!("/v2/models/{model}/ready"))?["ready"], true);
         }
     }

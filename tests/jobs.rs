@@ -12,6 +12,10 @@
 //! streams.rs   the storm over Redis
 //! poison.rs    jobs that end their guest, or their worker
 //! faults.rs    full disks, folders that are gone, inputs that change
+//! written.rs   answers of Redis that become files
+//! hurry.rs     who goes first in a folder
+//! metrics.rs   what workers say of themselves
+//! leases.rs    claims that are renewed whatever is waited for
 //! webhook.rs   reports that are posted to somebody who is away
 //! memory.rs    what idle workers hold
 //! shares.rs    who does how much
@@ -21,7 +25,10 @@ mod crew;
 mod dice;
 mod faults;
 mod folder;
+mod hurry;
+mod leases;
 mod memory;
+mod metrics;
 mod place;
 mod poison;
 mod producer;
@@ -31,6 +38,7 @@ mod stored;
 mod storm;
 mod streams;
 mod webhook;
+mod written;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! `ephemera up --watch`: what changes is built and served, and what does not build is not.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::binary::{self, Running, skip};
 use crate::runners::{Asked, over_http};
@@ -56,12 +57,27 @@ fn changes_are_served_and_failures_are_not() -> Result<()> {
     let Some(binary) = binary::path() else {
         return skip("the binary is not built: run `cargo build`");
     };
+    for device in ["guest", "cpu"] {
+        watched(&binary, device).with_context(|| device.to_owned())?;
+    }
+    Ok(())
+}
+
+/// With models on `device`.
+fn watched(binary: &Path, device: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes);
     write("spin.toml", MANIFEST.as_bytes())?;
     write("source.wasm", &READER)?;
     let mut command = Command::new(binary);
-    command.args(["up", "--watch", "--listen", "127.0.0.1:0"]);
+    command.args([
+        "up",
+        "--watch",
+        "--listen",
+        "127.0.0.1:0",
+        "--device",
+        device,
+    ]);
     let mut running = Running::start(command, folder.path())?;
     assert_eq!(version(&running)?, "1");
     running.wait_for("watching for changes")?;

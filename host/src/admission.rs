@@ -6,7 +6,7 @@
 //! memory, or it would wait for ever. Batch requests fill at most half of the queue.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -19,6 +19,10 @@ const BATCH_TURN: u32 = 8;
 
 /// Weight of the last request in the mean of how long requests take: about the last twenty count.
 const LAST: f64 = 0.1;
+
+/// Inputs in hand may take so great a part of the budget beside requests: small ones cost none its place, of which an exact multiple of a
+/// ceiling would have one less otherwise.
+const INPUTS_PART: u64 = 8;
 
 /// What there is to give out.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +71,22 @@ pub(crate) struct Slot<'a> {
     aside: bool,
 }
 
+/// A part of the budget that is taken by what is in hand and does not run, given back when dropped.
+pub(crate) struct Hold {
+    admission: Arc<Admission>,
+    bytes: u64,
+    of: Held,
+}
+
+/// What holds a part of the budget without a slot.
+#[derive(Clone, Copy)]
+enum Held {
+    /// An input that is in hand.
+    Input,
+    /// A run that nobody waits for any more.
+    Abandoned,
+}
+
 /// What is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
@@ -76,6 +96,10 @@ pub struct Load {
     pub waiting: usize,
     /// Memory that running requests may take, in bytes.
     pub admitted_bytes: u64,
+    /// Memory that inputs take while they are in hand, in bytes.
+    pub held_bytes: u64,
+    /// Memory that runs take which go on though nobody waits for them any more, in bytes.
+    pub abandoned_bytes: u64,
     /// Memory that may be given out now, in bytes: less than the budget while the machine is under pressure.
     pub usable_bytes: u64,
 }
@@ -83,6 +107,8 @@ pub struct Load {
 #[derive(Default)]
 struct State {
     load_bytes: u64,
+    held_bytes: u64,
+    abandoned_bytes: u64,
     running: u32,
     /// Requests that run beside those, because they take long.
     aside: u32,
@@ -175,6 +201,26 @@ impl Admission {
         Err(self.busy())
     }
 
+    /// Counts an input of `bytes` that is in hand already: what inputs take beyond an eighth of the budget is not there for requests. One
+    /// request runs in any case.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: u64) -> Hold {
+        self.hold_as(Held::Input, bytes)
+    }
+
+    /// Counts a run of `bytes` that goes on though nobody waits for it: so much less is there for requests. One runs in any case.
+    pub(crate) fn hold_abandoned(self: &Arc<Self>, bytes: u64) -> Hold {
+        self.hold_as(Held::Abandoned, bytes)
+    }
+
+    fn hold_as(self: &Arc<Self>, of: Held, bytes: u64) -> Hold {
+        *self.state().held(of) += bytes;
+        Hold {
+            admission: Arc::clone(self),
+            bytes,
+            of,
+        }
+    }
+
     /// Gives out at most `share` of the budget from now on, of 0 to 1. One request runs whatever the share.
     pub(crate) fn limit(&self, share: f64) {
         let mut state = self.state();
@@ -194,6 +240,8 @@ impl Admission {
             running: state.running + state.aside,
             waiting: state.waiting(),
             admitted_bytes: state.load_bytes,
+            held_bytes: state.held_bytes,
+            abandoned_bytes: state.abandoned_bytes,
             usable_bytes: state.usable_bytes,
         }
     }
@@ -211,7 +259,11 @@ impl Admission {
     }
 
     fn fits(&self, state: &State, bytes: u64) -> bool {
-        let room = state.load_bytes.saturating_add(bytes) <= state.usable_bytes;
+        let beside = self.budget.memory_bytes / INPUTS_PART;
+        let inputs = state.held_bytes.saturating_sub(beside);
+        let held = inputs.saturating_add(state.abandoned_bytes);
+        let taken = state.load_bytes.saturating_add(held);
+        let room = taken.saturating_add(bytes) <= state.usable_bytes;
         state.running + state.aside == 0 || (room && state.running < self.budget.instances)
     }
 
@@ -284,7 +336,28 @@ impl Admission {
     }
 }
 
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Hold({} bytes)", self.bytes)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.admission.state();
+        *state.held(self.of) -= self.bytes;
+        self.admission.admit(&mut state);
+    }
+}
+
 impl State {
+    fn held(&mut self, of: Held) -> &mut u64 {
+        match of {
+            Held::Input => &mut self.held_bytes,
+            Held::Abandoned => &mut self.abandoned_bytes,
+        }
+    }
+
     fn waiting(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }
@@ -483,6 +556,44 @@ mod tests {
         drop((first, second));
         let load = admission.load();
         assert_eq!((load.running, load.admitted_bytes), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_in_hand_leaves_less_for_others() {
+        let admission = Arc::new(waiting_for(Duration::from_millis(20), 3, 5, 10));
+        let slot = || admission.slot("f", MIB, Priority::Batch);
+        let held = admission.hold(5 * MIB);
+        assert_eq!(admission.load().held_bytes, 5 * MIB);
+        let first = slot().await.expect("one runs whatever is in hand");
+        assert!(matches!(slot().await, Err(Failure::Busy { .. })));
+        drop(held);
+        let second = slot().await.expect("there is room again");
+        drop((first, second));
+        let load = admission.load();
+        assert_eq!((load.running, load.held_bytes), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn small_inputs_cost_nobody_a_place() {
+        for (held_bytes, abandoned_bytes, second) in [
+            (1, 0, true),
+            (MIB, 0, true),
+            (MIB + 1, 0, false),
+            (0, 1, false),
+        ] {
+            let admission = Arc::new(waiting_for(Duration::from_millis(20), 8, 5, 10));
+            let slot = || admission.slot("f", 4 * MIB, Priority::Batch);
+            // Of the one that runs and of the one that is to run.
+            let held = [held_bytes / 2, held_bytes.div_ceil(2)];
+            let held = held.map(|bytes| admission.hold(bytes));
+            let abandoned = admission.hold_abandoned(abandoned_bytes);
+            let first = slot().await.expect("one runs in any case");
+            let fits = slot().await.is_ok();
+            assert_eq!(fits, second, "{held_bytes} {abandoned_bytes}");
+            drop((first, held, abandoned));
+            let load = admission.load();
+            assert_eq!((load.held_bytes, load.abandoned_bytes), (0, 0));
+        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response};
 
+use crate::admission::Admission;
 use crate::body::Pieces;
 use crate::build::Artifact;
 use crate::config::{Project, Start};
@@ -99,6 +100,13 @@ impl App {
     /// All functions.
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Loaded> {
         self.functions.values()
+    }
+
+    /// Has runs of graphs that nobody waits for any more counted in the budget of `admission`.
+    pub(crate) fn counts_in(&self, admission: &Arc<Admission>) {
+        for function in self.functions() {
+            function.counts_in(admission);
+        }
     }
 
     /// Where instances are counted.

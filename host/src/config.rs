@@ -311,6 +311,32 @@ impl Project {
         grants().with_context(|| format!("component `{}`", function.name))
     }
 
+    /// Puts `models` in place of those that the manifest lists for the one function that `names` has.
+    ///
+    /// # Errors
+    ///
+    /// Several functions or none, one that is not built from a package, and what is no folder of a model.
+    pub fn take_models(&mut self, names: &[String], models: &[String]) -> Result<()> {
+        let [name] = names else {
+            bail!(
+                "--models: expected the name of one component, got {}",
+                names.len()
+            );
+        };
+        let folder = self.workspace().join("models");
+        for model in models {
+            plain_name("model", model)?;
+            let there = folder.join(model).join("model.toml").is_file();
+            ensure!(there, "--models: there is no model `{model}`");
+        }
+        let found = self.functions.get_mut(name);
+        let function = found.filter(|function| function.package.is_some());
+        let function = function
+            .with_context(|| format!("--models: `{name}` is no function that is built here"))?;
+        function.models = models.to_vec();
+        Ok(())
+    }
+
     /// The functions named, or all of them when none is.
     ///
     /// # Errors
@@ -769,6 +795,29 @@ watch = ["book/**/*.c"]
         assert_eq!(workspace(FOREIGN)?, deep, "it is built from no package");
         std::fs::create_dir(deep.join("models"))?;
         assert_eq!(workspace(GOOD)?, deep);
+        Ok(())
+    }
+
+    #[test]
+    fn one_component_takes_other_models() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir_all(folder.path().join("models/reader"))?;
+        std::fs::write(folder.path().join("models/reader/model.toml"), "")?;
+        let mut project = Project::parse(GOOD, folder.path())?;
+        let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.into()).collect() };
+        for (components, models, error) in [
+            (&[][..], "reader", "one component, got 0"),
+            (&["ocr", "gait"], "reader", "one component, got 2"),
+            (&["gait"], "reader", "`gait` is no function"),
+            (&["ocr"], "other", "no model `other`"),
+            (&["ocr"], "../models/reader", "model"),
+        ] {
+            let refused = project.take_models(&names(components), &names(&[models]));
+            let refused = refused.expect_err(error).to_string();
+            assert!(refused.contains(error), "{refused}");
+        }
+        project.take_models(&names(&["ocr"]), &names(&["reader"]))?;
+        assert_eq!(project.functions["ocr"].models, ["reader"]);
         Ok(())
     }
 

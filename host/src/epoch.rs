@@ -129,10 +129,9 @@ mod tests {
         }
         drop(running);
 
-        // The tick under way may still come.
-        std::thread::sleep(TICK * 3);
+        // The tick under way may still come, whenever the thread has its turn, and no other.
         let stopped_at = ticks();
-        std::thread::sleep(TICK * 5);
-        assert_eq!(ticks(), stopped_at);
+        std::thread::sleep(TICK * 8);
+        assert!(ticks() <= stopped_at + 1);
     }
 }

@@ -1,20 +1,16 @@
 //! Files that other processes may read or build at the same time.
 
-use std::ffi::OsString;
+mod parts;
+
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, RenameFlags, renameat_with as rename_with};
 use rustix::io::Errno;
 
-use crate::digest::sha256;
-
-/// Bytes of a name that room is left behind: names have at most 255.
-const LONG_NAME: usize = 200;
+pub(crate) use parts::{remove_parts, remove_stale_parts, try_durable, write_durable};
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
 ///
@@ -46,53 +42,6 @@ pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Resu
         .with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes `bytes` to `path` so that a reader sees the old file or the new one, and so does who looks after a crash: it is on the disk when
-/// this returns.
-///
-/// # Errors
-///
-/// The folder cannot be made or written to, or the disk is full.
-pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().context("a file has a folder")?;
-    let writing = || format!("writing {}", path.display());
-    std::fs::create_dir_all(folder).with_context(writing)?;
-    let temporary = part_of(path)?;
-    let written = File::create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(folder));
-    written
-        .inspect_err(|_| {
-            // The first error is the one to report.
-            let _ = std::fs::remove_file(&temporary);
-        })
-        .with_context(writing)
-}
-
-/// What [`write_durable`] writes to before `path` has its name: another file each time, since several may write one path at once.
-fn part_of(path: &Path) -> Result<PathBuf> {
-    static PARTS: AtomicU64 = AtomicU64::new(0);
-    let number = PARTS.fetch_add(1, Ordering::Relaxed);
-    let mut name = begin_of_parts(path, std::process::id())?;
-    name.push(format!("{number}.part"));
-    Ok(path.with_file_name(name))
-}
-
-fn begin_of_parts(path: &Path, process: u32) -> Result<OsString> {
-    let name = path.file_name().context("a file has a name")?;
-    let mut begin = OsString::from(".");
-    match name.len() <= LONG_NAME {
-        true => begin.push(name),
-        // With what is added it would be longer than names may be.
-        false => begin.push(sha256(name.as_encoded_bytes()).to_string()),
-    }
-    begin.push(format!(".{process}."));
-    Ok(begin)
-}
-
 /// Whether what a path was used for will not go better the next time: it is no path, too long, or leads through what is no folder.
 pub(crate) fn is_unfit(error: &anyhow::Error) -> bool {
     let error = error.root_cause().downcast_ref::<std::io::Error>();
@@ -116,28 +65,16 @@ pub(crate) fn extended(path: &Path, end: &str) -> PathBuf {
 
 /// `path`, or that with the first number for which there is nothing there.
 pub(crate) fn free(path: &Path) -> PathBuf {
-    let mut numbers = (0..u32::MAX).map(|number| numbered(path, number));
-    let free = numbers.find(|path| std::fs::symlink_metadata(path).is_err());
-    free.unwrap_or(path.to_owned())
+    numbered(path, free_number([path]))
 }
 
-/// Removes what a process that died had begun to write to `path`.
-///
-/// # Errors
-///
-/// The folder cannot be listed, or a file not be removed.
-pub(crate) fn remove_parts(path: &Path, process: u32) -> Result<()> {
-    let begin = begin_of_parts(path, process)?;
-    let folder = path.parent().context("a file has a folder")?;
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let name = name.as_encoded_bytes();
-        if name.starts_with(begin.as_encoded_bytes()) && name.ends_with(b".part") {
-            let name = std::ffi::OsStr::from_bytes(name);
-            std::fs::remove_file(folder.join(name))?;
-        }
-    }
-    Ok(())
+/// The first number for which there is nothing at any of `paths`; 0 for the paths as they are.
+pub(crate) fn free_number<'p>(paths: impl IntoIterator<Item = &'p Path> + Clone) -> u32 {
+    let is_free = |number: &u32| {
+        let mut paths = paths.clone().into_iter();
+        paths.all(|path| std::fs::symlink_metadata(numbered(path, *number)).is_err())
+    };
+    (0..u32::MAX).find(is_free).unwrap_or(0)
 }
 
 /// `path` below `folder`, whose folders are made. A link that leads out of `folder` is not followed.
@@ -179,10 +116,19 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
 ///
 /// It is gone, or its new folder cannot be made or written to.
 pub(crate) fn move_aside(from: &Path, to: &Path) -> Result<PathBuf> {
+    move_aside_from(from, to, 0)
+}
+
+/// The same, with no smaller number than `first`.
+///
+/// # Errors
+///
+/// As [`move_aside`].
+pub(crate) fn move_aside_from(from: &Path, to: &Path, first: u32) -> Result<PathBuf> {
     let moving = || format!("moving {} to {}", from.display(), to.display());
     let folder = to.parent().context("a file has a folder")?;
     std::fs::create_dir_all(folder).with_context(moving)?;
-    for number in 0..1_000_000u32 {
+    for number in first..first.saturating_add(1_000_000) {
         let target = numbered(to, number);
         match rename_with(CWD, from, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => {
@@ -210,7 +156,7 @@ pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// `page.png`, `page.1.png`, `page.2.png`.
-fn numbered(path: &Path, number: u32) -> PathBuf {
+pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
     if number == 0 {
         return path.to_owned();
     }
@@ -225,11 +171,13 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 /// The bytes of a file that has at most `limit` of them. Devices and pipes say that they have none, so they are counted on the way.
 pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    read_open_at_most(&File::open(path)?, limit)
+}
+
+/// The same of a file that is open, from where it is.
+pub(crate) fn read_open_at_most(file: &File, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![];
-    Read::by_ref(&mut file)
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     ensure!(
         bytes.len() as u64 <= limit,
         "it has over {limit} bytes, which is the limit"
@@ -281,25 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn only_parts_of_the_dead_are_removed() {
+    fn together_they_have_one_number() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("a.txt");
-        let (ours, again) = (part_of(&path), part_of(&path));
-        let ours = ours.expect("it has a name");
-        assert_ne!(ours, again.expect("it has a name"));
-        for name in [
-            ".a.txt.7.0.part",
-            ".a.txt.7.12.part",
-            ".a.txt.77.0.part",
-            "a.txt",
-        ] {
-            std::fs::write(folder.path().join(name), "x").expect("written");
+        let path = |name: &str| folder.path().join(name);
+        let (job, page) = (path("a.png.job.json"), path("a.png"));
+        let number = || free_number([job.as_path(), page.as_path()]);
+        assert_eq!(number(), 0);
+        for (taken, expected) in [("a.png", 1), ("a.png.job.1.json", 2), ("a.3.png", 2)] {
+            std::fs::write(path(taken), "x").expect("written");
+            assert_eq!(number(), expected, "{taken}");
         }
-        std::fs::write(&ours, "x").expect("written");
-        remove_parts(&path, 7).expect("removed");
-        let left = std::fs::read_dir(folder.path()).expect("there").count();
-        assert_eq!(left, 3, "another's, ours and the file");
-        assert!(path.exists() && ours.exists());
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! worker.rs   items of a queue, several at once, until a signal
 //! adaptive.rs how many at once: what pays, within memory
 //! company.rs  who runs beside whom
+//! inputs.rs   how many inputs may be in hand
 //! perform.rs  a job or a file -> answer     admission, one instance, and whose fault a failure is
 //! reach.rs    URLs of inputs and replies
+//! results.rs  the folder of results
 //!
 //! folder.rs   a queue: a folder that files are dropped into
 //!   inbox.rs    what is there, complete and to be done
@@ -24,10 +26,12 @@ pub mod company;
 pub mod folder;
 pub mod gate;
 pub mod inbox;
+mod inputs;
 pub mod perform;
 pub mod progress;
 pub mod queue;
 pub mod reach;
+pub(crate) mod results;
 pub mod streams;
 pub mod submission;
 pub mod worker;

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use ephemera::nn::gpu::worker::{self, WorkerOptions};
 use ephemera::progress::Progress;
 use ephemera::telemetry::logging;
 
-use commands::Surroundings;
 use commands::bench::{self, Bench};
 use commands::build::{self, Build};
 use commands::doctor::{self, Doctor};
@@ -25,6 +24,7 @@ use commands::sample::{self, Sample};
 use commands::submit::{self, Submit};
 use commands::top::{self, Top};
 use commands::up::{self, Up};
+use commands::{Flags, Surroundings};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -78,9 +78,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.format(&mut Cli::command()).exit(),
+    };
     logging::start(cli.log);
-    match dispatch(cli) {
+    match dispatch(cli, Flags::of(&matches)) {
         Ok(code) => code,
         Err(error) => {
             // Standard error may be closed; the exit code still tells.
@@ -90,10 +94,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode> {
+fn dispatch(cli: Cli, flags: Flags) -> Result<ExitCode> {
     let around = Surroundings {
         manifest: cli.manifest,
         progress: Progress::stderr(),
+        flags,
     };
     match cli.command {
         Command::Build(options) => build::build(&around, &options)?,

@@ -4,6 +4,7 @@
 //! functions.rs  records -> counts and histograms by function
 //! histogram.rs  observations -> buckets
 //! machine.rs    the kernel's files -> memory and processor time of the process and the machine
+//! work.rs       messages and jobs -> counts and histograms
 //! gpu.rs        who knows of GPUs -> readings
 //! text.rs       families and samples -> the exposition formats
 //! ```
@@ -16,8 +17,9 @@ pub mod gpu;
 mod histogram;
 mod machine;
 pub(crate) mod text;
+pub(crate) mod work;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::admission::{Budget, Load};
@@ -26,12 +28,14 @@ use crate::telemetry::record::Record;
 use functions::Functions;
 use gpu::Gpus;
 use text::{Format, Kind, Text};
+use work::Work;
 
 /// Counts since the server started.
 pub(crate) struct Metrics {
     started: SystemTime,
     functions: Mutex<Functions>,
     gpus: Gpus,
+    work: Mutex<Vec<Arc<Work>>>,
 }
 
 /// What the server's parts hold at the moment of asking.
@@ -41,13 +45,20 @@ pub(crate) struct Gauges {
     pub(crate) budget: Budget,
     pub(crate) instances: usize,
     pub(crate) most_instances: usize,
+    /// Of those who are answered over HTTP, if anybody is.
+    pub(crate) served: Option<Served>,
+    pub(crate) spans: SpanCounts,
+}
+
+/// What connections and requests hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
     pub(crate) connections: usize,
     pub(crate) max_connections: usize,
     pub(crate) bodies_bytes: u64,
     pub(crate) max_bodies_bytes: u64,
     pub(crate) answers_bytes: u64,
     pub(crate) max_answers_bytes: u64,
-    pub(crate) spans: SpanCounts,
 }
 
 /// What became of the spans that were to be exported.
@@ -66,12 +77,18 @@ impl Metrics {
             started: SystemTime::now(),
             functions: Mutex::default(),
             gpus,
+            work: Mutex::default(),
         }
     }
 
     /// The function `name` is there, and one request of it may take `memory_bytes`.
     pub(crate) fn declare(&self, name: &str, memory_bytes: u64) {
         self.functions().declare(name, memory_bytes);
+    }
+
+    /// Tells of `work` too.
+    pub(crate) fn measures(&self, work: Arc<Work>) {
+        self.work().push(work);
     }
 
     /// Counts a request.
@@ -84,6 +101,7 @@ impl Metrics {
         let mut text = Text::new(format);
         self.about(&mut text);
         self.write_functions(&mut text);
+        self.work().iter().for_each(|work| work.write(&mut text));
         write_gauges(gauges, &mut text);
         machine::write(&mut text);
         gpu::write(&self.gpus.read(), &mut text);
@@ -107,6 +125,10 @@ impl Metrics {
             "When the server started, since the epoch.",
         )
         .sample(&[], started.unwrap_or_default().as_secs_f64());
+    }
+
+    fn work(&self) -> MutexGuard<'_, Vec<Arc<Work>>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn functions(&self) -> MutexGuard<'_, Functions> {
@@ -160,6 +182,16 @@ fn write_gauges(gauges: &Gauges, text: &mut Text) {
             budget.memory_bytes as f64,
         ),
         (
+            "ephemera_inputs_bytes",
+            "Part of the budget that messages and inputs of jobs take while they are in hand.",
+            load.held_bytes as f64,
+        ),
+        (
+            "ephemera_abandoned_bytes",
+            "Part of the budget that runs of models take which go on though nobody waits for them.",
+            load.abandoned_bytes as f64,
+        ),
+        (
             "ephemera_budget_share_ratio",
             "Share of the budget that is given out: less than 1 while the machine is short of memory.",
             share,
@@ -174,44 +206,58 @@ fn write_gauges(gauges: &Gauges, text: &mut Text) {
             "The most that existed at once.",
             gauges.most_instances as f64,
         ),
+    ] {
+        text.family(Kind::Gauge, name, help).sample(&[], value);
+    }
+    if let Some(served) = &gauges.served {
+        write_served(served, text);
+    }
+    write_spans(gauges.spans, text);
+}
+
+fn write_served(served: &Served, text: &mut Text) {
+    for (name, help, value) in [
         (
             "ephemera_connections",
             "Open connections, idle ones included.",
-            gauges.connections as f64,
+            served.connections as f64,
         ),
         (
             "ephemera_connections_limit",
             "Connections that may be open.",
-            gauges.max_connections as f64,
+            served.max_connections as f64,
         ),
         (
             "ephemera_bodies_bytes",
             "Memory set aside for bodies of requests.",
-            gauges.bodies_bytes as f64,
+            served.bodies_bytes as f64,
         ),
         (
             "ephemera_bodies_limit_bytes",
             "Memory that bodies may take.",
-            gauges.max_bodies_bytes as f64,
+            served.max_bodies_bytes as f64,
         ),
         (
             "ephemera_answers_bytes",
             "Finished answers that their clients have not read yet.",
-            gauges.answers_bytes as f64,
+            served.answers_bytes as f64,
         ),
         (
             "ephemera_answers_limit_bytes",
             "Memory that such answers may take.",
-            gauges.max_answers_bytes as f64,
+            served.max_answers_bytes as f64,
         ),
     ] {
         text.family(Kind::Gauge, name, help).sample(&[], value);
     }
+}
+
+fn write_spans(spans: SpanCounts, text: &mut Text) {
     let SpanCounts {
         exported,
         dropped,
         failed,
-    } = gauges.spans;
+    } = spans;
     let mut spans = text.family(
         Kind::Counter,
         "ephemera_spans",

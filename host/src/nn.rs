@@ -5,6 +5,7 @@
 //! border.rs    wasi:nn tensor -> Tensor, and back
 //! registry.rs  name           -> graph                    those that the function's manifest entry lists
 //! devices.rs   --device       -> Devices                  which device runs a graph, and how many runs there are
+//! abandoned.rs runs that nobody waits for any more
 //! device.rs    what runs a named graph once, and why it may not
 //! cpu.rs       the processor: our engine, natively
 //! gpu.rs       GPUs, each behind a process that holds it
@@ -13,6 +14,7 @@
 //! The graphs of a [`Device`](device::Device) are the one thing that is resident between requests, and only where an operator has asked for
 //! a device.
 
+mod abandoned;
 mod border;
 pub mod cpu;
 pub mod device;

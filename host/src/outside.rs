@@ -121,10 +121,9 @@ pub fn make(outside: &Outside, progress: &Progress) -> Result<Made> {
     let artifact = build::build_with(Placement::Guest, &workspace, &function, &bundle, progress)?;
     let trial = trial::run(&artifact, &function, &signature, progress)?;
     function.limits.memory_bytes = (trial.memory_mib as usize) << 20;
-    crate::files::write_atomic(&root.join("request.json"), &trial.request)?;
-    let example = format!(
-        "curl -H 'content-type: application/json' -d @request.json {{url}}/v2/models/{name}/infer"
-    );
+    let file = root.join(trial.request.file());
+    crate::files::write_atomic(&file, &trial.request.body)?;
+    let example = trial.request.command(&name);
     let card = model.card(&in_tract, &example, trial.memory_mib);
     crate::files::write_atomic(&folder.join("README.md"), card.as_bytes())?;
     let manifest = root.join("spin.toml");

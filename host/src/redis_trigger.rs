@@ -8,6 +8,7 @@
 mod server;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +22,18 @@ use crate::admission::{Admission, Budget, Priority};
 use crate::app::App;
 use crate::config::Subscription;
 use crate::failure::Failure;
+use crate::metrics::gpu::Gpus;
+use crate::metrics::work::{End, Phase, Work};
 use crate::runtime::{Loaded, NotHandled};
 use crate::serve::{Server, watch_pressure};
+use crate::telemetry::Telemetry;
+use crate::telemetry::alone::Alone;
 use server::{MAX_MESSAGE_BYTES, Message, Redis};
 
 /// Messages in hand at once, waiting or running.
 const IN_HAND: usize = 1024;
 
-/// What they may be in all, in KiB. One more of each server waits for its place, read already, and two of all of them.
+/// What they may be in all, in KiB, where a quarter of the budget is not less; and one of the longest in any case. One more of each server waits for its place, read already, and two of all of them.
 const IN_HAND_KIB: u32 = 64 << 10;
 
 const _: () = assert!(MAX_MESSAGE_BYTES <= (IN_HAND_KIB as usize) << 10);
@@ -46,6 +51,8 @@ pub struct Listener {
     stop: oneshot::Sender<()>,
     task: JoinHandle<u64>,
     grace: Duration,
+    handlers: Arc<Handlers>,
+    metrics: Option<Alone>,
 }
 
 /// What handles messages.
@@ -54,6 +61,7 @@ struct Handlers {
     admission: Arc<Admission>,
     /// Guests at once: the rest of the queue of requests is for requests.
     running: Semaphore,
+    work: Arc<Work>,
     /// Components, by server and channel.
     components: BTreeMap<(usize, String), Vec<String>>,
 }
@@ -90,9 +98,15 @@ impl Listener {
             let key = (index, channel.clone());
             components.entry(key).or_default().push(component.clone());
         }
+        app.counts_in(&admission);
+        let work = Arc::new(Work::messages());
+        if let Some(server) = server {
+            server.measures(Arc::clone(&work));
+        }
         let handlers = Arc::new(Handlers {
             app,
             admission,
+            work: Arc::clone(&work),
             running: Semaphore::new(budget.instances as usize),
             components,
         });
@@ -102,13 +116,14 @@ impl Listener {
             let of_server = handlers.components.keys().filter(|(of, _)| *of == index);
             let channels = of_server.map(|(_, channel)| channel.clone()).collect();
             let redis = Redis::new(index, address, channels)
-                .context("trigger.redis: address: expected redis://host:port")?;
+                .context("trigger.redis: address: expected redis://host:port")?
+                .counting(Arc::clone(&work));
             redis.listen(send.clone(), Arc::clone(&stopping))?;
         }
         let own = server.is_none().then(|| Arc::clone(&handlers.admission));
         let (stop, stopped) = oneshot::channel();
         let last_time = LAST_TIME.min(grace / 2);
-        let handling = handle_all(handlers, messages, stopped, last_time);
+        let handling = handle_all(Arc::clone(&handlers), messages, stopped, last_time);
         Ok(Self {
             task: tokio::spawn(async move {
                 let watching = async {
@@ -125,7 +140,27 @@ impl Listener {
             stopping,
             stop,
             grace,
+            handlers,
+            metrics: None,
         })
+    }
+
+    /// Serves metrics on `address`, where no server does; returns where that is.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be listened on.
+    pub async fn serve_metrics(&mut self, address: SocketAddr, gpus: Gpus) -> Result<SocketAddr> {
+        let Handlers {
+            app,
+            admission,
+            work,
+            ..
+        } = &*self.handlers;
+        let telemetry = Telemetry::of(Arc::clone(work), gpus);
+        let (app, admission) = (Arc::clone(app), Arc::clone(admission));
+        let alone = Alone::start(address, app, admission, telemetry).await?;
+        Ok(self.metrics.insert(alone).address())
     }
 
     /// Takes no more messages, lets those that it has finish within the grace time, drops the rest. Returns whether all could finish.
@@ -161,7 +196,8 @@ async fn handle_all(
     });
     let mut open = true;
     let places = Arc::new(Semaphore::new(IN_HAND));
-    let kib = Arc::new(Semaphore::new(IN_HAND_KIB as usize));
+    let budget = handlers.admission.budget();
+    let kib = Arc::new(Semaphore::new(in_hand_kib(budget.memory_bytes)));
     let mut running = JoinSet::new();
     let mut handled = 0;
     loop {
@@ -193,6 +229,12 @@ async fn handle_all(
     handled
 }
 
+/// What messages in hand may be in all, in KiB, where so many bytes are given out.
+fn in_hand_kib(budget_bytes: u64) -> usize {
+    let quarter = usize::try_from(budget_bytes / 4 / 1024).unwrap_or(usize::MAX);
+    quarter.clamp(MAX_MESSAGE_BYTES / 1024, IN_HAND_KIB as usize)
+}
+
 impl Handlers {
     async fn handle(
         self: Arc<Self>,
@@ -204,20 +246,27 @@ impl Handlers {
             channel,
             payload,
         } = message;
+        let _held = self.admission.hold(payload.len() as u64);
         let key = (server, channel);
         let components = self.components.get(&key).map_or(&[][..], Vec::as_slice);
         for component in components {
             let Ok(function) = self.app.function(component) else {
                 continue;
             };
-            match self.start(function, Arc::clone(&payload)).await {
-                Ok(Ok(())) => {}
+            let in_hand = self.work.takes(component);
+            let end = match self.start(function, Arc::clone(&payload)).await {
+                Ok(Ok(())) => End::Done,
                 Ok(Err(NotHandled)) => {
                     tracing::warn!(function = component, "a message was not handled");
+                    End::Failed
                 }
-                // Logged where the guest's stack was known.
-                Err(failure) => tracing::debug!(function = component, "{failure}"),
-            }
+                Err(failure) => {
+                    // Logged where the guest's stack was known.
+                    tracing::debug!(function = component, "{failure}");
+                    End::Failed
+                }
+            };
+            in_hand.ends(end);
         }
     }
 
@@ -228,14 +277,20 @@ impl Handlers {
         payload: Arc<[u8]>,
     ) -> Result<Result<(), NotHandled>, Failure> {
         let bytes = function.limits().memory_bytes as u64;
-        let _running = self.running.acquire().await;
-        let _slot = loop {
-            let slot = self.admission.slot(function.name(), bytes, Priority::Batch);
-            match slot.await {
-                Err(Failure::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
-                slot => break slot?,
+        let waiting = async {
+            let running = self.running.acquire().await;
+            loop {
+                let slot = self.admission.slot(function.name(), bytes, Priority::Batch);
+                match slot.await {
+                    Err(Failure::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
+                    slot => return slot.map(|slot| (slot, running)),
+                }
             }
         };
-        function.message(payload).await
+        let name = function.name();
+        let _room = self.work.time(name, Phase::Wait, waiting).await?;
+        self.work
+            .time(name, Phase::Run, function.message(payload))
+            .await
     }
 }

@@ -28,6 +28,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
+use crate::admission::Admission;
 use crate::answer::collect;
 use crate::body::Pieces;
 use crate::config::{Limits, Start};
@@ -249,6 +250,13 @@ impl Loaded {
     /// What one request may take.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Has runs of its graphs that nobody waits for any more counted in the budget of `admission`.
+    pub(crate) fn counts_in(&self, admission: &Arc<Admission>) {
+        if let Some(graphs) = &self.grants.graphs {
+            graphs.devices().count_in(admission);
+        }
     }
 
     /// The devices that its models may run on; none where they are inside.

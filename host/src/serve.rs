@@ -27,7 +27,8 @@ use crate::app::{App, explain};
 use crate::body::{Arriving, BodyLimits, Pieces};
 use crate::failure::Failure;
 use crate::guest::Long;
-use crate::metrics::Gauges;
+use crate::metrics::work::Work;
+use crate::metrics::{Gauges, Served};
 use crate::nn;
 use crate::pace::Floor;
 use crate::pressure::Gauge;
@@ -167,6 +168,7 @@ impl Server {
             body: options.body,
         });
         service.declare(&app);
+        app.counts_in(&service.admission);
         let metrics = match place {
             MetricsPlace::Apart(address) => {
                 let asked = Arc::clone(&service);
@@ -214,6 +216,7 @@ impl Server {
     pub fn replace(&self, app: Arc<App>) {
         app.listens(self.address);
         self.service.declare(&app);
+        app.counts_in(&self.service.admission);
         let serving = &self.service.app;
         *serving.write().unwrap_or_else(PoisonError::into_inner) = app;
     }
@@ -221,6 +224,11 @@ impl Server {
     /// Who runs next: what else starts functions of this process shares its budget.
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.service.admission
+    }
+
+    /// Has its metrics tell of `work` too.
+    pub(crate) fn measures(&self, work: Arc<Work>) {
+        self.service.telemetry.measures(work);
     }
 
     /// What runs and what waits now.
@@ -406,12 +414,14 @@ impl Service {
             budget: self.admission.budget(),
             instances: runtime.live_instances(),
             most_instances: runtime.most_instances(),
-            connections: self.telemetry.connections(),
-            max_connections: self.connections,
-            bodies_bytes: self.bodies.held_bytes(),
-            max_bodies_bytes: self.bodies.all_bytes(),
-            answers_bytes: self.answers.held_bytes(),
-            max_answers_bytes: self.answers.all_bytes(),
+            served: Some(Served {
+                connections: self.telemetry.connections(),
+                max_connections: self.connections,
+                bodies_bytes: self.bodies.held_bytes(),
+                max_bodies_bytes: self.bodies.all_bytes(),
+                answers_bytes: self.answers.held_bytes(),
+                max_answers_bytes: self.answers.all_bytes(),
+            }),
             spans: self.telemetry.spans(),
         };
         self.telemetry

@@ -7,12 +7,14 @@
 //! access.rs    record -> one line in the log
 //! otlp.rs      record -> spans -> a collector
 //! listener.rs  metrics on an address of their own
+//! alone.rs     metrics where nothing else is served
 //! logging.rs   lines of the log as text or JSON
 //! ```
 //!
 //! A request costs some microseconds of it, and an idle server nothing: no timer, no thread, no buffer.
 
 mod access;
+pub(crate) mod alone;
 pub(crate) mod listener;
 pub mod logging;
 pub mod otlp;
@@ -32,6 +34,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use crate::failure::Failure;
 use crate::metrics::gpu::Gpus;
 use crate::metrics::text::Format;
+use crate::metrics::work::Work;
 use crate::metrics::{Gauges, Metrics, SpanCounts};
 
 use otlp::Exporter;
@@ -70,6 +73,8 @@ pub enum Place {
 pub(crate) struct Telemetry {
     metrics: Metrics,
     access_log: bool,
+    /// Whether requests that went wrong have no line in the log: who made them has.
+    quiet: bool,
     exporter: Option<Exporter>,
     connections: Arc<AtomicUsize>,
 }
@@ -86,8 +91,24 @@ pub(crate) struct Connection(Arc<AtomicUsize>);
 impl Telemetry {
     /// Within an executor.
     pub(crate) fn start(settings: Settings) -> Arc<Self> {
+        Self::new(settings, false)
+    }
+
+    /// Of `work` whose requests nobody made over HTTP, and nobody asks for lines or spans of. It needs no executor.
+    pub(crate) fn of(work: Arc<Work>, gpus: Gpus) -> Arc<Self> {
+        let settings = Settings {
+            gpus,
+            ..Settings::default()
+        };
+        let telemetry = Self::new(settings, true);
+        telemetry.measures(work);
+        telemetry
+    }
+
+    fn new(settings: Settings, quiet: bool) -> Arc<Self> {
         Arc::new(Self {
             metrics: Metrics::new(settings.gpus),
+            quiet,
             access_log: settings.access_log,
             exporter: settings.otlp.map(Exporter::start),
             connections: Arc::default(),
@@ -97,6 +118,11 @@ impl Telemetry {
     /// There is a function of this name, of which one request may take `memory_bytes`.
     pub(crate) fn declare(&self, function: &str, memory_bytes: u64) {
         self.metrics.declare(function, memory_bytes);
+    }
+
+    /// Metrics tell of `work` too.
+    pub(crate) fn measures(&self, work: Arc<Work>) {
+        self.metrics.measures(work);
     }
 
     /// `request` has begun. It gets a trace, which its function sees, and carries its [`Trail`] from here on.
@@ -169,7 +195,9 @@ impl Telemetry {
 
     fn take(&self, record: record::Record) {
         self.metrics.count(&record);
-        access::log(&record, self.access_log);
+        if !self.quiet {
+            access::log(&record, self.access_log);
+        }
         if let Some(exporter) = &self.exporter
             && record.trace.sampled
         {

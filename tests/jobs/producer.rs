@@ -15,7 +15,7 @@ use super::project::{Built, page};
 use crate::redis::Redis;
 
 /// The stream of jobs, and what the keys begin with.
-const STREAM: &str = "storm";
+pub(super) const STREAM: &str = "storm";
 
 /// The list of replies.
 pub(super) const ANSWERS: &str = "answers";

@@ -1,13 +1,14 @@
 //! OCR by messages of Redis, in our host: a real server, jobs in by PUBLISH, reports out by keys, lists and webhooks.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ephemera::admission::Budget;
 use ephemera::app::App;
+use ephemera::metrics::gpu::Gpus;
 use ephemera::redis_trigger::Listener;
 use serde_json::{Value, json};
 
@@ -72,6 +73,24 @@ fn job(id: &str, input: Value, reply: Value) -> Vec<u8> {
     job.to_string().into_bytes()
 }
 
+/// What is counted at `address` of the function, by the end of a family's name and more labels.
+fn metrics(address: SocketAddr) -> Result<impl Fn(&str, &str) -> Result<f64>> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(move |name: &str, labels: &str| {
+        let sample = format!("ephemera{name}{{function=\"ocr-jobs\"{labels}}} ");
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(&sample));
+        let value = value.with_context(|| format!("no {sample}: {text}"))?;
+        Ok(value.parse()?)
+    })
+}
+
 #[test]
 fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     let Some(mut redis) = Redis::start(&[])? else {
@@ -98,7 +117,7 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
         .build()?;
     let entered = executor.enter();
     let grace = Duration::from_secs(60);
-    let listener = Listener::start(Arc::clone(&app), &subscriptions, None, budget, grace)?;
+    let mut listener = Listener::start(Arc::clone(&app), &subscriptions, None, budget, grace)?;
 
     // The page comes from a URL, three reports go to three kinds of places.
     let expected = over_http("/v1/ocr?format=text", PAGE, "image/png")?;
@@ -207,6 +226,22 @@ fn jobs_by_messages_are_answered_once_and_through_a_restart() -> Result<()> {
     publish(&redis, "jobs:ocr", &job("after", page.clone(), Value::Null))?;
     let report: Value = serde_json::from_str(&text_at(&redis, "ephemera:report:ocr:after")?)?;
     assert_eq!(text(&report), expected);
+
+    // All that came in is counted, and by what became of it.
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let address = executor.block_on(listener.serve_metrics(anywhere, Gpus::default()))?;
+    let counted = until("all has an end", || {
+        let metrics = metrics(address)?;
+        Ok((metrics("_messages_in_hand", "")? == 0.0).then_some(metrics))
+    })?;
+    let ended = |result: &str| counted("_messages_total", &format!(",result=\"{result}\""));
+    let received = counted("_messages_received_total", "")?;
+    assert!(received >= 18.0, "{received}");
+    assert_eq!(ended("done")? + ended("failed")?, received);
+    // One was no job at all.
+    assert!(ended("failed")? >= 1.0 && ended("done")? >= 8.0);
+    let runs = counted("_message_phase_seconds_count", ",phase=\"run\"")?;
+    assert_eq!(runs, received);
 
     // What was begun is finished before it stops.
     publish(&redis, "jobs:ocr", &job("last", page, Value::Null))?;

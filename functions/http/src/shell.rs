@@ -71,12 +71,19 @@ const WASM_PAGE_BYTES: usize = 65_536;
 
 /// Standard input by its WASI 0.2 handle, given back when this is dropped. `std::io::stdin` would keep handles of all
 /// three streams, which no instance made from the snapshot has.
-struct ModelStream(wasi::io::streams::InputStream);
+pub struct Stdin(wasi::io::streams::InputStream);
+
+impl Stdin {
+    /// That of this instance.
+    pub fn open() -> Self {
+        Self(wasi::cli::stdin::get_stdin())
+    }
+}
 
 /// A read makes a list of this size in the guest's memory, which never shrinks.
 const READ_BYTES: usize = 64 << 10;
 
-impl std::io::Read for ModelStream {
+impl std::io::Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let most = buffer.len().min(READ_BYTES);
         std::io::Read::read(&mut self.0, &mut buffer[..most])
@@ -91,7 +98,7 @@ pub fn load<F: Function>(function: &OnceLock<F>) {
     // The adapter between WASI's previews takes a page for its state when it is first asked for something, here a random
     // number: better below the models than behind all that loading needs.
     std::hint::black_box(std::hash::RandomState::new());
-    let stream = ModelStream(wasi::cli::stdin::get_stdin());
+    let stream = Stdin::open();
     let loaded = F::load(stream).unwrap_or_else(|error| panic!("{}", describe(&error)));
     assert!(function.set(loaded).is_ok(), "models are loaded once");
 }

@@ -20,7 +20,11 @@ mod redis;
 mod store;
 mod stream;
 
-use ephemera_http::Function;
+use std::fmt::Display;
+
+use ephemera_http::{Function, Surroundings};
+
+use crate::perform::Performer;
 
 #[cfg(all(feature = "ocr", feature = "gait"))]
 compile_error!("a component is of one function: expected the feature `ocr` or `gait`, got both");
@@ -31,6 +35,25 @@ type Chosen = ephemera_gait::Gait;
 type Chosen = ephemera_ocr::Ocr;
 
 ephemera_http::snapshot!(Chosen);
+
+/// Who does jobs with `function`, as the operator's `settings` have it.
+///
+/// # Errors
+/// The settings'.
+fn performer<E: Display>(
+    function: &Chosen,
+    settings: Result<<Chosen as Function>::Settings, E>,
+) -> Result<Performer<'_, Chosen>, String> {
+    Ok(Performer {
+        function,
+        path: path(),
+        around: Surroundings {
+            settings: settings.map_err(|error| error.to_string())?,
+            clock: Some(&ephemera_http::shell::since_start),
+            request_id: None,
+        },
+    })
+}
 
 /// Where the function's requests go.
 fn path() -> &'static str {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 mod folder;
 mod peer;
+mod process;
 mod stage;
 mod streams;
 

@@ -11,7 +11,7 @@ use ephemera::nn::cpu::Cpu;
 use ephemera::nn::devices::{Choice, Devices, Found};
 use ephemera::nn::gpu::GpuFlags;
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct DeviceOptions {
     /// Where models run: `guest`, inside the function's instance; `cpu`, this machine's processor; `cuda:N`, the GPU of that number; `auto`,
     /// a GPU if one works, else the processor.

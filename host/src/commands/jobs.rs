@@ -3,6 +3,7 @@
 mod admin;
 mod queue;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use ephemera::jobs::queue::Queue;
 use ephemera::jobs::reach::Reach;
 use ephemera::jobs::streams::{self, Streams};
 use ephemera::jobs::worker::{Pace, work};
-use ephemera::memory;
+use ephemera::metrics::gpu::Gpus;
+use ephemera::{gpu, memory, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -111,6 +113,9 @@ struct Worker {
     /// Days for which reports are kept in Redis.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     keep_days: u16,
+    /// Serve /metrics here. An address of the variable that is taken is a warning: several workers may have the same.
+    #[arg(long, value_name = "ADDRESS", env = "EPHEMERA_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
     /// Seconds that running jobs may still take after a signal to stop; then they are put back.
     #[arg(long, default_value_t = 30)]
     grace_s: u16,
@@ -187,15 +192,36 @@ impl Worker {
             wait_time: WAIT_TIME,
         };
         let devices = device::open(found, &artifacts, budget.instances)?;
+        let mut gpus = Gpus::default();
+        gpus.add(Arc::new(gpu::Driver));
+        if let Some(devices) = &devices {
+            gpus.add(Arc::clone(devices) as _);
+        }
         let app = App::load_on(devices.as_ref(), project, &artifacts, budget.instances)?;
         let app = Arc::new(app);
-        let performer = Arc::new(Performer::new(takers, Arc::clone(&app), budget));
+        let performer = Performer::new(takers, Arc::clone(&app), budget).telling_of(gpus);
+        let performer = Arc::new(performer);
         let pace = self.pace(places)?;
 
         let executor = executor()?;
         let done = executor.block_on(async {
             let stopped = stopped()?;
             app.check_ready().await?;
+            let told = match self.metrics_listen {
+                Some(address) => match performer.serve_metrics(address).await {
+                    Ok(told) => Some(told),
+                    // Another worker of this machine, which has the same variable, is there already.
+                    Err(error) if !around.flags.has("metrics_listen") => {
+                        tracing::warn!("no metrics are served: EPHEMERA_METRICS_LISTEN: {error:#}");
+                        None
+                    }
+                    Err(error) => return Err(error),
+                },
+                None => None,
+            };
+            if let Some(told) = &told {
+                tracing::info!("metrics at http://{}{}", told.address(), telemetry::PATH);
+            }
             match &self.inbox {
                 Some(inbox) => {
                     let hot = self.hot(inbox, Arc::clone(&performer), reach)?;

@@ -6,18 +6,23 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result};
 use ephemera::admission::Budget;
 use ephemera::app::App;
-use ephemera::build::Placement;
 use ephemera::serve::Server;
 use ephemera::watch::{Seen, Watch};
 
 use super::Surroundings;
+use super::device::{self, DeviceOptions};
 use super::up::{check_budget, largest_ceiling};
 
 /// Between two looks at the files. A change is built when the next look finds nothing more: editors and `git` write several files.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Goes on for ever. What does not build leaves what is served as it is.
-pub(super) async fn swap(around: &Surroundings, server: &Server, budget: Budget) -> Error {
+pub(super) async fn swap(
+    around: &Surroundings,
+    server: &Server,
+    budget: Budget,
+    device: &DeviceOptions,
+) -> Error {
     let mut seen: Option<Seen> = None;
     let mut last: Option<Watch> = None;
     loop {
@@ -35,7 +40,8 @@ pub(super) async fn swap(around: &Surroundings, server: &Server, budget: Budget)
         // What changed while something was built is a change too.
         let changed = wait(&watch, seen.get_or_insert(now)).await;
         tracing::info!("{changed} changed, building");
-        let built = apart(around, move |around| load(around, budget)).await;
+        let device = device.clone();
+        let built = apart(around, move |around| load(around, budget, &device)).await;
         let replaced = async {
             let app = Arc::new(built?);
             app.check_ready().await?;
@@ -80,11 +86,14 @@ async fn wait(watch: &Watch, seen: &mut Seen) -> String {
     }
 }
 
-fn load(around: &Surroundings, budget: Budget) -> Result<App> {
+/// Where models run outside of functions, they are read anew, and those that serve go when the last request is done with them.
+fn load(around: &Surroundings, budget: Budget, device: &DeviceOptions) -> Result<App> {
     let project = around.project()?;
-    let artifacts = around.artifacts(Placement::Guest, &project, &[], false)?;
+    let found = device.find(&project)?;
+    let artifacts = around.artifacts(found.placement(), &project, &[], false)?;
     check_budget(largest_ceiling(&project), budget.memory_bytes)?;
-    App::load(project, &artifacts, budget.instances)
+    let devices = device::open(found, &artifacts, budget.instances)?;
+    App::load_on(devices.as_ref(), project, &artifacts, budget.instances)
 }
 
 /// Does `work`, which waits for files and processes, where no request waits for it.

@@ -2,7 +2,9 @@
 //!
 //! Links are not followed, and nothing but plain files is looked at, so that nothing outside of the folder can be reached from it.
 
-use std::collections::BTreeMap;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,10 +15,9 @@ use serde::Serialize;
 
 use super::claim::{Claim, Identity, now};
 use super::progress::Progress;
-use crate::files::{extended, move_aside, read_at_most};
-
-/// What ends the name of a file that describes a job: `page.png.job.json` is about the file `page.png` beside it, or has its input inside.
-pub const JOB: &str = ".job.json";
+use crate::digest::sha256;
+use crate::files::{free_number, move_aside_from, read_at_most};
+pub use names::JOB;
 
 /// How far all workers are.
 pub const PROGRESS: &str = "progress.json";
@@ -42,6 +43,9 @@ const MAX_PROGRESS_BYTES: u64 = 1 << 20;
 
 /// What ends the name of a file in `failed/` that says why.
 pub const REASON: &str = ".reason.json";
+
+/// Bytes of a file's name, of all file systems that matter here.
+const LONGEST_NAME: usize = 255;
 
 /// What is there and what was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -138,7 +142,7 @@ impl Inbox {
             let name = path.strip_prefix(&folder).unwrap_or(&path);
             let name = name.to_string_lossy().into_owned();
             if !name.ends_with(REASON) {
-                let reason = read_at_most(&extended(&path, REASON), MAX_PROGRESS_BYTES);
+                let reason = read_at_most(&with_reason(&path), MAX_PROGRESS_BYTES);
                 let reason = reason.ok().and_then(|text| {
                     let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
                     Some(told.get("reason")?.as_str()?.to_owned())
@@ -149,24 +153,44 @@ impl Inbox {
         Ok(found)
     }
 
-    /// Puts originals that could not be done back into the inbox, all of them or the one of this name. Returns how many.
+    /// Puts originals that could not be done back into the inbox, all of them or the one of this name, a job with the file that it describes.
+    /// Returns how many files.
     ///
     /// # Errors
     ///
     /// A file cannot be moved.
     pub fn retry(&self, name: Option<&str>) -> Result<u64> {
-        let folder = self.root.join(FAILED);
+        let failed = self.failed()?;
+        let described = |name: &str| Some(names::described(Path::new(name))?.file);
+        let told: BTreeSet<PathBuf> = failed.keys().filter_map(|name| described(name)).collect();
         let mut count = 0;
-        for failed in self.failed()?.keys() {
-            if name.is_none_or(|name| name == failed) {
-                let from = folder.join(failed);
-                move_aside(&from, &self.root.join(failed))?;
-                // One without a reason was described by another file.
-                let _ = std::fs::remove_file(extended(&from, REASON));
-                count += 1;
+        for item in failed.keys() {
+            let wanted = match name {
+                Some(name) => name == item,
+                // It has its turn with the job that is about it.
+                None => !told.contains(Path::new(item)),
+            };
+            if wanted {
+                count += self.put_back(Path::new(item), described(item))?;
             }
         }
         Ok(count)
+    }
+
+    /// Puts a file of `failed/` back, and the one that it describes if that is there. The description first: a file without one means
+    /// something else.
+    fn put_back(&self, item: &Path, described: Option<PathBuf>) -> Result<u64> {
+        let folder = self.root.join(FAILED);
+        let described = described.filter(|below| folder.join(below).is_file());
+        let files: Vec<&Path> = [item].into_iter().chain(described.as_deref()).collect();
+        let targets: Vec<PathBuf> = files.iter().map(|below| self.root.join(below)).collect();
+        let number = free_number(targets.iter().map(PathBuf::as_path));
+        for (below, target) in files.iter().zip(&targets) {
+            move_aside_from(&folder.join(below), target, number)?;
+        }
+        // One without a reason was described by another file.
+        let _ = std::fs::remove_file(with_reason(&folder.join(item)));
+        Ok(files.len() as u64)
     }
 
     /// Deletes originals that could not be done (`dead`) and that were (`finished`). Returns how many.
@@ -283,7 +307,18 @@ impl Inbox {
 
 /// Whether another file says what to do with this one.
 fn has_job(path: &Path) -> bool {
-    extended(path, JOB).is_file()
+    names::descriptions(path).iter().any(|job| job.is_file())
+}
+
+/// Where it is told why the original at this path, in `failed/`, could not be done.
+pub(super) fn with_reason(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    let mut reason = match name.len() <= LONGEST_NAME - REASON.len() {
+        true => name.to_owned(),
+        false => sha256(name.as_encoded_bytes()).to_string().into(),
+    };
+    reason.push(REASON);
+    path.with_file_name(reason)
 }
 
 /// All plain files below `folder`.
@@ -309,14 +344,20 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
 impl Item {
     /// Whether it describes a job.
     pub fn is_job(&self) -> bool {
-        let name = self.below.as_os_str().as_encoded_bytes();
-        name.ends_with(JOB.as_bytes())
+        names::is_job(&self.below)
     }
 
     /// The path below the inbox of the file that a job is about.
     pub fn described(&self) -> Option<PathBuf> {
-        let name = self.below.file_name()?.to_str()?.strip_suffix(JOB)?;
-        Some(self.below.with_file_name(name))
+        Some(names::described(&self.below)?.file)
+    }
+
+    /// Whether a job calls the file that it is about so: by its name, or by that before both got the same number.
+    pub fn may_call_it(&self, called: &Path) -> bool {
+        names::described(&self.below).is_some_and(|described| {
+            described.file.file_name() == Some(called.as_os_str())
+                || Path::new(&described.called) == called
+        })
     }
 }
 
@@ -363,5 +404,43 @@ mod tests {
         let patient = Inbox::open(folder.path(), Duration::from_secs(60)).expect("there");
         let scan = patient.scan().expect("listed");
         assert_eq!((scan.items, scan.more), (vec![], true), "all is too new");
+    }
+
+    #[test]
+    fn what_is_tried_again_means_what_it_meant() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inbox = Inbox::open(folder.path(), Duration::ZERO).expect("made");
+        let write = |name: &str| std::fs::write(inbox.root().join(name), "x").expect("written");
+        for name in [
+            "a.png",
+            "a.png.job.json",
+            "a.png.job.json.reason.json",
+            "a.1.png",
+            "a.png.job.1.json",
+            "a.png.job.1.json.reason.json",
+            "b.png",
+            "b.png.reason.json",
+        ] {
+            write(&format!("{FAILED}/{name}"));
+        }
+        // Somebody has dropped in another picture of the first one's name.
+        write("a.png");
+        assert_eq!(inbox.retry(None).expect("moved"), 5);
+        let items = inbox.scan().expect("listed").items;
+        let items: Vec<_> = items
+            .iter()
+            .map(|item| (item.below.to_str().expect("text"), item.described()))
+            .collect();
+        let job = |name, about: &str| (name, Some(about.into()));
+        assert_eq!(
+            items,
+            [
+                ("a.png", None),
+                job("a.png.job.1.json", "a.1.png"),
+                job("a.png.job.2.json", "a.2.png"),
+                ("b.png", None)
+            ]
+        );
+        assert_eq!(below(&inbox.root().join(FAILED)).expect("listed").len(), 0);
     }
 }

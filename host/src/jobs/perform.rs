@@ -1,8 +1,9 @@
 //! A task -> an answer: admission, one instance, and whether what went wrong may go right the next time.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use ephemera_jobs::{Job, Urgency};
@@ -10,15 +11,21 @@ use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
 
 use super::gate::Gate;
+use super::inputs::Inputs;
 use super::reach::Trouble;
-use crate::admission::{Admission, Budget, Priority};
-use crate::app::App;
+use crate::admission::{Admission, Budget, Hold, Priority};
+use crate::app::{App, explain};
 use crate::config::{FileRequests, Project, Takes};
 use crate::failure::Failure;
+use crate::metrics::gpu::Gpus;
+use crate::metrics::work::{Phase, Work};
+use crate::request_id;
 use crate::run::{self, Format, Question};
+use crate::telemetry::alone::Alone;
+use crate::telemetry::{Telemetry, record as trail};
 
 /// One request of a function.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Task {
     function: String,
     question: Question,
@@ -26,6 +33,8 @@ pub struct Task {
     name: String,
     input: Bytes,
     priority: Priority,
+    /// Its part of the budget.
+    _held: Hold,
 }
 
 /// What became of a task.
@@ -77,20 +86,69 @@ impl Takers {
 /// Functions that take files, and what there is to run them.
 pub struct Performer {
     app: Arc<App>,
-    admission: Admission,
+    admission: Arc<Admission>,
     gate: Gate,
+    work: Arc<Work>,
+    telemetry: Arc<Telemetry>,
+    /// How large the last inputs were.
+    inputs: Mutex<Inputs>,
     takers: BTreeMap<String, (FileRequests, u64)>,
 }
 
 impl Performer {
     /// Of `takers`, loaded as `app`, within `budget`.
     pub fn new(takers: Takers, app: Arc<App>, budget: Budget) -> Self {
+        let work = Arc::new(Work::jobs());
+        let admission = Arc::new(Admission::new(budget));
+        app.counts_in(&admission);
         Self {
             app,
             gate: Gate::new(budget.instances as usize),
-            admission: Admission::new(budget),
+            admission,
+            telemetry: Telemetry::of(Arc::clone(&work), Gpus::default()),
+            work,
+            inputs: Mutex::default(),
             takers: takers.0,
         }
+    }
+
+    /// Has its metrics tell of `gpus` too.
+    pub fn telling_of(mut self, gpus: Gpus) -> Self {
+        self.telemetry = Telemetry::of(Arc::clone(&self.work), gpus);
+        self
+    }
+
+    /// Serves metrics on `address` until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be listened on.
+    pub async fn serve_metrics(&self, address: SocketAddr) -> Result<Told> {
+        let (app, admission) = (Arc::clone(&self.app), Arc::clone(&self.admission));
+        let telemetry = Arc::clone(&self.telemetry);
+        Alone::start(address, app, admission, telemetry)
+            .await
+            .map(Told)
+    }
+
+    /// What is counted of jobs.
+    pub(crate) fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Counts an input of so many bytes in the budget, until what is returned is dropped. Those to come are taken to be as large.
+    pub(crate) fn hold(&self, bytes: usize) -> Hold {
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        inputs.came(bytes as u64);
+        self.admission.hold(bytes as u64)
+    }
+
+    /// How many more inputs may be taken in hand at once beside `in_hand` others, whether those are here or still fetched: all fill at most
+    /// half of the budget, as far as can be said before they are there.
+    pub(crate) fn room_for_inputs(&self, in_hand: usize) -> usize {
+        let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget_bytes = self.admission.budget().memory_bytes;
+        inputs.room(budget_bytes, self.admission.load().held_bytes, in_hand)
     }
 
     /// What bounds how many run at once, within the budget.
@@ -158,6 +216,7 @@ impl Performer {
             }
         }
         Ok(Task {
+            _held: self.hold(input.len()),
             function: function.to_owned(),
             question: Question::new(run, format, &parameters)?,
             name: name.to_owned(),
@@ -179,16 +238,26 @@ impl Performer {
             .takers
             .get(&task.function)
             .context("a known function")?;
-        let request = run::request_of(&task.name, task.input, task.question.target())?;
+        let target = task.question.target();
+        let mut request = run::request_of(&task.name, task.input, target)?;
         let function = self.app.function(&task.function)?;
-        let _inside = self.gate.enter().await;
-        let _slot = self
-            .admission
-            .slot(&task.function, *bytes, task.priority)
-            .await?;
-        let response = match function.handle(request).await {
+        let id = request_id::of_request(request.headers_mut());
+        let ongoing = self.telemetry.begin(&mut request, &id);
+        ongoing.trail.leads_to(function.shared_name());
+        ongoing.trail.ranks(task.priority);
+        ongoing.trail.enter(trail::Phase::Admission);
+        let waiting = async {
+            let inside = self.gate.enter().await;
+            let slot = self.admission.slot(&task.function, *bytes, task.priority);
+            slot.await.map(|slot| (slot, inside))
+        };
+        let _room = self.work.time("", Phase::Wait, waiting).await?;
+        let running = function.handle(request);
+        let response = match self.work.time("", Phase::Run, running).await {
             Ok(response) => response,
             Err(failure) => {
+                ongoing.failed(&failure);
+                drop(ongoing.sending(explain(&failure)));
                 let cause = match &failure {
                     Failure::Function(cause) => format!("{failure}: {}", cause.root_cause()),
                     other => other.to_string(),
@@ -196,6 +265,8 @@ impl Performer {
                 return Ok(Outcome::Broke(cause));
             }
         };
+        // It is over when the answer is here, whatever becomes of that.
+        drop(ongoing.sending(response.clone()));
         let status = response.status();
         Ok(match () {
             () if status.is_success() => {
@@ -223,6 +294,16 @@ pub(crate) fn of_url(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Never(reason) => Trouble::Never(format!("input.url: {reason}")),
         Trouble::Later(reason) => Trouble::Later(format!("input.url: {reason}")),
+    }
+}
+
+/// Metrics of a worker, served until it is dropped.
+pub struct Told(Alone);
+
+impl Told {
+    /// Where.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address()
     }
 }
 

@@ -66,8 +66,12 @@ pub trait Queue: Send + Sync + 'static {
     fn name(item: &Self::Item) -> String;
 }
 
-/// Bytes of a job's JSON: an inline input is at most as large as any other, in Base64.
-pub(crate) const MAX_JOB_BYTES: u64 = MAX_INPUT_BYTES / 3 * 4 + (1 << 16);
+/// Bytes of a job's JSON in a queue: an inline input is at most as large as any other that the host takes, in Base64. A component of the
+/// jobs' triggers takes less, as `ephemera_jobs::MAX_JOB_BYTES` says.
+pub(crate) const MAX_QUEUED_JOB_BYTES: u64 = MAX_INPUT_BYTES / 3 * 4 + (1 << 16);
+
+/// Of so many turns that both priorities want, batch gets one: as in the server's admission.
+pub(super) const BATCH_TURN: u32 = 8;
 
 /// How often it is tried to post a report: with the pauses between, for some fourteen minutes.
 pub const DELIVERIES: u32 = 11;

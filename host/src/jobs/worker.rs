@@ -11,6 +11,7 @@ use super::adaptive::Concurrency;
 use super::perform::Performer;
 use super::progress::{HEARTBEAT, Progress};
 use super::queue::{Queue, Step, Taken};
+use crate::metrics::work::End;
 use crate::pressure::Gauge;
 
 /// After a problem with the queue, nothing is begun for so long.
@@ -125,7 +126,14 @@ impl<'a, Q: Queue> Worker<'a, Q> {
     /// How many more items may be taken.
     fn room(&self) -> usize {
         let in_hand = self.concurrency.now().saturating_mul(self.pace.prefetch);
-        in_hand.saturating_sub(self.running.len())
+        let room = in_hand.saturating_sub(self.running.len());
+        // One is worked on whatever it takes.
+        let least = usize::from(self.running.is_empty());
+        room.min(
+            self.performer
+                .room_for_inputs(self.running.len())
+                .max(least),
+        )
     }
 
     /// From time to time, what went on since the last time decides how many run at once.
@@ -165,6 +173,7 @@ impl<'a, Q: Queue> Worker<'a, Q> {
 
     fn begin(&mut self, item: Q::Item, stop: watch::Receiver<bool>) {
         let queue = Arc::clone(&self.queue);
+        self.performer.work().begins("");
         self.running.spawn(async move {
             let name = Q::name(&item);
             let step = queue.work(item, stop).await;
@@ -184,9 +193,13 @@ impl<'a, Q: Queue> Worker<'a, Q> {
     async fn finished(&mut self, finished: Result<Finished, JoinError>) {
         let (name, step) = match finished.context("a worker's task broke off") {
             Ok(finished) => finished,
-            Err(error) => return self.problem(&error),
+            Err(error) => {
+                self.performer.work().ends("", End::GivenBack);
+                return self.problem(&error);
+            }
         };
         self.ended += 1;
+        self.performer.work().ends("", end(&step));
         match step {
             Ok(Step::Stored) => {
                 tracing::info!("{name}: stored");
@@ -244,5 +257,18 @@ impl<'a, Q: Queue> Worker<'a, Q> {
         if let Err(error) = self.queue.tell(&self.progress).await {
             self.problem(&error);
         }
+    }
+}
+
+/// As metrics call it.
+fn end(step: &Result<Step>) -> End {
+    match step {
+        Ok(Step::Stored) => End::Done,
+        Ok(Step::Failed(_)) => End::Dead,
+        Ok(Step::PutBack {
+            reason: Some(_), ..
+        })
+        | Err(_) => End::Failed,
+        Ok(Step::PutBack { reason: None, .. } | Step::NotOurs) => End::GivenBack,
     }
 }

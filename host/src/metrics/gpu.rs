@@ -9,6 +9,22 @@ use super::text::{Kind, Text};
 pub trait GpuSource: Send + Sync {
     /// How they are now. It is asked while somebody waits for `/metrics`, so it says what it knows and starts nothing.
     fn gpus(&self) -> Vec<Gpu>;
+
+    /// What this server may take and takes of GPUs that another source tells of.
+    fn ours(&self) -> Vec<Ours> {
+        Vec::new()
+    }
+}
+
+/// What is this server's of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ours {
+    /// The label of the GPU.
+    pub device: String,
+    /// Memory that we may use, in bytes.
+    pub limit_bytes: u64,
+    /// Memory that we use, in bytes, if that is known: 0 while no child process holds the device.
+    pub own_bytes: Option<u64>,
 }
 
 /// One GPU at one moment.
@@ -41,7 +57,15 @@ impl Gpus {
     }
 
     pub(super) fn read(&self) -> Vec<Gpu> {
-        self.0.iter().flat_map(|source| source.gpus()).collect()
+        let mut gpus: Vec<Gpu> = self.0.iter().flat_map(|source| source.gpus()).collect();
+        for ours in self.0.iter().flat_map(|source| source.ours()) {
+            let known = gpus.iter_mut().filter(|gpu| gpu.device == ours.device);
+            for gpu in known {
+                gpu.memory_limit_bytes = Some(ours.limit_bytes);
+                gpu.memory_own_bytes = ours.own_bytes;
+            }
+        }
+        gpus
     }
 }
 
@@ -117,6 +141,38 @@ mod tests {
                 utilisation: None,
             }]
         }
+    }
+
+    /// Knows of its own use alone.
+    struct User;
+
+    impl GpuSource for User {
+        fn gpus(&self) -> Vec<Gpu> {
+            Vec::new()
+        }
+
+        fn ours(&self) -> Vec<Ours> {
+            let ours = |device: &str, limit_bytes| Ours {
+                device: device.to_owned(),
+                limit_bytes,
+                own_bytes: Some(limit_bytes - 1),
+            };
+            vec![ours("cuda:0", 6), ours("cuda:1", 9)]
+        }
+    }
+
+    #[test]
+    fn what_is_ours_is_told_of_gpus_that_are_there() {
+        let mut gpus = Gpus::default();
+        gpus.add(Arc::new(User));
+        assert_eq!(gpus.read(), []);
+        gpus.add(Arc::new(One));
+        let read = gpus.read();
+        let ours: Vec<_> = read
+            .iter()
+            .map(|gpu| (gpu.memory_limit_bytes, gpu.memory_own_bytes))
+            .collect();
+        assert_eq!(ours, [(Some(6), Some(5))]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use ephemera_engine::Tensor;
 
+use crate::metrics::gpu::Ours;
+
 /// Runs graphs that it knows by the names of their folders under `models/`.
 pub trait Device: Send + Sync {
     /// `cpu`, or `cuda:` and its number.
@@ -31,6 +33,11 @@ pub trait Device: Send + Sync {
     /// Whether it would take a run now, and not refuse it after failures.
     fn is_ready(&self) -> bool {
         true
+    }
+
+    /// What this server may take and takes of its memory, where it has memory of its own.
+    fn ours(&self) -> Option<Ours> {
+        None
     }
 
     /// Memory of its own that nothing has taken, in bytes; of devices that are equally loaded, the one with the most is chosen.

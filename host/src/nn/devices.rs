@@ -7,17 +7,20 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
-use ephemera_engine::Tensor;
+use ephemera_engine::{Data, Tensor};
 use tokio::sync::Semaphore;
 
+use super::abandoned;
 use super::cpu::{self, Cpu};
 use super::device::{Device, DeviceError};
 use super::gpu::{self, DeviceChoice, GpuFlags};
+use crate::admission::Admission;
 use crate::build::Placement;
+use crate::metrics::gpu::{Gpu, GpuSource, Ours};
 
 /// Where models run, as `--device` and `SURYA_GPU_DEVICE` say it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,6 +110,11 @@ impl fmt::Display for Found {
 }
 
 impl Found {
+    /// Whether it is other than this machine's processor.
+    pub fn has_gpus(&self) -> bool {
+        matches!(self, Self::Gpus(_))
+    }
+
     /// Which build of a function it needs.
     pub fn placement(&self) -> Placement {
         match self {
@@ -141,6 +149,8 @@ pub struct Devices {
     all: Vec<(Box<dyn Device>, AtomicUsize)>,
     /// The right to run. A run that nobody waits for any more has it until it ends.
     runs: Arc<Semaphore>,
+    /// Whose budget such a run counts in.
+    admission: OnceLock<Arc<Admission>>,
 }
 
 /// What a run gave, and where it ran.
@@ -163,6 +173,7 @@ impl Devices {
         Ok(Self {
             all: devices.into_iter().map(idle).collect(),
             runs: Arc::new(Semaphore::new(runs.max(1) as usize)),
+            admission: OnceLock::new(),
         })
     }
 
@@ -184,17 +195,32 @@ impl Devices {
         self.all.iter().map(bytes).max().unwrap_or(0)
     }
 
-    /// Runs `graph` on the device that has the least to do, on a thread that may be held.
+    /// Has runs that nobody waits for any more counted in the budget of `admission`, or of the first that it was told.
+    pub(crate) fn count_in(&self, admission: &Arc<Admission>) {
+        // Later ones are of the same process, and of the same memory.
+        let _ = self.admission.set(Arc::clone(admission));
+    }
+
+    /// Runs `graph` on the device that has the least to do, on a thread that may be held; it takes `working_bytes` of this machine's memory
+    /// beside its inputs.
     ///
     /// When this is dropped, a run that has begun goes on in the background, and counts until it ends.
-    pub async fn run(self: Arc<Self>, graph: Arc<str>, inputs: Vec<(String, Tensor)>) -> Ran {
+    pub async fn run(
+        self: Arc<Self>,
+        graph: Arc<str>,
+        inputs: Vec<(String, Tensor)>,
+        working_bytes: usize,
+    ) -> Ran {
         let permit = Arc::clone(&self.runs).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
+        let bytes = inputs.iter().map(|(_, tensor)| bytes_of(tensor));
+        let bytes = bytes.fold(working_bytes, usize::saturating_add);
+        let (_waits, runs) = abandoned::ends(self.admission.get().cloned(), bytes);
         let counted = self.least_loaded();
         let label = counted.device().label().to_owned();
         let name = Arc::clone(&graph);
         let run = move || {
-            let _permit = permit;
+            let (_permit, _runs) = (permit, runs);
             counted.device().run(&graph, inputs)
         };
         let outputs = tokio::task::spawn_blocking(run).await;
@@ -229,6 +255,18 @@ impl Devices {
     }
 }
 
+impl GpuSource for Devices {
+    /// The driver tells what there is.
+    fn gpus(&self) -> Vec<Gpu> {
+        Vec::new()
+    }
+
+    fn ours(&self) -> Vec<Ours> {
+        let devices = self.all.iter();
+        devices.filter_map(|(device, _)| device.ours()).collect()
+    }
+}
+
 /// A run on one of the devices, counted for as long as this lives.
 struct Counted {
     devices: Arc<Devices>,
@@ -249,12 +287,21 @@ impl Drop for Counted {
     }
 }
 
+/// Of this machine's memory, as far as it has many.
+fn bytes_of(tensor: &Tensor) -> usize {
+    match &tensor.data {
+        Data::U8(bytes) => bytes.len(),
+        Data::F32(reals) => size_of_val(reals.as_slice()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
+    use crate::admission::Budget;
 
     #[test]
     fn a_device_is_named_as_the_settings_have_it() {
@@ -360,7 +407,18 @@ mod tests {
         let (b, stop_b) = held("b", &started);
         let devices = Arc::new(Devices::new(vec![a, b], 2).expect("two devices"));
         assert_eq!(devices.labels(), "a, b");
-        let run = || tokio::spawn(Arc::clone(&devices).run("g".into(), Vec::new()));
+        let admission = Arc::new(Admission::new(Budget {
+            memory_bytes: 100,
+            instances: 2,
+            waiting: 2,
+            wait_time: PATIENCE,
+        }));
+        devices.count_in(&admission);
+        let run = || {
+            let tensor = Tensor::f32(&[3], vec![0.0; 3]).expect("three reals");
+            let inputs = vec![("x".to_owned(), tensor)];
+            tokio::spawn(Arc::clone(&devices).run("g".into(), inputs, 5))
+        };
         let (first, second) = (run(), run());
         let mut ran = [(); 2].map(|()| starts.recv_timeout(PATIENCE).expect("it starts"));
         ran.sort_unstable();
@@ -372,16 +430,19 @@ mod tests {
         first.abort();
         assert!(first.await.is_err_and(|error| error.is_cancelled()));
         assert_eq!(devices.running(), 2);
+        let abandoned_bytes = admission.load().abandoned_bytes;
+        assert_eq!(abandoned_bytes, 5 + 12, "its memory is not free yet");
         assert!(starts.recv_timeout(Duration::from_millis(50)).is_err());
         for stop in [&stop_a, &stop_b] {
             stop.send(()).expect("it runs");
         }
         let ran = second.await.expect("it ends");
-        assert!(ran.outputs.is_ok_and(|outputs| outputs.is_empty()));
+        assert!(ran.outputs.is_ok());
         let label = starts.recv_timeout(PATIENCE).expect("the third starts");
         let stop = if label == "a" { stop_a } else { stop_b };
         stop.send(()).expect("it runs");
         assert_eq!(third.await.expect("it ends").device, label);
+        assert_eq!(admission.load().abandoned_bytes, 0);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -390,7 +451,9 @@ mod tests {
         let (a, _stop) = held("a", &started);
         let devices = Arc::new(Devices::new(vec![a], 1).expect("a device"));
         for _ in 0..2 {
-            let ran = Arc::clone(&devices).run("panic".into(), Vec::new()).await;
+            let ran = Arc::clone(&devices)
+                .run("panic".into(), Vec::new(), 5)
+                .await;
             assert!(matches!(ran.outputs, Err(DeviceError::Failed { .. })));
         }
         assert_eq!(devices.running(), 0);

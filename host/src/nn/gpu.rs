@@ -31,6 +31,7 @@ use ephemera_engine::{Precision, Tensor};
 
 use super::device::{Device, DeviceError};
 use crate::gpu::nvml::{self, Found};
+use crate::metrics::gpu::Ours;
 use crate::{models, shapes};
 use child::{Broken, Watch, Worker};
 use frame::{Answer, Ask, Refusal, Tensors};
@@ -414,6 +415,16 @@ impl Device for Arc<Gpu> {
         // Whoever holds the bench works.
         let bench = self.bench.try_lock();
         bench.map_or(true, |bench| bench.pause().is_none())
+    }
+
+    fn ours(&self) -> Option<Ours> {
+        // Without a worker nothing of it is ours.
+        let own_bytes = self.worker_pid().map_or(Some(0), |_| self.used_bytes());
+        Some(Ours {
+            device: self.label.clone(),
+            limit_bytes: self.limit_bytes,
+            own_bytes,
+        })
     }
 
     fn free_bytes(&self) -> u64 {

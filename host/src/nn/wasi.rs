@@ -372,7 +372,8 @@ async fn run_tensors(
     let devices = Arc::clone(session.registry.devices());
     let working_bytes = devices.working_bytes(graph, &tensors);
     take(store, working_bytes)?;
-    let ran = devices.run(Arc::clone(graph), tensors).await;
+    let running = devices.run(Arc::clone(graph), tensors, working_bytes);
+    let ran = running.await;
     let sandbox = store.data_mut();
     sandbox.memory.give_back(working_bytes);
     sandbox.memory.trail.runs_on(&ran.device);

@@ -90,7 +90,7 @@ source = "{COMPONENT}.wasm"
 [component.{COMPONENT}.tool.ephemera]
 # Without a package: the component is there, and `ephemera build --model` makes it anew.
 models = [{model}]
-# A quarter more than the request in request.json took.
+# A quarter more than the example beside this took.
 memory_mib = {memory_mib}
 timeout_s = 30
 example = {example}

@@ -33,11 +33,47 @@ const MEMORY_STEP_MIB: u64 = 32;
 
 /// A request that was answered.
 pub(super) struct Trial {
-    /// Its body.
-    pub(super) request: Vec<u8>,
+    pub(super) request: Example,
     /// A ceiling with some room above what it took, in MiB.
     pub(super) memory_mib: u32,
 }
+
+/// A request, with what JSON has no form for behind it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Example {
+    /// The body.
+    pub(super) body: Vec<u8>,
+    /// How much of it is JSON, in bytes, if something is behind that.
+    pub(super) json_bytes: Option<usize>,
+}
+
+impl Example {
+    /// The file that it is kept in.
+    pub(super) fn file(&self) -> &'static str {
+        match self.json_bytes {
+            None => "request.json",
+            Some(_) => "request.bin",
+        }
+    }
+
+    /// How it is sent, with `{url}` for where the server is.
+    pub(super) fn command(&self, model: &str) -> String {
+        let to = format!("{{url}}/v2/models/{model}/infer");
+        let file = self.file();
+        match self.json_bytes {
+            None => format!("curl -H 'content-type: application/json' -d @{file} {to}"),
+            Some(bytes) => {
+                let header = format!("{HEADER}: {bytes}");
+                format!(
+                    "curl -H 'content-type: application/octet-stream' -H '{header}' --data-binary @{file} --output answer.bin {to}"
+                )
+            }
+        }
+    }
+}
+
+/// What says how much of a body is JSON, in the protocol's binary extension.
+const HEADER: &str = "inference-header-content-length";
 
 /// Tries the component until it answers.
 ///
@@ -93,11 +129,14 @@ pub(super) fn run(
 }
 
 /// Sends the request; the memory that the instance took, in bytes.
-async fn ask(function: &Loaded, model: &str, body: Vec<u8>) -> Result<u64> {
-    let request = Request::post(format!("/v2/models/{model}/infer"))
+async fn ask(function: &Loaded, model: &str, example: Example) -> Result<u64> {
+    let mut request = Request::post(format!("/v2/models/{model}/infer"))
         .header(HOST, "localhost")
-        .header(CONTENT_TYPE, "application/json")
-        .body(Pieces::from(Bytes::from(body)))?;
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(bytes) = example.json_bytes {
+        request = request.header(HEADER, bytes);
+    }
+    let request = request.body(Pieces::from(Bytes::from(example.body)))?;
     let answer = function.handle(request).await?;
     if !answer.status().is_success() {
         bail!("{}", String::from_utf8_lossy(answer.body()));
@@ -114,8 +153,8 @@ fn ceiling_mib(peak_bytes: u64) -> u32 {
     u32::try_from(ceiling).unwrap_or(4095).max(LEAST_MEMORY_MIB)
 }
 
-/// A request of zeros with this extent on each free axis; `None` where it would be too large, or would need binary data.
-fn request(signature: &Signature, extent: usize) -> Result<Option<Vec<u8>>> {
+/// A request of zeros with this extent on each free axis; `None` where it would be too large.
+fn request(signature: &Signature, extent: usize) -> Result<Option<Example>> {
     let firsts = signature
         .inputs
         .iter()
@@ -124,27 +163,44 @@ fn request(signature: &Signature, extent: usize) -> Result<Option<Vec<u8>>> {
     let mut values: BTreeMap<&str, usize> = firsts.map(|symbol| (symbol, 1)).collect();
     let mut inputs = vec![];
     let mut elements = 0usize;
+    let mut behind = 0;
     for input in &signature.inputs {
         let shape = shape(input, extent, &mut values)?;
         let count = shape
             .iter()
             .try_fold(1usize, |count, &e| count.checked_mul(e));
         elements = count.map_or(usize::MAX, |count| elements.saturating_add(count));
-        if elements > MAX_ELEMENTS || input.datatype == Datatype::F16 {
+        if elements > MAX_ELEMENTS {
             return Ok(None);
         }
-        let zero = match input.datatype {
-            Datatype::Bool => json!(false),
-            _ => json!(0),
-        };
-        inputs.push(json!({
+        let count = count.unwrap_or(0);
+        let mut tensor = json!({
             "name": input.name,
             "datatype": protocol_name(input.datatype),
             "shape": shape,
-            "data": vec![zero; count.unwrap_or(0)],
-        }));
+        });
+        match input.datatype {
+            Datatype::F16 => {
+                let bytes = 2 * count;
+                tensor["parameters"] = json!({ "binary_data_size": bytes });
+                behind += bytes;
+            }
+            Datatype::Bool => tensor["data"] = json!(vec![false; count]),
+            _ => tensor["data"] = json!(vec![0; count]),
+        }
+        inputs.push(tensor);
     }
-    Ok(Some(serde_json::to_vec(&json!({ "inputs": inputs }))?))
+    let mut asked = json!({ "inputs": inputs });
+    let mut outputs = signature.outputs.iter();
+    let binary = behind > 0 || outputs.any(|output| output.datatype == Datatype::F16);
+    if binary {
+        asked["parameters"] = json!({ "binary_data_output": true });
+    }
+    let mut body = serde_json::to_vec(&asked)?;
+    let json_bytes = binary.then_some(body.len());
+    // Zeros are zeros in any form.
+    body.resize(body.len() + behind, 0);
+    Ok(Some(Example { body, json_bytes }))
 }
 
 fn shape<'s>(
@@ -208,17 +264,31 @@ mod tests {
             ],
             outputs: vec![],
         };
-        let text = request(&signature, 2).expect("plain axes").expect("small");
+        let example = |signature: &Signature| {
+            let example = request(signature, 2).expect("plain axes");
+            example.expect("small")
+        };
+        let Example { body, json_bytes } = example(&signature);
+        assert_eq!(json_bytes, None);
         let expected = json!({"inputs": [
             {"name": "a", "datatype": "FP32", "shape": [1, 2, 2], "data": [0, 0, 0, 0]},
             {"name": "b", "datatype": "BOOL", "shape": [1, 2], "data": [false, false]},
         ]});
-        let found: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let found: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!(found, expected);
         let large = request(&signature, MAX_ELEMENTS).expect("plain axes");
         assert!(large.is_none());
+        // What has no form in JSON is behind it.
         signature.inputs[0].datatype = Datatype::F16;
-        assert_eq!(request(&signature, 2).expect("plain axes"), None);
+        let Example { body, json_bytes } = example(&signature);
+        let (json, behind) = body.split_at(json_bytes.expect("something is behind it"));
+        assert_eq!(behind, [0; 8]);
+        let found: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+        let expected = json!({"inputs": [
+            {"name": "a", "datatype": "FP16", "shape": [1, 2, 2], "parameters": {"binary_data_size": 8}},
+            {"name": "b", "datatype": "BOOL", "shape": [1, 2], "data": [false, false]},
+        ], "parameters": {"binary_data_output": true}});
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, Msg, RedisError};
 use tokio::sync::mpsc;
 
+use crate::metrics::work::Work;
+
 /// To connect, and to be answered that one is subscribed.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,7 @@ pub(super) struct Redis {
     /// Its host and port, for the log.
     place: String,
     channels: Vec<String>,
+    work: Option<Arc<Work>>,
 }
 
 impl Redis {
@@ -73,7 +76,14 @@ impl Redis {
             client: Client::open(info)?,
             place,
             channels,
+            work: None,
         })
+    }
+
+    /// Has what is dropped counted in `work`.
+    pub(super) fn counting(mut self, work: Arc<Work>) -> Self {
+        self.work = Some(work);
+        self
     }
 
     /// Sends what is published to `messages` from a thread of its own, until nobody takes it any more or `stopping` is true.
@@ -144,6 +154,9 @@ impl Redis {
         let (channel, payload) = (message.get_channel_name(), message.get_payload_bytes());
         let bytes = payload.len();
         if bytes > MAX_MESSAGE_BYTES {
+            if let Some(work) = &self.work {
+                work.dropped();
+            }
             tracing::warn!(
                 "redis at {}: a message of {bytes} bytes to `{channel}` is dropped, expected at most {MAX_MESSAGE_BYTES}",
                 self.place

@@ -3,17 +3,16 @@
 //! A job's answer goes to its `reply.file` instead, if it has one. One job is in memory at a time. The exit status is 1 if any job failed.
 //! Imported is what plain `wasmtime run` links, and nothing of Spin's.
 
-use std::io::Read;
 use std::path::Path;
 
-use ephemera_http::{Function, Surroundings, shell};
+use ephemera_http::Function;
+use ephemera_http::shell::Stdin;
 use wasi::cli::environment::get_environment;
-use wasi::cli::stdin::get_stdin;
 use wasi::cli::stdout::get_stdout;
-use wasi::io::streams::{InputStream, OutputStream};
+use wasi::io::streams::OutputStream;
 
 use super::folders::Folders;
-use super::{Chosen, FUNCTION, now_s, path, stream};
+use super::{Chosen, FUNCTION, now_s, performer, stream};
 use crate::lines::{Line, Lines};
 use crate::perform::{Outside, Performer};
 use crate::{Job, MAX_JOB_BYTES, Reply, Report, Status};
@@ -49,28 +48,11 @@ impl Outside for World {
     }
 }
 
-struct Stdin(InputStream);
-
-impl Read for Stdin {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let most = buffer.len().min(stream::READ_BYTES);
-        Read::read(&mut self.0, &mut buffer[..most])
-    }
-}
-
 fn run() -> Result<(), String> {
     let function = FUNCTION.get().ok_or("models are not loaded")?;
-    let performer = Performer {
-        function,
-        path: path(),
-        around: Surroundings {
-            settings: settings().map_err(|error| error.to_string())?,
-            clock: Some(&shell::since_start),
-            request_id: None,
-        },
-    };
+    let performer = performer(function, settings())?;
     let mut world = World(Folders::opened());
-    let mut lines = Lines::new(Stdin(get_stdin()), MAX_JOB_BYTES);
+    let mut lines = Lines::new(Stdin::open(), MAX_JOB_BYTES);
     let mut out = get_stdout();
     let (mut number, mut failed) = (0_u64, 0_u64);
     loop {

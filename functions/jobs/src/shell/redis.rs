@@ -6,12 +6,12 @@
 
 use std::path::Path;
 
-use ephemera_http::{Function, Surroundings, shell};
+use ephemera_http::{Function, shell};
 
 use super::folders::Folders;
 use super::store::{Place, Store};
-use super::{Chosen, FUNCTION, fetch, now_s, path};
-use crate::perform::{Outside, Performer};
+use super::{Chosen, FUNCTION, fetch, now_s, performer};
+use crate::perform::Outside;
 use crate::{Job, Reply, Report};
 
 // Generated: the component model's calling convention.
@@ -58,15 +58,7 @@ fn on_message(message: Vec<u8>) -> Result<(), String> {
         eprintln!("job {}: delivered again, its report is stored", job.id);
         return Ok(());
     }
-    let performer = Performer {
-        function,
-        path: path(),
-        around: Surroundings {
-            settings: shell::settings::<Chosen>().map_err(|error| error.to_string())?,
-            clock: Some(&shell::since_start),
-            request_id: None,
-        },
-    };
+    let performer = performer(function, shell::settings::<Chosen>())?;
     let mut log = |line: &str| eprintln!("{}: {line}", Chosen::NAME);
     let report = performer.perform(&job, &mut world, &mut log);
     reply(&job, &report, &world)

@@ -1,24 +1,18 @@
 //! Our worker on a hot folder.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::Worker;
+use super::process::{Ending, LOOK, worker};
 use super::stage::Stage;
 use crate::jobs::inbox::{DONE, FAILED, PROGRESS};
 
-/// How often the folder is looked at for what is done.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// How long the worker may take until it says how far it is.
-const START: Duration = Duration::from_secs(60);
-
 /// `ephemera jobs` in a process of its own; it ends with this value.
 pub(super) struct Hot {
-    process: Child,
+    process: Ending,
     inbox: PathBuf,
     out: PathBuf,
 }
@@ -36,38 +30,22 @@ impl Hot {
         scratch: &Path,
     ) -> Result<Self> {
         let (inbox, out) = (scratch.join("in"), scratch.join("out"));
-        let process = Command::new(program)
-            .arg("--manifest")
-            .arg(manifest)
-            .args(["jobs", "--no-build", "--settle-s", "0", "--inbox"])
-            .arg(&inbox)
-            .arg("--out")
-            .arg(&out)
-            .args(arguments)
-            .env("EPHEMERA_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("starting the worker")?;
-        let mut hot = Self {
+        let word = OsStr::new;
+        let words = [
+            word("--settle-s"),
+            word("0"),
+            word("--inbox"),
+            inbox.as_os_str(),
+            word("--out"),
+            out.as_os_str(),
+        ];
+        let has_begun = || inbox.join(PROGRESS).exists();
+        let process = worker(program, manifest, &words, arguments, has_begun)?;
+        Ok(Self {
             process,
             inbox,
             out,
-        };
-        let since = Instant::now();
-        while !hot.inbox.join(PROGRESS).exists() {
-            hot.check()?;
-            ensure!(since.elapsed() < START, "the worker does not begin");
-            std::thread::sleep(LOOK);
-        }
-        Ok(hot)
-    }
-
-    fn check(&mut self) -> Result<()> {
-        if let Some(status) = self.process.try_wait()? {
-            bail!("the worker ended: {status}");
-        }
-        Ok(())
+        })
     }
 }
 
@@ -89,20 +67,12 @@ impl Worker for Hot {
         let (done, failed) = (self.inbox.join(DONE), self.inbox.join(FAILED));
         for page in stage.files() {
             while !done.join(page).exists() {
-                self.check()?;
+                self.process.check()?;
                 ensure!(!failed.join(page).exists(), "the worker failed on {page}");
                 std::thread::sleep(LOOK);
             }
         }
         characters(&self.out, stage)
-    }
-}
-
-impl Drop for Hot {
-    fn drop(&mut self) {
-        // It may have ended by itself; there is nobody to tell otherwise.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -11,10 +11,7 @@ use redis::{AsyncCommands, RedisError, RedisResult, Value, cmd};
 use super::broker::{BLOCK_TIME, Broker};
 use super::layout::FIELD;
 use super::scripts::{Call, FORGET, PROMOTE};
-use crate::jobs::queue::MAX_JOB_BYTES;
-
-/// Of so many turns that both priorities want, batch gets one: as in the server's admission.
-const BATCH_TURN: u32 = 8;
+use crate::jobs::queue::{BATCH_TURN, MAX_QUEUED_JOB_BYTES};
 
 /// One call looks at ten times as many pending entries as are wanted; so many calls are made to get past those of the living.
 const CLAIM_ROUNDS: usize = 64;
@@ -38,6 +35,8 @@ pub struct Entry {
     pub(super) id: String,
     /// What it says, or why that is no job.
     pub(super) job: Result<Job, String>,
+    /// How long that is, in bytes.
+    pub(super) bytes: usize,
     /// How often it was delivered to somebody, this time included.
     pub(super) deliveries: u64,
 }
@@ -153,6 +152,7 @@ impl Pull {
             entries.map(move |(id, fields)| Entry {
                 stream: stream.clone(),
                 id,
+                bytes: bytes_of(&fields),
                 job: job_of(fields),
                 deliveries: 1,
             })
@@ -205,6 +205,7 @@ impl Pull {
                 entries.push(Entry {
                     stream: stream.to_owned(),
                     id,
+                    bytes: bytes_of(&fields),
                     job: job_of(fields),
                     deliveries,
                 });
@@ -313,6 +314,15 @@ fn is_without_group(error: &RedisError) -> bool {
     error.code() == Some("NOGROUP")
 }
 
+/// How long all that an entry says is, in bytes.
+fn bytes_of(fields: &Fields) -> usize {
+    let values = fields.values().map(|value| match value {
+        Value::BulkString(text) => text.len(),
+        _ => 0,
+    });
+    values.sum()
+}
+
 /// The job in the fields of an entry.
 fn job_of(fields: Fields) -> Result<Job, String> {
     let field = fields
@@ -321,9 +331,9 @@ fn job_of(fields: Fields) -> Result<Job, String> {
     let Some((_, Value::BulkString(text))) = field else {
         return Err(format!("expected a field `{FIELD}`, there is none"));
     };
-    if text.len() as u64 > MAX_JOB_BYTES {
+    if text.len() as u64 > MAX_QUEUED_JOB_BYTES {
         return Err(format!(
-            "it has over {MAX_JOB_BYTES} bytes, which is the limit"
+            "it has over {MAX_QUEUED_JOB_BYTES} bytes, which is the limit"
         ));
     }
     Job::parse(&text).map_err(|error| error.to_string())

@@ -1,0 +1,127 @@
+//! A job -> what became of it: its input found, its function run, its answer written where it wants it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use ephemera_jobs::{Input, Job, Reply};
+use hyper::body::Bytes;
+
+use super::Streams;
+use crate::files::{is_unfit, read_at_most};
+use crate::jobs::claim::now;
+use crate::jobs::perform::{Outcome, named, of_url};
+use crate::jobs::reach::Trouble;
+use crate::jobs::results::Results;
+use crate::metrics::work::Phase;
+use crate::run::MAX_INPUT_BYTES;
+
+impl Streams {
+    /// Runs `job`.
+    pub(super) async fn run(&self, job: &Job) -> Outcome {
+        if job.deadline.is_some_and(|deadline| now() >= deadline) {
+            return Outcome::Refused("its deadline has passed".to_owned());
+        }
+        if matches!(job.reply, Some(Reply::File(_))) && self.results.is_none() {
+            return Outcome::Refused("reply.file: this worker has no folder of results".to_owned());
+        }
+        if matches!(job.input, Input::File(_)) && self.options.files.is_none() {
+            return Outcome::Refused("input.file: this worker has no folder of inputs".to_owned());
+        }
+        let (name, input) = match self
+            .performer
+            .work()
+            .time("", Phase::Fetch, self.input(job))
+            .await
+        {
+            Ok(input) => input,
+            Err(Trouble::Never(reason)) => return Outcome::Refused(reason),
+            Err(Trouble::Later(reason)) => return Outcome::Broke(reason),
+        };
+        match self.performer.described(job, &name, input) {
+            Ok(task) => self.performer.perform(task).await,
+            Err(error) => Outcome::Refused(format!("{error:#}")),
+        }
+    }
+
+    /// The name of the input, for its type, and its bytes.
+    async fn input(&self, job: &Job) -> Result<(String, Bytes), Trouble> {
+        match &job.input {
+            Input::Inline(text) => {
+                let bytes = Input::decode(text);
+                let bytes = bytes.map_err(|error| Trouble::Never(error.to_string()))?;
+                Ok((String::new(), bytes.into()))
+            }
+            Input::Url(url) => {
+                let bytes = self.reach.get(url).await.map_err(of_url)?;
+                Ok((named(url), bytes))
+            }
+            Input::File(path) => {
+                let bytes = self.read(path);
+                // A file system of the network may be back the next time.
+                let bytes =
+                    bytes.map_err(|error| Trouble::Later(format!("input.file: {error}")))?;
+                Ok((path.to_string_lossy().into_owned(), bytes.into()))
+            }
+        }
+    }
+
+    /// A file below the folder of inputs. A link that leads out of it is not followed.
+    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        let folder = self.options.files.as_ref();
+        let folder = folder.context("this worker has no folder of inputs")?;
+        let found = folder.join(path).canonicalize()?;
+        ensure!(
+            found.starts_with(folder.canonicalize()?) && found.is_file(),
+            "expected a file below the folder of inputs"
+        );
+        read_at_most(&found, MAX_INPUT_BYTES)
+    }
+
+    /// Writes the answer to the file that `job` wants it in, if it wants one.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Later`]: such as a full disk, which is not the job's fault.
+    pub(super) fn write(&self, job: &Job, answer: &[u8]) -> Result<(), Trouble> {
+        match self.result_of(job) {
+            Some((results, path)) => results.write(path, answer, Ok).map_err(unwritten),
+            None => Ok(()),
+        }
+    }
+
+    /// That it can be written, where it is known that another could not be.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub(super) fn check_room(&self, job: &Job) -> Result<(), Trouble> {
+        match self.result_of(job) {
+            Some((results, path)) => results.check(path).map_err(unwritten),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what a dead worker had begun to write. Nobody has heard of it for a lease; it was heard of up to a third of one before it
+    /// wrote.
+    pub(super) fn sweep(&self, job: &Job) {
+        if let Some((results, path)) = self.result_of(job) {
+            results.sweep(path, self.options.lease / 2);
+        }
+    }
+
+    /// The file that `job` wants its answer in, and where that is.
+    fn result_of<'s>(&'s self, job: &'s Job) -> Option<(&'s Results, &'s Path)> {
+        match (&job.reply, &self.results) {
+            (Some(Reply::File(path)), Some(results)) => Some((results, path)),
+            _ => None,
+        }
+    }
+}
+
+fn unwritten(error: anyhow::Error) -> Trouble {
+    let reason = format!("reply.file: {}", error.root_cause());
+    match is_unfit(&error) {
+        true => Trouble::Never(reason),
+        false => Trouble::Later(reason),
+    }
+}
