@@ -14,7 +14,7 @@ import torch
 
 import calibrate
 from calibrate import session
-from lines import batches, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, pages, read, shards, sources, train
+from lines import batches, begin, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, pages, read, shards, sources, train
 from lines.characters import PACKS, characters, decode, encode, listed
 
 SENTENCES = {"sanskrit": ["धर्मक्षेत्रे कुरुक्षेत्रे समवेता युयुत्सवः ॥ १.१ ॥", "अग्निमीळे पुरोहितं यज्ञस्य देवमृत्विजम् ।"],
@@ -31,6 +31,13 @@ def catalogue(said: dict[str, str]) -> bytes:
             text += pair[side] + b"\0"
     head = [0x950412de, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0]
     return struct.pack(f"<{len(head) + 4 * len(pairs)}I", *head, *tables[0], *tables[1]) + text
+
+
+def settings(folder: Path, **changed) -> types.SimpleNamespace:
+    """The options of a small run in a folder of shards."""
+    usual = {"out": folder, "shards": folder, "pack": "devanagari", "shape": "dense", "begin": None, "sets": "", "lines": 12, "minutes": 0, "seed": 1, "threads": 1,
+             "columns": 600, "rate": 1e-3, "decay": 0.02, "dropout": 0.0, "average": 0.9, "check_minutes": 99, "keep_minutes": 99, "checked": 1}
+    return types.SimpleNamespace(**usual | changed)
 
 
 def have_faces() -> str:
@@ -257,9 +264,7 @@ class Training(unittest.TestCase):
     def test_a_run_goes_on_where_it_stopped(self):
         with tempfile.TemporaryDirectory() as folder:
             given = small_folder(Path(folder))
-            options = types.SimpleNamespace(
-                out=given, shards=given, pack="devanagari", shape="dense", sets="", lines=12, minutes=0, seed=1, threads=1, columns=600, rate=1e-3, decay=0.02,
-                dropout=0.0, average=0.9, check_minutes=99, keep_minutes=99, checked=1)
+            options = settings(given)
             first = train.Run(options, torch.device("cpu"))
             first.train()
             first.keep()
@@ -275,13 +280,10 @@ class Training(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "shape"):
                 train.Run(options, torch.device("cpu")).resume()
 
-
     def test_a_full_disk_does_not_end_a_run(self):
         with tempfile.TemporaryDirectory() as folder:
             given = small_folder(Path(folder))
-            options = types.SimpleNamespace(
-                out=given, shards=given, pack="devanagari", shape="dense", sets="", lines=12, minutes=0, seed=1, threads=1, columns=600, rate=1e-3,
-                decay=0.02, dropout=0.0, average=0.9, check_minutes=99, keep_minutes=-1, checked=1)
+            options = settings(given, keep_minutes=-1)
             run = train.Run(options, torch.device("cpu"))
             tried = []
 
@@ -359,6 +361,63 @@ class Network(unittest.TestCase):
             if node.op_type == "Relu":
                 self.assertIn(makers[node.input[0]].op_type, ("Conv", "Add"))
         self.assertEqual(session(made).run(None, {"x": given[0].x})[0].shape, (1, 16, 20))
+
+
+class Begin(unittest.TestCase):
+    """Training on from a folder that is finished."""
+
+    def finished(self, folder: Path) -> tuple[network.Recogniser, list[calibrate.Sample]]:
+        """Writes a folder of `devanagari`; returns its network before quantisation, and what it was calibrated on."""
+        torch.manual_seed(5)
+        made = network.Recogniser("temporal", len(characters("devanagari")) + 1).eval()
+        rng = np.random.default_rng(1)
+        given = [calibrate.Sample(export.coloured(rng.integers(0, 256, (48, 96), dtype=np.uint8))) for _ in range(3)]
+        record = {"settings": {"pack": "devanagari", "shape": "temporal"}, "at": {"lines": 0}}
+        export.write(folder, export.to_int8(graph_f32.build(made), given), record, "0" * 64)
+        return made, given
+
+    def test_it_reads_as_what_it_begins_with_in_training_too(self):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "ocr-recogniser-devanagari"
+            made, given = self.finished(folder)
+            lines = batches.make([(np.random.default_rng(i).integers(0, 256, (48, 96), dtype=np.uint8), "राम") for i in range(8)], "devanagari")
+            begun = network.Recogniser("temporal", len(characters("devanagari")) + 1, dropout=0.0)
+            begin.begin(begun, folder, "devanagari", [lines])
+            pixels = torch.from_numpy(given[0].x[:, :1].copy())
+            with torch.no_grad():
+                expected = made(pixels)
+                # Rounded weights, and nothing else.
+                self.assertLess(float((begun.eval()(pixels) - expected).abs().mean()), 0.1 * float(expected.abs().mean()))
+                many = measure.normalise(lines.pixels)
+                torch.testing.assert_close(begun.train()(many), begun.eval()(many), atol=1e-3, rtol=1e-2)
+
+    def test_classes_are_taken_over_by_their_characters(self):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "ocr-recogniser-devanagari"
+            self.finished(folder)
+            lines = batches.make([(np.full((48, 64), 200, np.uint8), "a")], "latin")
+            old, new = (network.Recogniser("temporal", len(characters(pack)) + 1) for pack in ("devanagari", "latin"))
+            begin.begin(old, folder, "devanagari", [lines])
+            begin.begin(new, folder, "latin", [lines])
+            a, o = (encode("devanagari", c)[0] for c in "ao")
+            for there, here, less in ((a, "a", 0.0), (a, "ā", 0.0), (o, "ø", None), (o, "ő", begin.BEHIND), (0, None, 0.0)):
+                at = encode("latin", here)[0] if here else 0
+                same = torch.equal(old.head.weight[there], new.head.weight[at])
+                if here == "ā":
+                    self.assertFalse(same, "a letter that is known is not its base")
+                elif less is None:
+                    self.assertFalse(same, "no letter under it")
+                    self.assertEqual(float(new.head.bias[at]), begin.UNKNOWN)
+                else:
+                    self.assertTrue(same, here)
+                    self.assertAlmostEqual(float(old.head.bias[there] - new.head.bias[at]), less, places=4)
+
+    def test_another_shape_is_an_error(self):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "ocr-recogniser-devanagari"
+            self.finished(folder)
+            with self.assertRaisesRegex(ValueError, "convolutions|expected"):
+                begin.begin(network.Recogniser("dense", 20), folder, "latin", [])
 
 
 class Confidence(unittest.TestCase):

@@ -15,7 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 import folder
-from lines import batches, evaluate, measure
+from lines import batches, evaluate, measure, train
+from lines.characters import decode, spelt
 from lines.network import STEP
 
 # The check lines: so many of each set, from here on, behind those that are measured and those that the temperature is chosen on.
@@ -75,9 +76,10 @@ def check(place: Path, run: Path, shards: Path, pack: str) -> None:
         for shard, index in lines:
             file = f"line-{len(entries):02}.png"
             Image.fromarray(shard.line(index)).convert("RGB").save(target / file, optimize=True)
-            by_f32, by_int8 = (evaluate.text(network, pack, shard.line(index)) for network in networks)
-            reading = measure.Reading(by_int8, shard.texts[index], name, "")
-            entries.append({"file": file, "text": reading.truth, "f32": by_f32, "int8": by_int8})
+            by_f32, by_int8 = (evaluate.path(network, shard.line(index)) for network in networks)
+            reading = measure.Reading(decode(pack, by_int8), shard.texts[index], name, "")
+            # What an engine gives before letters are joined and put into NFC, which is its caller's to do.
+            entries.append({"file": file, "text": reading.truth, "f32": decode(pack, by_f32), "int8": reading.text, "int8_classes": spelt(pack, by_int8)})
             errors, count = errors + reading.errors, count + len(reading.truth)
     facts = {"cer_int8": round(errors / count, 4), "characters": count, "lines": entries}
     (target / "check.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -88,18 +90,21 @@ def card(place: Path, record: dict, figures: dict) -> str:
     about = tomllib.loads((place / "model.toml").read_text(encoding="utf-8"))
     settings = record["settings"]
     pack, classes = settings["pack"], len(about["characters"]) + 1
+    begun = record.get("begun")
+    before = f", begun with the weights of `{begun['name']}` {begun['version']} (SHA-256 {begun['sha256'][:12]}...)" if begun else ""
+    columns = settings["columns"] or train.COLUMNS[record["device"]]
     return f"""# {place.name}
 
 Reads one line of text in {READS[pack]}.
 
 | | |
 |---|---|
-| Source | trained here: `../tools/make_lines.sh {pack}`, seed {settings["seed"]}, shape `{settings["shape"]}` |
+| Source | trained here: `../tools/make_lines.sh {pack}`, seed {settings["seed"]}, shape `{settings["shape"]}`{before} |
 | Licence | {about["licence"]} |
 | Size | {record["parameters"] / 1e6:.2f} M parameters, {record["mmac_48x320"]} MMAC at 48x320 |
 | Training data | {about["training_data"]} |
 | Training | {record["at"]["lines"]:,} lines, {record["at"]["seconds"] / 3600:.1f} hours of {settings["threads"]} thread(s) on {record["device"]}, batches of \
-{settings["columns"] or 6400} columns, AdamW, rate {settings["rate"]}, weight decay {settings["decay"]}, dropout {settings["dropout"]}, mean of the weights {settings["average"]} |
+{columns} columns, AdamW, rate {settings["rate"]}, weight decay {settings["decay"]}, dropout {settings["dropout"]}, mean of the weights {settings["average"]} |
 
 ![curves](curves.png)
 

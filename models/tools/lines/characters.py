@@ -60,12 +60,17 @@ def encode(pack: str, text: str) -> list[int]:
 
 def decode(pack: str, path) -> str:
     """Best class of each step `[T]` -> text: repeats merged, blanks dropped, LIGATURES read as what they are, in NFC."""
+    return joined(spelt(pack, path))
+
+
+def spelt(pack: str, path) -> str:
+    """Best class of each step `[T]` -> the characters of its classes as they come: repeats merged, blanks dropped, nothing else."""
     names, text, before = characters(pack), [], BLANK
     for c in map(int, path):
         if c != BLANK and c != before:
             text.append(names[c - 1])
         before = c
-    return joined("".join(text))
+    return "".join(text)
 
 
 def joined(text: str) -> str:

@@ -64,9 +64,9 @@ def session(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), given, ["CPUExecutionProvider"])
 
 
-def text(network, pack: str, pixels: np.ndarray) -> str:
-    """What a graph reads of a line `[48, W] u8`."""
-    return decode(pack, network.run(None, {"x": coloured(pixels)})[0][0].argmax(axis=1))
+def path(network, pixels: np.ndarray) -> np.ndarray:
+    """The best class of each step `[T]` of a line `[48, W] u8`."""
+    return network.run(None, {"x": coloured(pixels)})[0][0].argmax(axis=1)
 
 
 def read(network, pack: str, shards: list, most: int) -> tuple[list[measure.Reading], list[np.ndarray]]:

@@ -2,8 +2,9 @@
 
     python -m lines.train OUT --pack devanagari --shards SHARDS --lines 1000000 [--shape dense] [--seed 1] [--threads 2] ...
 
-Short lines first, then longer ones (CURRICULUM). CUDA is used when present, else bfloat16 on the processor. A stopped run goes on where
-its last checkpoint was, with the same batches; a larger `--lines` goes on beyond the end of an earlier one. OUT holds
+Short lines first, then longer ones (CURRICULUM). CUDA is used when present, else the processor; in bfloat16 where it multiplies that. A
+stopped run goes on where its last checkpoint was, with the same batches; a larger `--lines` goes on beyond the end of an earlier one.
+`--begin FOLDER` begins with the weights of a recogniser that is finished, of this pack or another, and with lines of all lengths. OUT holds
 
     state.pth      weights, their running mean, optimiser, position: what a run goes on from
     weights.pth    the running mean of the weights, which is what is measured and exported
@@ -24,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lines import batches, charts, measure
+from lines import batches, begin, charts, measure
 from lines.characters import characters
 from lines.compose import SHARES
 from lines.network import SHAPES, Recogniser, count
@@ -36,6 +37,8 @@ WARM, FALL = 300, 0.7
 # Pixels of a batch: 40 lines of 160.
 COLUMNS = {"cpu": 6_400, "cuda": 51_200}
 CHECKED = ("test-clean", "test-scan")
+# Batches that the normalisations of a recogniser are measured on when a run begins with it.
+BEGUN = 30
 
 
 def main() -> None:
@@ -60,25 +63,30 @@ class Run:
         self.options, self.device = options, device
         classes = len(characters(options.pack)) + 1
         self.network = Recogniser(options.shape, classes, options.dropout).to(device, memory_format=torch.channels_last)
+        begun = None
+        if options.begin and not (options.out / "state.pth").exists():
+            drawn = batches.training(options.shards, CURRICULUM[-1][1], options.seed, 0, COLUMNS["cpu"])
+            begun = begin.begin(self.network, options.begin, options.pack, drawn[:BEGUN])
         self.mean = copy.deepcopy(self.network).eval()
         decayed = [p for p in self.network.parameters() if p.dim() > 1]
         rest = [p for p in self.network.parameters() if p.dim() <= 1]
         self.optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": options.decay}, {"params": rest, "weight_decay": 0.0}], lr=options.rate)
         self.stopped = False
+        # Elsewhere bfloat16 is computed by way of f32, which is slower than f32 alone.
+        self.narrow = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.columns = options.columns or COLUMNS[device.type]
         # Where the run is: draws of shards, batches of this draw that are done, steps, lines; and the seconds that steps took.
         self.at = {"draw": 0, "batch": 0, "step": 0, "lines": 0, "seconds": 0.0}
         macs, parameters = count(copy.deepcopy(self.network).cpu().float())
         self.record = {"settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
-                       "mmac_48x320": round(macs / 1e6), "parameters": parameters, "device": str(device), "torch": torch.__version__,
+                       "mmac_48x320": round(macs / 1e6), "parameters": parameters, "device": str(device), "torch": torch.__version__, "begun": begun,
                        "loss": [], "checks": []}
 
     def train(self) -> None:
         """Steps, with a check and a checkpoint now and then."""
         began, losses, kept, checked = time.monotonic(), [], time.monotonic(), time.monotonic()
         while self.at["lines"] < self.options.lines:
-            weights = self.options.sets and dict.fromkeys(self.options.sets.split(","), 1.0) or sets(self.at["lines"] / self.options.lines)
-            drawn = batches.training(self.options.shards, weights, self.options.seed, self.at["draw"], self.columns)
+            drawn = batches.training(self.options.shards, self.sets(), self.options.seed, self.at["draw"], self.columns)
             for batch in drawn[self.at["batch"]:]:
                 before = time.monotonic()
                 losses.append(self.step(batch))
@@ -110,6 +118,13 @@ class Run:
                     return
             self.at["draw"], self.at["batch"] = self.at["draw"] + 1, 0
 
+    def sets(self) -> dict[str, float]:
+        """Weights of the sets of lines at this point."""
+        if self.options.sets:
+            return dict.fromkeys(self.options.sets.split(","), 1.0)
+        # Who can read needs no primer.
+        return CURRICULUM[-1][1] if self.options.begin else sets(self.at["lines"] / self.options.lines)
+
     def stop(self) -> None:
         """Ends the run behind the step that it is in; what it has is kept."""
         self.stopped = True
@@ -120,7 +135,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.rate * pace(self.at["step"], self.at["lines"] / self.options.lines)
         pixels = measure.normalise(batch.pixels.to(self.device)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, self.narrow):
             logits = self.network(pixels)
         likely = functional.log_softmax(logits.float(), -1).transpose(0, 1)
         loss = functional.ctc_loss(likely, batch.wanted.to(self.device), batch.steps, batch.lengths, reduction="sum", zero_infinity=True)
@@ -155,7 +170,7 @@ class Run:
     def averaged(self):
         """The running mean as a function, in the run's precision."""
         def network(pixels):
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with torch.autocast(self.device.type, torch.bfloat16, self.narrow):
                 return self.mean(pixels.contiguous(memory_format=torch.channels_last))
         return network
 
@@ -184,7 +199,8 @@ class Run:
         self.mean.load_state_dict(kept["mean"])
         self.optimiser.load_state_dict(kept["optimiser"])
         self.at = kept["at"]
-        self.record["loss"], self.record["checks"] = before["loss"], before["checks"]
+        for key in ("begun", "loss", "checks"):
+            self.record[key] = before.get(key)
         # Dropout must not repeat what it did at the start.
         torch.manual_seed(self.options.seed + self.at["step"])
         print(f"goes on at {self.at['lines']} lines", flush=True)
@@ -216,6 +232,7 @@ def _options():
     parser.add_argument("--pack", choices=list(SHARES), required=True)
     parser.add_argument("--shape", choices=list(SHAPES), default="dense")
     parser.add_argument("--lines", type=int, default=1_000_000, help="lines seen in the whole run, earlier runs counted in")
+    parser.add_argument("--begin", type=Path, help="a recogniser's folder to begin with")
     parser.add_argument("--sets", default="", help="sets in equal parts, such as short,medium, instead of the curriculum")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so many, wherever the run is; 0: do not")
     parser.add_argument("--seed", type=int, default=1)
