@@ -249,6 +249,14 @@ class Training(unittest.TestCase):
                 self.assertEqual(int(batch.lengths.sum()), len(batch.wanted))
                 self.assertTrue((batch.steps * network.STEP <= batch.pixels.shape[3] + network.STEP - 1).all())
 
+    def test_squeezed_lines_keep_steps_for_their_characters(self):
+        rng = np.random.default_rng(3)
+        made = np.array([batches.squeezed(rng, np.array([400, 400, 90]), np.array([10, 40, 20])) for _ in range(200)])
+        # Room for 10 characters is 88 px, for 40 it is 352; 20 in 90 px have too little as it is.
+        self.assertTrue((made[:, 0] >= 220).all() and (made[:, 1] >= 352).all() and (made[:, 2] == 90).all())
+        self.assertTrue((made[:, :2].max(axis=0) == 400).all())
+        self.assertLess(made[:, 0].min(), 260)
+
     def test_missing_shards_are_named(self):
         with tempfile.TemporaryDirectory() as folder, self.assertRaisesRegex(FileNotFoundError, "medium"):
             batches.training(Path(folder), {"medium": 1.0}, 1, 0, 900)
