@@ -14,8 +14,8 @@ import torch
 
 import calibrate
 from calibrate import session
-from lines import batches, begin, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, pages, read, shards, sources, train
-from lines.characters import PACKS, characters, decode, encode, listed
+from lines import batches, begin, compose, confidence, degrade, draw, export, faces, graph_f32, iast, measure, network, pages, read, shards, sources, teach, train
+from lines.characters import PACKS, characters, decode, encode, joined, listed
 
 SENTENCES = {"sanskrit": ["धर्मक्षेत्रे कुरुक्षेत्रे समवेता युयुत्सवः ॥ १.१ ॥", "अग्निमीळे पुरोहितं यज्ञस्य देवमृत्विजम् ।"],
              "modern": ["नया पता लिखें", "रेकॉर्ड मिटाएँ"], "english": ["Save the page"], "latin": ["Über den Dächern"], "own": ["Where is it?"]}
@@ -35,7 +35,7 @@ def catalogue(said: dict[str, str]) -> bytes:
 
 def settings(folder: Path, **changed) -> types.SimpleNamespace:
     """The options of a small run in a folder of shards."""
-    usual = {"out": folder, "shards": folder, "pack": "devanagari", "shape": "dense", "begin": None, "sets": "", "lines": 12, "minutes": 0, "seed": 1, "threads": 1,
+    usual = {"out": folder, "shards": folder, "pack": "devanagari", "shape": "dense", "begin": None, "distil": 0.0, "sets": "", "lines": 12, "minutes": 0, "seed": 1, "threads": 1,
              "columns": 600, "rate": 1e-3, "decay": 0.02, "dropout": 0.0, "average": 0.9, "check_minutes": 99, "keep_minutes": 99, "checked": 1}
     return types.SimpleNamespace(**usual | changed)
 
@@ -80,6 +80,10 @@ class Characters(unittest.TestCase):
             (encode("devanagari", "अौर"), "और"), (encode("devanagari", "अाज"), "आज"), (encode("devanagari", "कॉफी"), "कॉफी"),
         ):
             self.assertEqual(decode("devanagari", path), text, path)
+
+    def test_letters_of_one_shape_are_one(self):
+        self.assertEqual(joined("ΚΑΙΡΟΣ Κόσμος"), "KAIPOΣ Kόσμoς")
+        self.assertEqual(joined("अाम"), "आम")
 
     def test_a_character_that_is_not_in_the_pack_is_named(self):
         with self.assertRaisesRegex(ValueError, "U\\+4E00"):
@@ -426,6 +430,52 @@ class Begin(unittest.TestCase):
             self.finished(folder)
             with self.assertRaisesRegex(ValueError, "convolutions|expected"):
                 begin.begin(network.Recogniser("dense", 20), folder, "latin", [])
+
+
+class Distillation(unittest.TestCase):
+    def test_a_teachers_classes_become_the_packs(self):
+        ours = teach.mapping(["b", "\u4e00", "a"], "latin")
+        a, b = (encode("latin", c)[0] for c in "ab")
+        self.assertEqual(list(ours), [0, b, -1, a])
+        # Three steps: a with a little blank; a character that the pack has not; undecided between three.
+        logits = np.log(np.array([[0.1, 1e-9, 1e-9, 0.9], [0.1, 0.1, 0.7, 0.1], [0.4, 0.3, 1e-9, 0.3]]))
+        said, likely = teach.taught(logits, ours)
+        self.assertEqual(list(said[0, :2]), [a, 0])
+        np.testing.assert_allclose(likely[0], [0.9, 0.1, 0], atol=1e-3)
+        np.testing.assert_array_equal(likely[1], 0)
+        self.assertEqual({0, a, b}, set(said[2].tolist()))
+        np.testing.assert_allclose(likely[2], [0.4, 0.3, 0.3], atol=1e-3)
+
+    def test_a_pair_has_what_one_of_its_steps_has(self):
+        # Two pairs of steps, classes blank, 1, 2: the first pair has 1 in its second step, the other is blank twice.
+        logits = torch.full((1, 4, 3), -9.0)
+        for step, best in enumerate((0, 1, 0, 0)):
+            logits[0, step, best] = 9.0
+        right = train.distilled(logits, torch.tensor([[[1], [0]]]), torch.ones(1, 2, 1))
+        wrong = train.distilled(logits, torch.tensor([[[0], [2]]]), torch.ones(1, 2, 1))
+        self.assertLess(float(right), 0.01)
+        self.assertGreater(float(wrong), 30)
+        self.assertEqual(float(train.distilled(logits, torch.tensor([[[2], [2]]]), torch.zeros(1, 2, 1))), 0)
+
+    def test_batches_carry_what_the_teacher_said_of_lines_as_they_were_drawn(self):
+        with tempfile.TemporaryDirectory() as folder:
+            given = small_folder(Path(folder))
+            path = batches.shards(given, "short")[0]
+            shard = batches.Shard(path)
+            steps = [-(-int(w) // 8) for w in shard.widths]
+            ends = np.cumsum([0, *steps])
+            np.savez(path.with_suffix(".taught.npz"), starts=ends, classes=np.full((ends[-1], 3), 7, np.int16),
+                     likely=np.repeat(np.array([[0.5, 0.25, 0.25]], np.float16), ends[-1], axis=0))
+            batches.shard.cache_clear()
+            heard = 0
+            for batch in batches.training(given, {"short": 1.0}, 1, 0, 2000):
+                self.assertEqual(batch.said.shape, (len(batch.texts), batch.pixels.shape[3] // 8, batch.said.shape[2]))
+                for likely, width in zip(batch.likely, batch.steps):
+                    total = float(likely.sum())
+                    self.assertIn(round(total), (0, -(-int(width) // 2)))
+                    heard += total > 0
+            self.assertGreater(heard, 0)
+            batches.shard.cache_clear()
 
 
 class Confidence(unittest.TestCase):

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 
-from lines.characters import encode
+from lines.characters import encode, joined
 from lines.draw import HEIGHT
 from lines.network import STEP
 
@@ -26,13 +26,18 @@ GREY = 128
 
 @dataclass
 class Batch:
-    """`pixels`: `[N, 1, 48, W] u8`. `steps`: of the output, per line `[N]`. `wanted`: classes of all lines in a row; `lengths` `[N]`."""
+    """`pixels`: `[N, 1, 48, W] u8`. `steps`: of the output, per line `[N]`. `wanted`: classes of all lines in a row; `lengths` `[N]`.
+
+    `said`, `likely`: what a teacher says of each pair of steps, `[N, W / 8, TOP]`, 0 where it says nothing (see teach.py); None without one.
+    """
 
     pixels: torch.Tensor
     steps: torch.Tensor
     wanted: torch.Tensor
     lengths: torch.Tensor
     texts: list[str]
+    said: torch.Tensor | None = None
+    likely: torch.Tensor | None = None
 
 
 class Shard:
@@ -40,10 +45,21 @@ class Shard:
 
     def __init__(self, path: Path):
         about = json.loads(path.read_text(encoding="utf-8"))
-        self.pack, self.texts, self.kinds, self.faces = about["pack"], about["texts"], about["kinds"], about["faces"]
+        self.pack, self.kinds, self.faces = about["pack"], about["kinds"], about["faces"]
+        # What is drawn as two letters of one shape is asked for as one.
+        self.texts = [joined(text) for text in about["texts"]]
         self.widths = np.array(about["widths"])
         self.starts = np.concatenate([[0], np.cumsum(self.widths)])
         self.pixels = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        taught = path.with_suffix(".taught.npz")
+        self.taught = dict(np.load(taught)) if taught.exists() else None
+
+    def teacher(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """What the teacher says of a line: classes and how likely they are, `[T, TOP]`; None without one."""
+        if self.taught is None:
+            return None
+        part = slice(self.taught["starts"][index], self.taught["starts"][index + 1])
+        return self.taught["classes"][part], self.taught["likely"][part]
 
     def line(self, index: int) -> np.ndarray:
         """`[48, W] u8`."""
@@ -85,7 +101,29 @@ def training(folder: Path, weights: dict[str, float], seed: int, number: int, co
             pixels = cv2.resize(pixels, (int(widths[j]), HEIGHT), interpolation=cv2.INTER_AREA)
         return pixels, shard_.texts[i]
 
-    return [make([drawn(j) for j in group], chosen[0].pack, rng) for group in groups]
+    def said(j: int) -> tuple[np.ndarray, np.ndarray] | None:
+        # The teacher saw the line as it was drawn.
+        shard_, i = lines[j]
+        return shard_.teacher(i) if widths[j] == shard_.widths[i] else None
+
+    made = []
+    for group in groups:
+        batch = make([drawn(j) for j in group], chosen[0].pack, rng)
+        if any(s.taught is not None for s in chosen):
+            teach(batch, [said(j) for j in group])
+        made.append(batch)
+    return made
+
+
+def teach(batch: Batch, said: list) -> None:
+    """Puts what a teacher says of the lines, None where it says nothing, into a batch."""
+    top = next((classes.shape[1] for classes, _ in filter(None, said)), 1)
+    shape = (len(said), batch.pixels.shape[3] // (2 * STEP), top)
+    batch.said, batch.likely = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape)
+    for i, (classes, likely) in ((i, s) for i, s in enumerate(said) if s is not None):
+        # A class that the pack has not is not likely at all, and any will do in its place.
+        batch.said[i, :len(classes)] = torch.from_numpy(np.maximum(classes, 0).astype(np.int64))
+        batch.likely[i, :len(likely)] = torch.from_numpy(likely.astype(np.float32))
 
 
 def squeezed(rng: np.random.Generator, widths: np.ndarray, characters: np.ndarray) -> np.ndarray:

@@ -18,6 +18,9 @@ BLANK = 0
 # What looks like one letter and is never written as two: the first spelling is read as the second.
 LIGATURES = (("अा", "आ"), ("अो", "ओ"), ("अौ", "औ"), ("अॉ", "ऑ"), ("आे", "ओ"), ("आै", "औ"), ("आॅ", "ऑ"), ("एे", "ऐ"), ("ाे", "ो"), ("ाै", "ौ"), ("ाॅ", "ॉ"))
 
+# Greek letters that look like Latin ones: they are read as those, and who decodes tells them by the word that they stand in.
+TWINS = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEZHIKMNOPTYXo")
+
 _ASCII = "".join(map(chr, range(0x20, 0x7F)))
 _TYPOGRAPHY = "‘’“”–—…•·§¶†‡°©®×÷±«»½¼¾€£₹′″"
 # Letters, signs and digits of the block that Sanskrit, Hindi, Marathi, Nepali and Vedic texts use; not those of Kashmiri and Sindhi.
@@ -59,7 +62,7 @@ def encode(pack: str, text: str) -> list[int]:
 
 
 def decode(pack: str, path) -> str:
-    """Best class of each step `[T]` -> text: repeats merged, blanks dropped, LIGATURES read as what they are, in NFC."""
+    """Best class of each step `[T]` -> text: repeats merged, blanks dropped, LIGATURES and TWINS read as what they are, in NFC."""
     return joined(spelt(pack, path))
 
 
@@ -74,7 +77,8 @@ def spelt(pack: str, path) -> str:
 
 
 def joined(text: str) -> str:
-    """A text with the one spelling of each letter, in NFC."""
+    """A text with the one spelling of each letter, in NFC; letters of one shape are one letter."""
+    text = text.translate(TWINS)
     for apart, letter in LIGATURES:
         text = text.replace(apart, letter)
     return unicodedata.normalize("NFC", text)

@@ -4,7 +4,8 @@
 
 Short lines first, then longer ones (CURRICULUM). CUDA is used when present, else the processor; in bfloat16 where it multiplies that. A
 stopped run goes on where its last checkpoint was, with the same batches; a larger `--lines` goes on beyond the end of an earlier one.
-`--begin FOLDER` begins with the weights of a recogniser that is finished, of this pack or another, and with lines of all lengths. OUT holds
+`--begin FOLDER` begins with the weights of a recogniser that is finished, of this pack or another, and with lines of all lengths.
+`--distil` trains after what `lines.teach` has put beside the shards as well. OUT holds
 
     state.pth      weights, their running mean, optimiser, position: what a run goes on from
     weights.pth    the running mean of the weights, which is what is measured and exported
@@ -26,7 +27,7 @@ from torch import nn
 from torch.nn import functional
 
 from lines import batches, begin, charts, measure
-from lines.characters import characters
+from lines.characters import BLANK, characters
 from lines.compose import SHARES
 from lines.network import SHAPES, Recogniser, count
 
@@ -139,6 +140,8 @@ class Run:
             logits = self.network(pixels)
         likely = functional.log_softmax(logits.float(), -1).transpose(0, 1)
         loss = functional.ctc_loss(likely, batch.wanted.to(self.device), batch.steps, batch.lengths, reduction="sum", zero_infinity=True)
+        if self.options.distil and batch.said is not None:
+            loss = loss + self.options.distil * distilled(logits.float(), batch.said.to(self.device), batch.likely.to(self.device))
         loss = loss / len(batch.wanted)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -206,6 +209,17 @@ class Run:
         print(f"goes on at {self.at['lines']} lines", flush=True)
 
 
+def distilled(logits: torch.Tensor, said: torch.Tensor, likely: torch.Tensor) -> torch.Tensor:
+    """How far logits `[N, T, classes]` are from what a teacher says of each pair of their steps `[N, T / 2, TOP]`: a cross-entropy, summed.
+
+    A pair has what one of its steps has, and is blank only if both are.
+    """
+    pairs = logits.unflatten(1, (-1, 2))
+    blank = pairs[..., :BLANK + 1].amin(2)
+    together = functional.log_softmax(torch.cat([blank, pairs[..., BLANK + 1:].amax(2)], -1), -1)
+    return -(likely * together.gather(-1, said)).sum()
+
+
 def sets(part: float) -> dict[str, float]:
     """Weights of the sets of lines at this part of a run."""
     return next(weights for end, weights in CURRICULUM if part < end)
@@ -233,6 +247,7 @@ def _options():
     parser.add_argument("--shape", choices=list(SHAPES), default="dense")
     parser.add_argument("--lines", type=int, default=1_000_000, help="lines seen in the whole run, earlier runs counted in")
     parser.add_argument("--begin", type=Path, help="a recogniser's folder to begin with")
+    parser.add_argument("--distil", type=float, default=0.0, help="weight of what a teacher says of the lines, where lines.teach has asked it")
     parser.add_argument("--sets", default="", help="sets in equal parts, such as short,medium, instead of the curriculum")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so many, wherever the run is; 0: do not")
     parser.add_argument("--seed", type=int, default=1)
