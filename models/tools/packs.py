@@ -16,6 +16,9 @@ PADDLE_LATIN = {
     "scripts": ["Latn", "Grek"],
     # Its pooling takes no less.
     "min_width_px": 16,
+    # On rendered pages the errors stayed as many as they are at the natural 17 to 20 px. At 13 some apostrophes and thin letters of
+    # ordinary pages are lost; small print has no more errors.
+    "letter_px": [15, 13],
 }
 
 # Of our own (lines/), by the name of their classes.
@@ -25,6 +28,8 @@ OWN = {
         "languages": ["sa", "hi", "mr", "ne", "kok", "mai", "bho", "awa", "mag", "hne", "bgc", "raj", "doi", "pi", "en"],
         "scripts": ["Deva", "Latn"],
         "min_width_px": 16,
+        # For IAST and English; a code point of Devanagari is narrower than that as it is.
+        "letter_px": [15, 13],
     },
     "latin": {
         "name": "latin",

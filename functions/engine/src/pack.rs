@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::Error;
 
 /// What a recogniser of text lines reads.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackSpec {
     /// What clients and settings call it: small letters, digits and hyphens. Of two packs with one name the one that is loaded first is
@@ -18,6 +18,10 @@ pub struct PackSpec {
     /// The narrowest input that the graph takes, in pixels; one step of the width where it is not named.
     #[serde(default)]
     pub min_width_px: usize,
+    /// To which mean width of a letter lines may be squeezed before they are read, which takes less time: on an ordinary page, and on a
+    /// dense one, in pixels at the input's height. Where it is not named, lines are read as wide as they are.
+    #[serde(default)]
+    pub letter_px: Option<[f32; 2]>,
 }
 
 impl PackSpec {
@@ -43,6 +47,14 @@ impl PackSpec {
         if let Some(script) = self.scripts.iter().find(|script| !is_script(script)) {
             return wrong("expected a script such as \"Deva\"", script);
         }
+        if let Some([ordinary, dense]) = self.letter_px
+            && !(LETTER_PX.contains(&dense) && dense <= ordinary && LETTER_PX.contains(&ordinary))
+        {
+            return wrong(
+                "expected a letter_px such as [15, 13], of 4 to 48 pixels",
+                &format!("[{ordinary}, {dense}]"),
+            );
+        }
         let is_language = |tag: &&String| {
             let (language, script) = match tag.split_once('-') {
                 Some((language, script)) => (language, Some(script)),
@@ -61,6 +73,9 @@ impl PackSpec {
         Ok(())
     }
 }
+
+/// Letters have at least the pixels of one step of the narrowest networks, and at most those of a square.
+const LETTER_PX: std::ops::RangeInclusive<f32> = 4.0..=48.0;
 
 /// Four letters, the first of them a capital.
 fn is_script(text: &str) -> bool {
@@ -83,6 +98,7 @@ mod tests {
                 languages: owned(languages),
                 scripts: owned(scripts),
                 min_width_px: 0,
+                letter_px: None,
             }
         };
         // (name, languages, scripts, what the error says)
@@ -109,6 +125,30 @@ mod tests {
                 (Some(error), Some(part)) => assert!(error.to_string().contains(part), "{error}"),
                 (error, _) => panic!("{name:?} {languages:?} {scripts:?}: {error:?}"),
             }
+        }
+    }
+    #[test]
+    fn letters_are_squeezed_within_reason() {
+        // (ordinary, dense, whether it is taken)
+        let cases = [
+            (15.0, 13.0, true),
+            (4.0, 4.0, true),
+            (48.0, 4.0, true),
+            (13.0, 15.0, false),
+            (15.0, 3.0, false),
+            (49.0, 13.0, false),
+            (f32::NAN, 13.0, false),
+            (15.0, f32::NAN, false),
+        ];
+        for (ordinary, dense, taken) in cases {
+            let spec = PackSpec {
+                name: "p".into(),
+                languages: vec!["en".into()],
+                scripts: vec!["Latn".into()],
+                min_width_px: 0,
+                letter_px: Some([ordinary, dense]),
+            };
+            assert_eq!(spec.check().is_ok(), taken, "{ordinary} {dense}");
         }
     }
 }

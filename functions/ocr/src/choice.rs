@@ -82,7 +82,7 @@ impl<'a> Choice<'a> {
             packs.get(place).map(|pack| Reader {
                 pack,
                 place,
-                pitch: Pitch::default(),
+                pitch: Pitch::new(pack.spec.letter_px),
             })
         });
         Choice {

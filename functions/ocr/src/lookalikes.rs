@@ -1,10 +1,10 @@
-//! Latin capitals that stand for Greek ones of the same shape -> those Greek ones.
+//! Latin letters that stand for Greek ones of the same shape -> those Greek ones.
 //!
-//! The recogniser tells letters by their shape alone, and fourteen capitals have the same in both alphabets: it reads
-//! ΚΑΙΡΟΣ as Latin letters and one sigma. Where a line has Greek words, words that can be Greek are.
+//! A recogniser tells letters by their shape alone, and fourteen capitals and the small o have the same in both alphabets: it
+//! reads ΚΑΙΡΟΣ as Latin letters and one sigma. Where a line has Greek words, words that can be Greek are.
 
-/// Latin capitals and the Greek ones of the same shape.
-const TWINS: [(char, char); 15] = [
+/// Latin letters and the Greek ones of the same shape.
+const TWINS: [(char, char); 16] = [
     ('A', 'Α'),
     ('B', 'Β'),
     ('E', 'Ε'),
@@ -19,6 +19,7 @@ const TWINS: [(char, char); 15] = [
     ('T', 'Τ'),
     ('Y', 'Υ'),
     ('X', 'Χ'),
+    ('o', 'ο'),
     // No letter, but what the recogniser takes a narrow pi for.
     ('∩', 'Π'),
 ];
@@ -81,6 +82,7 @@ mod tests {
             // Latin twins and Greek letters in; Greek letters only out.
             ("KAIPOΣ", "ΚΑΙΡΟΣ"),
             ("ΣTIΣ E∩OMENEΣ", "ΣΤΙΣ ΕΠΟΜΕΝΕΣ"),
+            ("Kόσμoς", "Κόσμος"),
             ("O ΦAPOΣ KAI TO NEPO, 1874", "Ο ΦΑΡΟΣ ΚΑΙ ΤΟ ΝΕΡΟ, 1874"),
             ("THE HOTEL AT TEN", "THE HOTEL AT TEN"),
             (

@@ -1,16 +1,11 @@
 //! How wide the letters of a page are and how surely they are read, and so how far its lines can be squeezed before that.
 //!
 //! A line takes the recogniser time by its width. Its answer has a step for every few pixels, and each character needs one, and
-//! one more between two that are the same; letters of twice that width are read as surely as wider ones.
+//! one more between two that are the same; letters of twice that width are read as surely as wider ones. Which width that is,
+//! the pack says.
 
 use crate::recognise::{Manner, Text};
 
-/// Width that a letter is squeezed to, at the recogniser's height. On rendered pages the errors stayed as many as they are at the
-/// natural 17 to 20 px.
-const LETTER_PX: f32 = 15.0;
-/// The same on a page that is dense, where it is nine tenths of the time. On ordinary pages some apostrophes and thin letters are
-/// lost there; small print has no more errors.
-const DENSE_LETTER_PX: f32 = 13.0;
 /// A page is dense when its lines together have so many columns: two to three times an ordinary page in small print, and more than
 /// WebAssembly reads in ten seconds.
 const DENSE_COLUMNS: f32 = 160_000.0;
@@ -26,6 +21,8 @@ const SURE: f32 = 0.98;
 /// The letters of the lines read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Pitch {
+    /// What letters may be squeezed to, on an ordinary page and on a dense one; see [`ephemera_engine::PackSpec`].
+    letter_px: Option<[f32; 2]>,
     dense: bool,
     /// Widths of a letter on average, in the page's pixels, one for each of the last lines, the oldest first. Not in parts of the
     /// lines' heights, because boxes are tighter around some lines than around others.
@@ -33,6 +30,14 @@ pub(crate) struct Pitch {
 }
 
 impl Pitch {
+    /// Before the first line. `letter_px`: of the pack.
+    pub(crate) fn new(letter_px: Option<[f32; 2]>) -> Pitch {
+        Pitch {
+            letter_px,
+            ..Pitch::default()
+        }
+    }
+
     /// Takes into account how wide all lines of the page are together, as they are, at the recogniser's height.
     pub(crate) fn expect(&mut self, columns: f32) {
         self.dense = columns >= DENSE_COLUMNS;
@@ -41,16 +46,15 @@ impl Pitch {
     /// How the next line may be read. `length_px`: of the line, in the page's pixels; `natural_px`: what it has at the recogniser's
     /// height as it is. The narrowest letters count, because a line that is squeezed too little only takes its time.
     pub(crate) fn manner(&self, length_px: f32, natural_px: f32) -> Manner {
-        let wanted_px = if self.dense {
-            DENSE_LETTER_PX
-        } else {
-            LETTER_PX
+        let Some(letter_px) = self.recent_px.iter().copied().reduce(f32::min) else {
+            return Manner::CAREFUL;
         };
-        let narrowest = self.recent_px.iter().copied().reduce(f32::min);
-        narrowest.map_or(Manner::CAREFUL, |letter_px| {
-            let squeezed_px = length_px / letter_px * wanted_px;
-            Manner::quick((squeezed_px / natural_px.max(1.0)).clamp(MIN_SQUEEZE, 1.0))
-        })
+        let Some([ordinary_px, dense_px]) = self.letter_px else {
+            return Manner::quick(1.0);
+        };
+        let wanted_px = if self.dense { dense_px } else { ordinary_px };
+        let squeezed_px = length_px / letter_px * wanted_px;
+        Manner::quick((squeezed_px / natural_px.max(1.0)).clamp(MIN_SQUEEZE, 1.0))
     }
 
     /// Takes a line of this length into account, in the page's pixels.
@@ -89,8 +93,16 @@ mod tests {
     }
 
     #[test]
+    fn without_a_width_of_its_own_a_pack_reads_lines_as_they_are() {
+        let mut pitch = Pitch::new(None);
+        assert_eq!(pitch.manner(200.0, 400.0), Manner::CAREFUL);
+        pitch.learn(200.0, &line(20, 0.99));
+        assert_eq!(pitch.manner(200.0, 400.0), Manner::quick(1.0));
+    }
+
+    #[test]
     fn the_narrowest_of_the_last_lines_counts() {
-        let mut pitch = Pitch::default();
+        let mut pitch = Pitch::new(Some([15.0, 13.0]));
         assert_eq!(pitch.manner(200.0, 400.0), Manner::CAREFUL);
         // (length, characters, confidence, squeeze for a next line of 200 px, which at the recogniser's height are 400; 0 for a
         // careful reading). Letters of 10 px: there are 20, which get 15 px each.
@@ -130,7 +142,7 @@ mod tests {
     #[test]
     fn dense_pages_are_squeezed_further() {
         for (columns, expected) in [(98_000.0, 0.75), (300_000.0, 0.65)] {
-            let mut pitch = Pitch::default();
+            let mut pitch = Pitch::new(Some([15.0, 13.0]));
             pitch.expect(columns);
             pitch.learn(200.0, &line(20, 0.99));
             assert_eq!(pitch.manner(200.0, 400.0), Manner::quick(expected));
