@@ -1,9 +1,9 @@
 """Measures a model's folder. In: a folder from `lines.export`, shards. Out: figures for the card, a reliability curve.
 
-    python -m lines.evaluate FOLDER --shards SHARDS --run RUN [--tesseract san+hin+eng] [--lines 500]
+    python -m lines.evaluate FOLDER --shards SHARDS --run RUN [--tesseract san+hin+eng] [--beside ../ocr-recogniser-latin] [--lines 500]
 
-Error rates of int8 and f32 on lines of held-out faces, clean and as scans of 200 dpi, by kind of text and by face; Tesseract on the same
-pictures, one line each, where it is installed. Whether confidence means something, of int8.
+Error rates of int8 and f32 on lines of held-out faces, clean and as scans of 200 dpi, by kind of text and by face; another recogniser's
+folder and Tesseract, where it is installed, on the same pictures, one line each. Whether confidence means something, of int8.
 """
 
 import argparse
@@ -18,9 +18,11 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
+import ocr
 from lines import batches, charts, confidence, measure, sources
-from lines.characters import characters, decode, encode
+from lines.characters import characters, decode, encode, joined
 from lines.export import MEASURED, coloured
+from lines.network import STEP
 
 SETS = ("test-clean", "test-scan", "seen-clean")
 # Tesseract wants letters of some 30 pixels and white around them.
@@ -46,6 +48,8 @@ def main() -> None:
             figures[f"{name} {kind}"] = summary(readings)
             if kind == "int8":
                 kept[name] = [(found, encode(pack, r.truth)) for found, r in zip(logits, readings)]
+        if options.beside:
+            figures[f"{name} {options.beside.name}"] = summary(by_another(options.beside, shards, options.lines))
         if options.tesseract and shutil.which("tesseract"):
             figures[f"{name} tesseract {options.tesseract}"] = summary(tesseract(shards, options.tesseract, pack, options.lines))
     tables = {name: confidence.bins(*confidence.gather(kept[name])) for name in SETS}
@@ -77,6 +81,14 @@ def read(network, pack: str, shards: list, most: int) -> tuple[list[measure.Read
         readings.append(measure.Reading(decode(pack, logits.argmax(axis=1)), shard.texts[index], shard.kinds[index], shard.faces[index]))
         kept.append(logits)
     return readings, kept
+
+
+def by_another(folder: Path, shards: list, most: int) -> list[measure.Reading]:
+    """What a recogniser with other classes reads of the same pictures; letters of one shape are one letter there too."""
+    named = list(tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))["characters"])
+    network = session(folder / "model.onnx")
+    return [measure.Reading(joined(ocr.decode(network.run(None, {"x": coloured(shard.line(i), 2 * STEP)})[0], named)), shard.texts[i], shard.kinds[i], shard.faces[i])
+            for shard, i in _lines(shards, most)]
 
 
 def tesseract(shards: list, languages: str, pack: str, most: int) -> list[measure.Reading]:
@@ -127,6 +139,7 @@ def _options():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--beside", type=Path, help="another recogniser's folder, of steps of eight pixels")
     parser.add_argument("--tesseract", default="", help="languages, such as san+hin+eng; empty: not")
     parser.add_argument("--lines", type=int, default=MEASURED, help="of each set")
     return parser.parse_args()

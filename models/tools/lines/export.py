@@ -50,9 +50,9 @@ def load(run: Path) -> tuple[Recogniser, dict]:
     return network.eval(), record
 
 
-def coloured(pixels: np.ndarray) -> np.ndarray:
-    """`[48, W] u8` grey -> `[1, 3, 48, 4w] f32`, the graph's input, filled up to whole steps."""
-    wide = max(4 * STEP, -(-pixels.shape[1] // STEP) * STEP)
+def coloured(pixels: np.ndarray, step: int = STEP) -> np.ndarray:
+    """`[48, W] u8` grey -> `[1, 3, 48, step * w] f32`, the graph's input, filled up to whole steps."""
+    wide = max(4 * STEP, -(-pixels.shape[1] // step) * step)
     full = np.full((HEIGHT, wide), batches.GREY, np.float32)
     full[:, :pixels.shape[1]] = pixels
     return np.ascontiguousarray(np.broadcast_to((full - batches.GREY) / np.float32(127.5), (1, 3, HEIGHT, wide)))

@@ -14,25 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from lines import batches, evaluate
-from lines.characters import BLANK, PACKS, classes
-from lines.draw import HEIGHT
+from lines.characters import BLANK, PACKS, classes, joined
+from lines.export import coloured
 from ocr import decode
 
 STEP, TOP, CERTAIN = 8, 3, 0.9
 
 
-def padded(pixels: np.ndarray) -> np.ndarray:
-    """`[48, W] u8` grey -> `[1, 3, 48, 8w] f32`, the teacher's input, filled up as ours is."""
-    wide = max(2 * STEP, -(-pixels.shape[1] // STEP) * STEP)
-    full = np.full((HEIGHT, wide), batches.GREY, np.float32)
-    full[:, :pixels.shape[1]] = pixels
-    return np.ascontiguousarray(np.broadcast_to((full - batches.GREY) / np.float32(127.5), (1, 3, HEIGHT, wide)))
-
-
 def mapping(characters: list[str], pack: str) -> np.ndarray:
     """The teacher's class `[T]` -> the pack's, -1 where the pack has none."""
     known = classes(pack)
-    return np.array([BLANK, *(known.get(c, -1) for c in characters)])
+    return np.array([BLANK, *(known.get(joined(c), -1) for c in characters)])
 
 
 def taught(logits: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,9 +43,9 @@ def teach(path: Path, network, characters: list[str], pack: str) -> int:
     shard, ours = batches.shard(path), mapping(characters, pack)
     found, right = [], 0
     for i, text in enumerate(shard.texts):
-        logits = network.run(None, {"x": padded(shard.line(i))})[0]
+        logits = network.run(None, {"x": coloured(shard.line(i), STEP)})[0]
         said, likely = taught(logits[0], ours)
-        if decode(logits, characters) == text:
+        if joined(decode(logits, characters)) == text:
             right += 1
         else:
             likely[:] = 0
