@@ -25,7 +25,7 @@ ROWS = ("test-clean", "test-scan", "seen-clean")
 
 READS = {
     "devanagari": "Devanagari (Sanskrit, Hindi, Marathi, Nepali), its transliteration (IAST, ISO 15919) and English",
-    "latin": "Latin letters of some thirty European languages, IAST, and Greek without accents",
+    "latin": "Latin letters of European languages and of others that need no more marks, IAST, and Greek letters",
 }
 SPLITS = {
     "devanagari": "Lohit (three faces), Sahadeva, EB Garamond, DejaVu Serif, Carlito, Charis",
@@ -34,7 +34,7 @@ SPLITS = {
 LIMITS = {
     "devanagari": """- Devanagari of Sanskrit, Hindi, Marathi and Nepali; letters of Kashmiri and Sindhi alone, and Vedic marks but the common ones, are no classes.
 - An akshara that texts hardly have is often misread: see the column `rare`.""",
-    "latin": """- No accented Greek and no final sigma, no Vietnamese, no Cyrillic: those are no classes.
+    "latin": """- Of accented Greek, as modern Greek is written, four letters only, no Vietnamese, no Cyrillic: those are no classes. Greek letters that look like Latin ones are read as those.
 - Print that looks alike (O and 0, l and I) is told by what stands around it.""",
 }
 
