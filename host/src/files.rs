@@ -2,15 +2,23 @@
 
 mod parts;
 
-use std::fs::{File, TryLockError};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{CWD, RenameFlags, renameat_with as rename_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
 
-pub(crate) use parts::{remove_parts, remove_stale_parts, try_durable, write_durable};
+pub(crate) use parts::{
+    Part, random, remove_parts, remove_stale_parts, try_durable, write_durable,
+};
+
+/// Bytes of a file's name, of all file systems that matter here.
+pub(crate) const LONGEST_NAME: usize = 255;
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
 ///
@@ -83,6 +91,30 @@ pub(crate) fn free_number<'p>(paths: impl IntoIterator<Item = &'p Path> + Clone)
 ///
 /// `InvalidInput`: a path that leads out of `folder`. Any other: its folders cannot be made.
 pub(crate) fn below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
+    step_by_step(folder, path, |parent, part| {
+        match std::fs::create_dir(parent.join(part)) {
+            Ok(()) => sync_folder(parent),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    })
+}
+
+/// The same, where nothing is made.
+///
+/// # Errors
+///
+/// `InvalidInput`: a path that leads out of `folder`. Any other: its folders are not there.
+pub(crate) fn there_below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
+    step_by_step(folder, path, |_, _| Ok(()))
+}
+
+/// `path` below `folder`; `make` is called for each of its folders, with that around it and its name.
+fn step_by_step(
+    folder: &Path,
+    path: &Path,
+    make: impl Fn(&Path, Component<'_>) -> std::io::Result<()>,
+) -> std::io::Result<PathBuf> {
     let outside = |says: &str| std::io::Error::new(ErrorKind::InvalidInput, says);
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     let name = path
@@ -92,12 +124,8 @@ pub(crate) fn below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
     let root = folder.canonicalize()?;
     let mut parent = root.clone();
     for part in path.parent().into_iter().flat_map(Path::components) {
-        parent.push(part);
-        match std::fs::create_dir(&parent) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        parent = parent.canonicalize()?;
+        make(&parent, part)?;
+        parent = parent.join(part).canonicalize()?;
         if !parent.starts_with(&root) {
             return Err(outside("a link on its way leads out of the folder"));
         }
@@ -108,6 +136,30 @@ pub(crate) fn below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
 /// Makes names in `folder` last.
 pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Moves a file to `to` unless something is there: whether it is there now.
+///
+/// # Errors
+///
+/// It is gone, or its new folder cannot be written to.
+fn rename_to_free(from: &Path, to: &Path) -> std::io::Result<bool> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // File systems that cannot say it so, such as NFS, have links for it.
+        Err(Errno::INVAL | Errno::NOSYS) => link_to_free(from, to),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same in two steps. Who dies between them leaves both names.
+fn link_to_free(from: &Path, to: &Path) -> std::io::Result<bool> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Moves a file to a path that is free: `to`, or that with a number. Returns where it went.
@@ -130,13 +182,9 @@ pub(crate) fn move_aside_from(from: &Path, to: &Path, first: u32) -> Result<Path
     std::fs::create_dir_all(folder).with_context(moving)?;
     for number in first..first.saturating_add(1_000_000) {
         let target = numbered(to, number);
-        match rename_with(CWD, from, CWD, &target, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                sync_folder(folder).with_context(moving)?;
-                return Ok(target);
-            }
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(std::io::Error::from(error)).with_context(moving),
+        if rename_to_free(from, &target).with_context(moving)? {
+            sync_folder(folder).with_context(moving)?;
+            return Ok(target);
         }
     }
     anyhow::bail!("a million files are called {}", to.display())
@@ -148,25 +196,40 @@ pub(crate) fn move_aside_from(from: &Path, to: &Path, first: u32) -> Result<Path
 ///
 /// It is gone, or the folder cannot be written to.
 pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<()> {
-    match rename_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(std::io::Error::from(error))
-            .with_context(|| format!("moving {} to {}", from.display(), to.display())),
-    }
+    rename_to_free(from, to)
+        .map(|_| ())
+        .with_context(|| format!("moving {} to {}", from.display(), to.display()))
 }
 
-/// `page.png`, `page.1.png`, `page.2.png`.
+/// `page.png`, `page.1.png`, `page.2.png`. Of a name that would become too long the number stands behind less of it.
 pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
     if number == 0 {
         return path.to_owned();
     }
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!(".{number}"));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
+    let end = |extension: &OsStr| {
+        let mut end = OsString::from(format!(".{number}"));
+        end.push(if extension.is_empty() { "" } else { "." });
+        end.push(extension);
+        end
+    };
+    let mut stem = path.file_stem().unwrap_or_default();
+    let mut end_of_name = end(path.extension().unwrap_or_default());
+    if end_of_name.len() >= LONGEST_NAME {
+        stem = path.file_name().unwrap_or_default();
+        end_of_name = end(OsStr::new(""));
     }
+    let mut name = begin_of(stem, LONGEST_NAME - end_of_name.len()).to_owned();
+    name.push(end_of_name);
     path.with_file_name(name)
+}
+
+/// The first bytes of `name`, at most so many; no character is cut.
+fn begin_of(name: &OsStr, most: usize) -> &OsStr {
+    let bytes = name.as_bytes();
+    let goes_on = |at: &usize| bytes.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let most = most.min(bytes.len());
+    let end = (0..=most).rev().find(|at| !goes_on(at)).unwrap_or(most);
+    OsStr::from_bytes(&bytes[..end])
 }
 
 /// The bytes of a file that has at most `limit` of them. Devices and pipes say that they have none, so they are counted on the way.
@@ -183,6 +246,46 @@ pub(crate) fn read_open_at_most(file: &File, limit: u64) -> Result<Vec<u8>> {
         "it has over {limit} bytes, which is the limit"
     );
     Ok(bytes)
+}
+
+/// Opens a file that is no link, and neither a device nor a pipe, which would be waited for.
+///
+/// # Errors
+///
+/// `InvalidInput`: it is no plain file. Any other: it cannot be opened.
+pub(crate) fn open_plain(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(std::io::Error::other)?;
+    plain(options.custom_flags(flags).open(path)?)
+}
+
+/// The same for reading, of `path` below `folder` without a link on its way.
+///
+/// # Errors
+///
+/// As [`open_plain`].
+pub(crate) fn open_below(folder: &Path, path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let root = openat(CWD, folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(&root, path, flags, Mode::empty(), inside) {
+        Ok(file) => plain(file.into()),
+        // Kernels and sandboxes that do not know it; what is asked for is below all the same unless somebody puts a link there meanwhile.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            open_plain(&folder.join(path), File::options().read(true))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn plain(file: File) -> std::io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::new(
+            ErrorKind::InvalidInput,
+            "expected a plain file",
+        )),
+    }
 }
 
 /// Holds the right to build into `folder` until dropped, even by the death of the process.
@@ -239,6 +342,40 @@ mod tests {
             std::fs::write(path(taken), "x").expect("written");
             assert_eq!(number(), expected, "{taken}");
         }
+    }
+
+    #[test]
+    fn a_long_name_has_room_for_a_number() {
+        let long = |name: &str, count: usize| name.repeat(count);
+        for (name, expected) in [
+            ("a.png".to_owned(), "a.12.png".to_owned()),
+            ("a".to_owned(), "a.12".to_owned()),
+            (long("x", 251) + ".png", long("x", 248) + ".12.png"),
+            // Characters of two bytes, of which one would be cut.
+            (long("é", 125) + ".tiff", long("é", 123) + ".12.tiff"),
+            (long("x", 255), long("x", 252) + ".12"),
+            (
+                "a.".to_owned() + &long("x", 253),
+                "a.".to_owned() + &long("x", 250) + ".12",
+            ),
+        ] {
+            let path = numbered(&Path::new("b").join(&name), 12);
+            assert_eq!(path, Path::new("b").join(&expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_names_cannot_be_given_at_once_links_are_made() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a", "b"] {
+            std::fs::write(path(name), name).expect("written");
+        }
+        assert!(!link_to_free(&path("a"), &path("b")).expect("looked"));
+        assert_eq!(std::fs::read(path("b")).expect("there"), b"b");
+        assert!(link_to_free(&path("a"), &path("c")).expect("linked"));
+        assert_eq!(std::fs::read(path("c")).expect("there"), b"a");
+        assert!(!path("a").exists());
     }
 
     #[test]
