@@ -11,8 +11,11 @@
 //! producer.rs  a Redis and who submits jobs to it
 //! streams.rs   the storm over Redis
 //! poison.rs    jobs that end their guest, or their worker
+//! disk.rs      a disk that is full for a while
 //! faults.rs    full disks, folders that are gone, inputs that change
 //! written.rs   answers of Redis that become files
+//! patient.rs   a service that is waited for
+//! slow.rs      a disk that is waited for
 //! hurry.rs     who goes first in a folder
 //! metrics.rs   what workers say of themselves
 //! leases.rs    claims that are renewed whatever is waited for
@@ -23,17 +26,20 @@
 
 mod crew;
 mod dice;
+mod disk;
 mod faults;
 mod folder;
 mod hurry;
 mod leases;
 mod memory;
 mod metrics;
+mod patient;
 mod place;
 mod poison;
 mod producer;
 mod project;
 mod shares;
+mod slow;
 mod stored;
 mod storm;
 mod streams;

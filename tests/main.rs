@@ -13,6 +13,7 @@ mod gait;
 mod image;
 mod infer;
 mod jobs;
+mod metrics;
 mod models;
 mod networks;
 mod nn;

@@ -1,9 +1,9 @@
 //! `ephemera submit` and `ephemera jobs` on a real Redis, as people use them.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -295,6 +295,68 @@ fn a_webhook_that_is_down_gets_its_report_later() -> Result<()> {
     );
     // It was read once: what was tried again is the post.
     assert_eq!(known["attempts"], "1");
+    Ok(())
+}
+
+#[test]
+fn a_redis_without_memory_is_worked_off_and_takes_no_more() -> Result<()> {
+    let Some((queue, redis)) = surroundings(&[])? else {
+        return Ok(());
+    };
+    let set = |what: &str, value: &str| redis.ask(&["CONFIG", "SET", what, value]);
+    // One is done, one is given up, one waits for its time, which is now; the report of another goes to a list.
+    redis.ask(&["XADD", "ocr", "*", "job", &job("a", &json!({}))?])?;
+    let list = json!({"reply": {"list": "answers"}});
+    redis.ask(&["XADD", "ocr", "*", "job", &job("b", &list)?])?;
+    let wrong = json!({"function": "nothing"});
+    redis.ask(&["XADD", "ocr", "*", "job", &job("c", &wrong)?])?;
+    redis.ask(&["XADD", "ocr", "*", "job", "no job"])?;
+    redis.ask(&["ZADD", "ocr:delayed", "1", "d"])?;
+    let delayed = format!("b {}", job("d", &json!({}))?);
+    redis.ask(&["HSET", "ocr:delayed:jobs", "d", &delayed])?;
+    // Some worker was here before.
+    for stream in ["ocr", "ocr:interactive"] {
+        redis.ask(&["XGROUP", "CREATE", stream, "workers", "0", "MKSTREAM"])?;
+    }
+    redis.ask(&["SETRANGE", "filler", "20000000", "x"])?;
+    set("maxmemory", "4mb")?;
+    redis.ask(&["SET", "more", "x"])?;
+    assert_eq!(redis.ask(&["EXISTS", "more"])?, "0", "it is full");
+    queue.work(&[])?;
+    for (id, state) in [("a", "done"), ("b", "done"), ("c", "failed"), ("d", "done")] {
+        let key = format!("ocr:job:{id}");
+        assert_eq!(redis.ask(&["HGET", &key, "state"])?, state, "{id}");
+    }
+    assert_eq!(redis.ask(&["LLEN", "answers"])?, "1");
+    assert_eq!(redis.ask(&["XLEN", "ocr:dead"])?, "2");
+    // Whoever submits waits until there is room again.
+    let mut submitting = Command::new(&queue.program)
+        .current_dir(runners::root())
+        .args(["submit", WORD, "--stream", "ocr"])
+        .env("REDIS_URL", &queue.url)
+        .env("EPHEMERA_LOG", "info")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let waited = (|| {
+        let mut said = BufReader::new(submitting.stderr.take().context("its messages")?);
+        let mut line = String::new();
+        while !line.contains("Redis does not take it now") {
+            line.clear();
+            ensure!(said.read_line(&mut line)? > 0, "it did not wait");
+        }
+        assert_eq!(redis.ask(&["XLEN", "ocr"])?, "0");
+        set("maxmemory", "0")?;
+        Ok(())
+    })();
+    if waited.is_err() {
+        // It may have ended by itself.
+        let _ = submitting.kill();
+    }
+    let status = submitting.wait()?;
+    waited?;
+    ensure!(status.success(), "{status}");
+    assert_eq!(redis.ask(&["XLEN", "ocr"])?, "1");
     Ok(())
 }
 

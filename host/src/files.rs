@@ -1,16 +1,21 @@
 //! Files that other processes may read or build at the same time.
 
+mod names;
 mod parts;
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{CWD, RenameFlags, renameat_with as rename_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
 
-pub(crate) use parts::{remove_parts, remove_stale_parts, try_durable, write_durable};
+pub(crate) use names::{LONGEST_NAME, extended, free, free_number, numbered};
+pub(crate) use parts::{
+    Part, random, remove_parts, remove_stale_parts, try_durable, write_durable,
+};
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one and nothing between.
 ///
@@ -56,33 +61,36 @@ pub(crate) fn is_unfit(error: &anyhow::Error) -> bool {
     })
 }
 
-/// `path` with `end` behind its name.
-pub(crate) fn extended(path: &Path, end: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(end);
-    path.into()
-}
-
-/// `path`, or that with the first number for which there is nothing there.
-pub(crate) fn free(path: &Path) -> PathBuf {
-    numbered(path, free_number([path]))
-}
-
-/// The first number for which there is nothing at any of `paths`; 0 for the paths as they are.
-pub(crate) fn free_number<'p>(paths: impl IntoIterator<Item = &'p Path> + Clone) -> u32 {
-    let is_free = |number: &u32| {
-        let mut paths = paths.clone().into_iter();
-        paths.all(|path| std::fs::symlink_metadata(numbered(path, *number)).is_err())
-    };
-    (0..u32::MAX).find(is_free).unwrap_or(0)
-}
-
 /// `path` below `folder`, whose folders are made. A link that leads out of `folder` is not followed.
 ///
 /// # Errors
 ///
 /// `InvalidInput`: a path that leads out of `folder`. Any other: its folders cannot be made.
 pub(crate) fn below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
+    step_by_step(folder, path, |parent, part| {
+        match std::fs::create_dir(parent.join(part)) {
+            Ok(()) => sync_folder(parent),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    })
+}
+
+/// The same, where nothing is made.
+///
+/// # Errors
+///
+/// `InvalidInput`: a path that leads out of `folder`. Any other: its folders are not there.
+pub(crate) fn there_below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
+    step_by_step(folder, path, |_, _| Ok(()))
+}
+
+/// `path` below `folder`; `make` is called for each of its folders, with that around it and its name.
+fn step_by_step(
+    folder: &Path,
+    path: &Path,
+    make: impl Fn(&Path, Component<'_>) -> std::io::Result<()>,
+) -> std::io::Result<PathBuf> {
     let outside = |says: &str| std::io::Error::new(ErrorKind::InvalidInput, says);
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     let name = path
@@ -92,12 +100,8 @@ pub(crate) fn below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
     let root = folder.canonicalize()?;
     let mut parent = root.clone();
     for part in path.parent().into_iter().flat_map(Path::components) {
-        parent.push(part);
-        match std::fs::create_dir(&parent) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        parent = parent.canonicalize()?;
+        make(&parent, part)?;
+        parent = parent.join(part).canonicalize()?;
         if !parent.starts_with(&root) {
             return Err(outside("a link on its way leads out of the folder"));
         }
@@ -108,6 +112,30 @@ pub(crate) fn below(folder: &Path, path: &Path) -> std::io::Result<PathBuf> {
 /// Makes names in `folder` last.
 pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Moves a file to `to` unless something is there: whether it is there now.
+///
+/// # Errors
+///
+/// It is gone, or its new folder cannot be written to.
+fn rename_to_free(from: &Path, to: &Path) -> std::io::Result<bool> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // File systems that cannot say it so, such as NFS, have links for it.
+        Err(Errno::INVAL | Errno::NOSYS) => link_to_free(from, to),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same in two steps. Who dies between them leaves both names.
+fn link_to_free(from: &Path, to: &Path) -> std::io::Result<bool> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Moves a file to a path that is free: `to`, or that with a number. Returns where it went.
@@ -130,13 +158,9 @@ pub(crate) fn move_aside_from(from: &Path, to: &Path, first: u32) -> Result<Path
     std::fs::create_dir_all(folder).with_context(moving)?;
     for number in first..first.saturating_add(1_000_000) {
         let target = numbered(to, number);
-        match rename_with(CWD, from, CWD, &target, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                sync_folder(folder).with_context(moving)?;
-                return Ok(target);
-            }
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(std::io::Error::from(error)).with_context(moving),
+        if rename_to_free(from, &target).with_context(moving)? {
+            sync_folder(folder).with_context(moving)?;
+            return Ok(target);
         }
     }
     anyhow::bail!("a million files are called {}", to.display())
@@ -148,25 +172,9 @@ pub(crate) fn move_aside_from(from: &Path, to: &Path, first: u32) -> Result<Path
 ///
 /// It is gone, or the folder cannot be written to.
 pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<()> {
-    match rename_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(std::io::Error::from(error))
-            .with_context(|| format!("moving {} to {}", from.display(), to.display())),
-    }
-}
-
-/// `page.png`, `page.1.png`, `page.2.png`.
-pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
-    if number == 0 {
-        return path.to_owned();
-    }
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!(".{number}"));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
+    rename_to_free(from, to)
+        .map(|_| ())
+        .with_context(|| format!("moving {} to {}", from.display(), to.display()))
 }
 
 /// The bytes of a file that has at most `limit` of them. Devices and pipes say that they have none, so they are counted on the way.
@@ -183,6 +191,46 @@ pub(crate) fn read_open_at_most(file: &File, limit: u64) -> Result<Vec<u8>> {
         "it has over {limit} bytes, which is the limit"
     );
     Ok(bytes)
+}
+
+/// Opens a file that is no link, and neither a device nor a pipe, which would be waited for.
+///
+/// # Errors
+///
+/// `InvalidInput`: it is no plain file. Any other: it cannot be opened.
+pub(crate) fn open_plain(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(std::io::Error::other)?;
+    plain(options.custom_flags(flags).open(path)?)
+}
+
+/// The same for reading, of `path` below `folder` without a link on its way.
+///
+/// # Errors
+///
+/// As [`open_plain`].
+pub(crate) fn open_below(folder: &Path, path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let root = openat(CWD, folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(&root, path, flags, Mode::empty(), inside) {
+        Ok(file) => plain(file.into()),
+        // Kernels and sandboxes that do not know it; what is asked for is below all the same unless somebody puts a link there meanwhile.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            open_plain(&folder.join(path), File::options().read(true))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn plain(file: File) -> std::io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::new(
+            ErrorKind::InvalidInput,
+            "expected a plain file",
+        )),
+    }
 }
 
 /// Holds the right to build into `folder` until dropped, even by the death of the process.
@@ -229,16 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn together_they_have_one_number() {
+    fn where_names_cannot_be_given_at_once_links_are_made() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name);
-        let (job, page) = (path("a.png.job.json"), path("a.png"));
-        let number = || free_number([job.as_path(), page.as_path()]);
-        assert_eq!(number(), 0);
-        for (taken, expected) in [("a.png", 1), ("a.png.job.1.json", 2), ("a.3.png", 2)] {
-            std::fs::write(path(taken), "x").expect("written");
-            assert_eq!(number(), expected, "{taken}");
+        for name in ["a", "b"] {
+            std::fs::write(path(name), name).expect("written");
         }
+        assert!(!link_to_free(&path("a"), &path("b")).expect("looked"));
+        assert_eq!(std::fs::read(path("b")).expect("there"), b"b");
+        assert!(link_to_free(&path("a"), &path("c")).expect("linked"));
+        assert_eq!(std::fs::read(path("c")).expect("there"), b"a");
+        assert!(!path("a").exists());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! perform.rs  a job or a file -> answer     admission, one instance, and whose fault a failure is
 //! reach.rs    URLs of inputs and replies
 //! results.rs  the folder of results
+//! aside.rs    what waits for a disk, and keeps nobody waiting
 //!
 //! folder.rs   a queue: a folder that files are dropped into
 //!   inbox.rs    what is there, complete and to be done
@@ -21,6 +22,7 @@
 //! where it finds it, and is safe to repeat. Between jobs nothing is held.
 
 pub mod adaptive;
+mod aside;
 pub mod claim;
 pub mod company;
 pub mod folder;

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
+use super::disk::{FullDisk, words};
 use super::place::{Place, job_of};
-use super::project::{Built, page};
+use super::producer::job;
+use super::project::page;
+use super::slow::SlowDisk;
 use super::wait_until;
-use crate::binary::{has, skip};
 
 /// Starts what follows without the rights of root.
 const WITHOUT_RIGHTS: [&str; 6] = [
@@ -37,7 +39,6 @@ trap 'kill "$worker"' TERM
 until [ -e "$disk/in/progress.json" ]; do sleep 0.05; done
 cat /dev/zero > "$disk/filler" 2>/dev/null
 cp -r "$disk/../pages/." "$disk/in/" 2>/dev/null
-touch "$room.full"
 until [ -e "$room" ]; do sleep 0.05; done
 rm "$disk/filler"
 cp -r "$disk/../pages/." "$disk/in/"
@@ -57,22 +58,6 @@ pub(super) fn without_rights() -> Result<Vec<OsString>> {
     let root = std::fs::metadata("/proc/self")?.uid() == 0;
     let words = WITHOUT_RIGHTS.iter().filter(|_| root);
     Ok(words.map(OsString::from).collect())
-}
-
-/// Whether a disk of a test's own can be had; if not, with a word about it.
-pub(super) fn can_mount() -> Result<bool> {
-    if !has("bwrap") {
-        skip("bubblewrap is not here")?;
-        return Ok(false);
-    }
-    let tried = Command::new("bwrap")
-        .args(["--bind", "/", "/", "--unshare-user", "true"])
-        .status()?;
-    if !tried.success() {
-        // A setting of the machine's, and nothing that could be installed.
-        eprintln!("skipped: this machine has no user namespaces for bubblewrap");
-    }
-    Ok(tried.success())
 }
 
 fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
@@ -145,62 +130,27 @@ fn what_cannot_be_read_is_tried_again_and_told() -> Result<()> {
 
 #[test]
 fn a_full_disk_loses_nothing() -> Result<()> {
-    if !can_mount()? {
-        return Ok(());
-    }
-    let Some(built) = Built::new()? else {
+    let Some(disk) = FullDisk::new()? else {
         return Ok(());
     };
-    // Inbox and results are on it: neither results nor claims nor progress can be written.
-    let folder = tempfile::tempdir()?;
-    let at = |name: &str| folder.path().join(name);
-    for name in ["disk", "pages", "results"] {
-        std::fs::create_dir(at(name))?;
-    }
+    let pages = disk.at("pages");
+    std::fs::create_dir(&pages)?;
     let (page, _) = page()?;
     let wanted: Vec<String> = (0..8).map(|number| format!("{number}.png")).collect();
     for name in &wanted {
-        std::fs::write(at("pages").join(name), &page)?;
+        std::fs::write(pages.join(name), &page)?;
     }
-    let log = std::fs::File::create(at("log"))?;
-    let mut sandboxed = Command::new("bwrap")
-        .args(["--bind", "/", "/", "--dev", "/dev", "--proc", "/proc"])
-        .args(["--unshare-user", "--die-with-parent", "--size", "131072"])
-        .arg("--tmpfs")
-        .arg(at("disk"))
-        .args(["--", "bash", "-c", FULL_DISK, "bash"])
-        .args([at("disk"), at("room"), at("results")])
-        .arg(&built.program)
-        .arg("--manifest")
-        .arg(built.manifest())
-        .args(["jobs", "--no-build", "--settle-s", "0", "--deaths", "3"])
-        .arg("--inbox")
-        .arg(at("disk").join("in"))
-        .arg("--out")
-        .arg(at("disk").join("out"))
-        .env("EPHEMERA_LOG", "info")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()?;
-    let said = || Ok::<_, anyhow::Error>(std::fs::read_to_string(at("log"))?);
-    let ended = (|| {
-        wait_until("the disk is full", || Ok(at("room.full").exists()))?;
-        wait_until("it says so several times", || {
-            Ok(said()?.matches("No space left on device").count() > 5)
-        })?;
-        std::fs::write(at("room"), "")?;
-        wait_until("it ends", || Ok(sandboxed.try_wait()?.is_some()))
-    })();
-    // It may have ended by itself.
-    let _ = sandboxed.kill();
-    let status = sandboxed.wait()?;
-    ended.with_context(|| said().unwrap_or_default())?;
-    ensure!(status.success(), "{status}: {}", said()?);
-    let results = super::names(&at("results").join("out"))?;
+    // Inbox and results are on it: neither results nor claims nor progress can be written.
+    let (inbox, out) = (disk.at("disk/in"), disk.at("disk/out"));
+    let folders = [("--inbox", inbox.as_path()), ("--out", out.as_path())];
+    let said = disk.run(
+        FULL_DISK,
+        &words(&["--settle-s", "0", "--deaths", "3"], &folders),
+    )?;
+    let results = super::names(&disk.at("results/out"))?;
     let expected = wanted.iter().map(|name| format!("{name}.txt"));
-    let failed = super::names(&at("results").join("in/failed"))?;
-    assert!(failed.is_empty(), "{failed:?}: {}", said()?);
+    let failed = super::names(&disk.at("results/in/failed"))?;
+    assert!(failed.is_empty(), "{failed:?}: {said}");
     assert_eq!(results, expected.collect::<BTreeSet<_>>());
     Ok(())
 }
@@ -286,5 +236,89 @@ fn an_item_of_another_machine_is_taken_when_its_lease_ends() -> Result<()> {
     crew.stop()?;
     assert_eq!(place.results()?, names(["a.png.txt", "b.png.txt"]));
     assert!(place.written("b.png.txt")? >= expires, "it was another's");
+    Ok(())
+}
+
+#[test]
+fn a_pipe_is_told_and_not_waited_for() -> Result<()> {
+    let place = Place::new()?;
+    let Some(mut crew) = place.crew(&["--max-concurrency", "1", "--attempts", "1"])? else {
+        return Ok(());
+    };
+    let pipe = place.inbox().join("a.png");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let described = json!({"version": 1, "id": "a", "function": "ocr", "input": {"file": "a.png"}});
+    place.put("a.png.job.json", described.to_string().as_bytes())?;
+    place.put_pages(&["b.png"])?;
+    crew.once()?;
+    assert_eq!(place.results()?, names(["b.png.txt"]));
+    let told = place.reason("a.png.job.json")?;
+    let reason = told["reason"].as_str().context("a sentence")?;
+    assert!(reason.contains("expected a plain file"), "{reason}");
+    assert!(pipe.exists());
+    Ok(())
+}
+
+#[test]
+fn a_name_that_somebody_took_meanwhile_stays_theirs() -> Result<()> {
+    let place = Place::new()?;
+    let Some(disk) = SlowDisk::new(&place.out().canonicalize()?)? else {
+        return Ok(());
+    };
+    let Some(crew) = place.crew(&[])? else {
+        return Ok(());
+    };
+    let mut crew = crew.wrapped(disk.wrapper());
+    place.put_pages(&["a.png"])?;
+    crew.start()?;
+    disk.wait_until_asked()?;
+    // Such as a worker of another inbox with the same folder of results.
+    std::fs::write(place.out().join("a.png.txt"), "theirs")?;
+    disk.hurry()?;
+    wait_until("it is done", || Ok(place.waiting()?.is_empty()))?;
+    crew.stop()?;
+    assert_eq!(place.results()?, names(["a.png.txt", "a.png.1.txt"]));
+    let read = |name: &str| std::fs::read_to_string(place.out().join(name));
+    assert_eq!(read("a.png.txt")?, "theirs");
+    assert_eq!(read("a.png.1.txt")?.trim(), page()?.1);
+    Ok(())
+}
+
+#[test]
+fn what_a_dead_worker_tried_where_a_job_wants_its_result_is_removed() -> Result<()> {
+    let place = Place::new()?;
+    let Some(mut crew) = place.crew(&[])? else {
+        return Ok(());
+    };
+    let mut wanted = job("a", "ocr")?;
+    wanted["reply"] = json!({"file": "sub/b.txt"});
+    place.put(&job_of("a"), wanted.to_string().as_bytes())?;
+    place.claim_of_the_dead(&job_of("a"), 7)?;
+    let folder = place.out().join("sub");
+    std::fs::create_dir(&folder)?;
+    let theirs = place.folder().join("theirs");
+    for path in [
+        ".b.txt.7.0.part",
+        ".b.txt.8.0.part",
+        ".c.txt.7.0.part",
+        ".b.txt.7.x.part",
+    ] {
+        std::fs::write(folder.join(path), "x")?;
+    }
+    std::fs::write(&theirs, "x")?;
+    std::os::unix::fs::symlink(&theirs, folder.join(".b.txt.7.1.part"))?;
+    // Somebody lives who has the number, such as in another container.
+    let held = std::fs::File::create(folder.join(".b.txt.7.2.part"))?;
+    held.lock()?;
+    crew.once()?;
+    let left = [
+        ".b.txt.7.2.part",
+        ".b.txt.7.x.part",
+        ".b.txt.8.0.part",
+        ".c.txt.7.0.part",
+        "b.txt",
+    ];
+    assert_eq!(super::names(&folder)?, names(left));
+    assert!(theirs.exists() && folder.join(".b.txt.7.1.part").is_symlink());
     Ok(())
 }

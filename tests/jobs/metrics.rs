@@ -1,7 +1,5 @@
 //! What workers and handlers of messages say of themselves where nothing else is served; and flags that mean nothing there.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +8,7 @@ use super::crew::Crew;
 use super::place::Place;
 use super::producer::{Producer, job};
 use super::wait_until;
+use crate::metrics::{scrape, value};
 use crate::{binary, runners};
 
 /// What is said of jobs, once some worker says where.
@@ -26,23 +25,7 @@ pub(super) fn metrics(crew: &Crew) -> Result<String> {
         });
         Ok(address.is_some())
     })?;
-    let mut stream = TcpStream::connect(address.context("an address")?)?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-    )?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    ensure!(text.starts_with("HTTP/1.1 200"), "{text}");
-    Ok(text)
-}
-
-/// The value of a sample, by its name and labels.
-pub(super) fn value(text: &str, sample: &str) -> Result<f64> {
-    let mut lines = text.lines();
-    let found = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    let found = found.with_context(|| format!("no sample {sample}"))?;
-    Ok(found.parse()?)
+    scrape(address.context("an address")?)
 }
 
 /// The metrics when two jobs are done and one is given up.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -28,6 +28,11 @@ impl Place {
         std::fs::create_dir(place.inbox())?;
         std::fs::create_dir(place.out())?;
         Ok(place)
+    }
+
+    /// Where both are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(super) fn inbox(&self) -> PathBuf {
@@ -147,6 +152,21 @@ impl Place {
         let path = self.claim(item)?.context("an item")?;
         std::fs::write(path, serde_json::to_vec(&record)?)?;
         Ok(record.expires)
+    }
+
+    /// Leaves the claim of a process of this machine that died with an item.
+    pub(super) fn claim_of_the_dead(&self, item: &str, process: u32) -> Result<()> {
+        let there = std::fs::metadata(self.inbox().join(item))?;
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let record = Record {
+            item: Some(Identity::of(&there)),
+            machine: boot.trim().to_owned(),
+            process,
+            expires: now() + 60,
+            ..Record::default()
+        };
+        let path = self.claim(item)?.context("an item")?;
+        Ok(std::fs::write(path, serde_json::to_vec(&record)?)?)
     }
 
     /// When a result was written, in seconds since 1970 UTC.

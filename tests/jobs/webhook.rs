@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::faults::{set_mode, without_rights};
+use super::patient::Patient;
 use super::place::{Place, job_of};
 use super::producer::{Producer, job};
 use super::wait_until;
@@ -147,5 +149,36 @@ fn a_report_from_a_folder_waits_for_its_webhook() -> Result<()> {
     assert_eq!(posted.len(), 1);
     check(&posted[0], "a")?;
     assert!(place.names("done")?.contains("a.job.json"));
+    Ok(())
+}
+
+#[test]
+fn who_was_told_is_not_told_again_while_an_original_cannot_be_moved() -> Result<()> {
+    let place = Place::new()?;
+    let service = Patient::listen(Vec::new())?;
+    let Some(crew) = place.crew(&["--allow-host", &service.url])? else {
+        return Ok(());
+    };
+    let mut crew = crew.wrapped(without_rights()?);
+    let mut asked = job("a", "ocr")?;
+    asked["reply"] = json!({"webhook": format!("{}/done", service.url)});
+    let item = job_of("a");
+    place.put(&item, asked.to_string().as_bytes())?;
+    let done = place.inbox().join("done");
+    std::fs::create_dir(&done)?;
+    set_mode(&done, 0o555)?;
+    crew.start()?;
+    service.asked.recv().context("it is posted")?;
+    service.answer.send(())?;
+    wait_until("it could not be moved, more than once", || {
+        let said = crew.all_said()?;
+        Ok(said.matches("Permission denied").count() > 1)
+    })?;
+    set_mode(&done, 0o755)?;
+    wait_until("it is moved", || Ok(place.waiting()?.is_empty()))?;
+    crew.stop()?;
+    assert!(service.asked.try_recv().is_err(), "it was posted twice");
+    assert_eq!(place.names("done")?, [item].into());
+    assert_eq!(place.results()?, ["a.txt".to_owned()].into());
     Ok(())
 }

@@ -4,19 +4,20 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use redis::cmd;
 use serde_json::{Value, json};
 
-use super::faults::{can_mount, set_mode, without_rights};
-use super::metrics::{metrics, value};
+use super::disk::{FullDisk, words};
+use super::faults::{set_mode, without_rights};
+use super::metrics::metrics;
 use super::names;
 use super::producer::{Producer, STREAM, job};
-use super::project::{Built, page};
+use super::project::page;
 use super::wait_until;
+use crate::metrics::value;
 
 /// Fills the disk `$1`, makes room when the file `$2` is there, and copies what is on it to `$3` when the worker ends.
 const FULL_DISK: &str = r#"
@@ -106,57 +107,27 @@ fn answers_wait_until_they_may_be_written() -> Result<()> {
 
 #[test]
 fn a_full_disk_loses_no_answer() -> Result<()> {
-    if !can_mount()? {
+    let Some(disk) = FullDisk::new()? else {
         return Ok(());
-    }
+    };
     let Some(mut producer) = Producer::new()? else {
         return Ok(());
     };
-    let Some(built) = Built::new()? else {
-        return Ok(());
-    };
-    let folder = tempfile::tempdir()?;
-    let at = |name: &str| folder.path().join(name);
-    for name in ["disk", "results"] {
-        std::fs::create_dir(at(name))?;
-    }
     let ids = ["a", "b", "c"];
     submit(&mut producer, &ids)?;
-    let log = File::create(at("log"))?;
-    let mut sandboxed = Command::new("bwrap")
-        .args(["--bind", "/", "/", "--dev", "/dev", "--proc", "/proc"])
-        .args(["--unshare-user", "--die-with-parent", "--size", "131072"])
-        .arg("--tmpfs")
-        .arg(at("disk"))
-        .args(["--", "bash", "-c", FULL_DISK, "bash"])
-        .args([at("disk"), at("room"), at("results")])
-        .arg(&built.program)
-        .arg("--manifest")
-        .arg(built.manifest())
-        .args(["jobs", "--no-build", "--once", "--attempts", "1"])
-        .args(["--redis", &producer.redis.url(), "--stream", STREAM])
-        .arg("--out")
-        .arg(at("disk"))
-        .env("EPHEMERA_LOG", "info")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()?;
-    let said = || Ok::<_, anyhow::Error>(std::fs::read_to_string(at("log"))?);
-    let ended = (|| {
-        wait_until("it says so several times", || {
-            Ok(said()?.matches("No space left on device").count() > 5)
-        })?;
-        std::fs::write(at("room"), "")?;
-        wait_until("it ends", || Ok(sandboxed.try_wait()?.is_some()))
-    })();
-    // It may have ended by itself.
-    let _ = sandboxed.kill();
-    let status = sandboxed.wait()?;
-    ended.with_context(|| said().unwrap_or_default())?;
-    ensure!(status.success(), "{status}: {}", said()?);
+    let url = producer.redis.url();
+    let asked = [
+        "--once",
+        "--attempts",
+        "1",
+        "--redis",
+        &url,
+        "--stream",
+        STREAM,
+    ];
+    disk.run(FULL_DISK, &words(&asked, &[("--out", &disk.at("disk"))]))?;
     let expected = ids.map(|id| format!("{id}.txt"));
-    assert_eq!(answers(&at("results"))?, expected.into());
+    assert_eq!(answers(&disk.at("results"))?, expected.into());
     check(&mut producer, &ids)
 }
 

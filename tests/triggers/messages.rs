@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::listeners::{connect, publish, text_at, until};
 use super::{OCR_JOBS, PAGE, over_http, project, text};
+use crate::metrics::{scrape, value};
 use crate::redis::Redis;
 use crate::runners;
 
@@ -75,19 +76,10 @@ fn job(id: &str, input: Value, reply: Value) -> Vec<u8> {
 
 /// What is counted at `address` of the function, by the end of a family's name and more labels.
 fn metrics(address: SocketAddr) -> Result<impl Fn(&str, &str) -> Result<f64>> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-    )?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
+    let text = scrape(address)?;
     Ok(move |name: &str, labels: &str| {
-        let sample = format!("ephemera{name}{{function=\"ocr-jobs\"{labels}}} ");
-        let mut lines = text.lines();
-        let value = lines.find_map(|line| line.strip_prefix(&sample));
-        let value = value.with_context(|| format!("no {sample}: {text}"))?;
-        Ok(value.parse()?)
+        let sample = format!("ephemera{name}{{function=\"ocr-jobs\"{labels}}}");
+        value(&text, &sample)
     })
 }
 

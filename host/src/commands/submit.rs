@@ -112,7 +112,6 @@ async fn into_folder(
         "--out, --shared and --batch are of Redis: a folder's results go where its workers were told"
     );
     let inbox = Inbox::open(inbox, Duration::ZERO)?;
-    let before = inbox.failed()?;
     let parameters = options.parameters();
     let says = options.function.is_some() || !parameters.is_empty();
     let priority = options.priority.into();
@@ -134,13 +133,13 @@ async fn into_folder(
         return Ok(ExitCode::SUCCESS);
     }
     let progress = bar(items.len());
-    let failed = submission::wait_in(&inbox, items, &before, |item, reason| {
+    let failed = submission::wait_in(&inbox, items, |item, reason| {
         progress.inc(1);
         if let Some(reason) = reason {
-            progress.suspend(|| println!("{item}: failed: {reason}"));
+            progress.suspend(|| println!("{}: failed: {reason}", item.display()));
         }
     })
-    .await?;
+    .await;
     progress.finish_and_clear();
     println!("{} done, {failed} failed", files.len() as u64 - failed);
     Ok(exit(failed))

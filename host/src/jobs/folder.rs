@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tokio::sync::watch;
 
+use super::aside::aside;
 use super::claim::{Claim, Identity, now};
 use super::company::Companies;
 use super::inbox::{Inbox, Item, Scan};
@@ -35,6 +36,7 @@ use super::progress::Progress;
 use super::queue::{LONGEST_PAUSE, Queue, STORAGE_PAUSE, Step, Taken};
 use super::reach::Reach;
 use super::results::Results;
+use crate::files::random;
 use order::{Looked, Order};
 
 /// Until an item is looked at again that another worker had, or that could not be claimed.
@@ -59,7 +61,7 @@ pub struct Policy {
 /// A worker of one inbox.
 pub struct Hot {
     inbox: Inbox,
-    results: Results,
+    results: Arc<Results>,
     performer: Arc<Performer>,
     reach: Reach,
     policy: Policy,
@@ -90,7 +92,7 @@ impl Queue for Hot {
         patience: Duration,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Taken<Item>> {
-        let more = self.look()?;
+        let more = self.look().await?;
         let taken = {
             let mut seen = self.seen();
             let count = most.min(seen.next.len());
@@ -117,21 +119,22 @@ impl Queue for Hot {
     }
 
     async fn work(&self, item: Item, stop: watch::Receiver<bool>) -> Result<Step> {
+        let _under_way = UnderWay(&self.seen, &item.below);
         let step = self.claim_and_do(&item, stop).await;
-        let mut seen = self.seen();
-        seen.under_way.remove(&item.below);
         let pause = match &step {
             Ok(Step::Stored | Step::Failed(_)) => return step,
             Ok(Step::PutBack { pause, .. }) => *pause,
             // Whoever has it, or whatever is wrong: if it is still there, it is tried again after a while.
             Ok(Step::NotOurs) | Err(_) => LOOK_PAUSE,
         };
-        seen.paused.insert(item.below, Instant::now() + pause);
+        let until = Instant::now() + pause;
+        self.seen().paused.insert(item.below.clone(), until);
         step
     }
 
     async fn tell(&self, progress: &Progress) -> Result<()> {
-        progress.tell(&self.inbox, &self.name)
+        let (progress, inbox, name) = (progress.clone(), self.inbox.clone(), self.name.clone());
+        aside(move || progress.tell(&inbox, &name)).await?
     }
 
     fn name(item: &Item) -> String {
@@ -166,23 +169,23 @@ impl Hot {
         inbox.sweep();
         Ok(Self {
             inbox,
-            results: Results::new(out),
+            results: Arc::new(Results::new(out)),
             performer,
             reach,
             policy,
             company: Companies::default(),
-            name: format!("{}-{}", std::process::id(), now()),
+            name: format!("{}-{}-{:016x}", std::process::id(), now(), random()),
             seen: Mutex::default(),
         })
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.seen)
     }
 
     /// Looks at the folder, if what was seen the last time is begun, or that was a while ago: what has come since may be in a hurry. Whether
     /// there is more than can be seen.
-    fn look(&self) -> Result<bool> {
+    async fn look(&self) -> Result<bool> {
         {
             let seen = self.seen();
             let recent = seen.look_at.is_some_and(|at| Instant::now() < at);
@@ -191,7 +194,8 @@ impl Hot {
             }
         }
         let began = Instant::now();
-        let Scan { mut items, more } = self.inbox.scan()?;
+        let inbox = self.inbox.clone();
+        let Scan { mut items, more } = aside(move || inbox.scan()).await??;
         let known = {
             let mut seen = self.seen();
             let now = Instant::now();
@@ -204,7 +208,8 @@ impl Hot {
             seen.next.known()
         };
         // Others may end meanwhile; nobody else begins any.
-        let looked = Looked::into(self.inbox.root(), items, known);
+        let root = self.inbox.root().to_owned();
+        let looked = aside(move || Looked::into(&root, items, known)).await?;
         let mut seen = self.seen();
         seen.next.wait(looked);
         let took = began.elapsed();
@@ -262,6 +267,20 @@ impl Hot {
     fn identity(&self, item: &Item) -> Option<Identity> {
         identity_at(&self.inbox.root().join(&item.below))
     }
+}
+
+/// An item that is under way, until dropped: also by a panic, or it would never have another turn.
+struct UnderWay<'a>(&'a Mutex<Seen>, &'a Path);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        locked(self.0).under_way.remove(self.1);
+    }
+}
+
+fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    // What is left of a panic is looked at again.
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// It is another item now, which has its turn from the start.

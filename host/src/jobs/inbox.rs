@@ -1,22 +1,26 @@
 //! A folder -> [`Item`]s: what lies in it, complete and to be done.
 //!
+//! ```text
+//! names.rs  which file describes which
+//! admin.rs  what could not be done, once more, and away with what nobody needs
+//! ```
+//!
 //! Links are not followed, and nothing but plain files is looked at, so that nothing outside of the folder can be reached from it.
 
+mod admin;
 mod names;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
 
 use super::claim::{Claim, Identity, now};
-use super::progress::Progress;
-use crate::digest::sha256;
-use crate::files::{free_number, move_aside_from, read_at_most};
+use crate::files::{open_below, read_open_at_most};
+pub use admin::{Overview, REASON};
+pub(super) use admin::{reason_at, with_reason};
 pub use names::JOB;
 
 /// How far all workers are.
@@ -37,26 +41,6 @@ const MAX_DEPTH: usize = 16;
 
 /// Items of one look: memory is bounded however many files there are, and the next look finds more.
 const MAX_ITEMS: usize = 4096;
-
-/// Bytes of what workers write down about themselves and about failures.
-const MAX_PROGRESS_BYTES: u64 = 1 << 20;
-
-/// What ends the name of a file in `failed/` that says why.
-pub const REASON: &str = ".reason.json";
-
-/// Bytes of a file's name, of all file systems that matter here.
-const LONGEST_NAME: usize = 255;
-
-/// What is there and what was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Overview {
-    /// Files to be done, those under way included.
-    pub there: u64,
-    /// Files that could not be done.
-    pub dead: u64,
-    /// What all workers did.
-    pub progress: Progress,
-}
 
 /// A folder that files are dropped into.
 #[derive(Debug, Clone)]
@@ -111,105 +95,6 @@ impl Inbox {
         let root = root.canonicalize().context("finding the inbox")?;
         let settle = Duration::ZERO;
         Ok(Self { root, settle })
-    }
-
-    /// What is there and what was done.
-    ///
-    /// # Errors
-    ///
-    /// The folder cannot be listed.
-    pub fn overview(&self) -> Result<Overview> {
-        let progress = read_at_most(&self.root.join(PROGRESS), MAX_PROGRESS_BYTES);
-        let progress = progress
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok());
-        Ok(Overview {
-            there: self.scan()?.items.len() as u64,
-            dead: self.failed()?.len() as u64,
-            progress: progress.unwrap_or_default(),
-        })
-    }
-
-    /// Originals that could not be done, by name below `failed/`, and why.
-    ///
-    /// # Errors
-    ///
-    /// The folder cannot be listed.
-    pub fn failed(&self) -> Result<BTreeMap<String, String>> {
-        let mut found = BTreeMap::new();
-        let folder = self.root.join(FAILED);
-        for path in below(&folder)? {
-            let name = path.strip_prefix(&folder).unwrap_or(&path);
-            let name = name.to_string_lossy().into_owned();
-            if !name.ends_with(REASON) {
-                let reason = read_at_most(&with_reason(&path), MAX_PROGRESS_BYTES);
-                let reason = reason.ok().and_then(|text| {
-                    let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
-                    Some(told.get("reason")?.as_str()?.to_owned())
-                });
-                found.insert(name, reason.unwrap_or_default());
-            }
-        }
-        Ok(found)
-    }
-
-    /// Puts originals that could not be done back into the inbox, all of them or the one of this name, a job with the file that it describes.
-    /// Returns how many files.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be moved.
-    pub fn retry(&self, name: Option<&str>) -> Result<u64> {
-        let failed = self.failed()?;
-        let described = |name: &str| Some(names::described(Path::new(name))?.file);
-        let told: BTreeSet<PathBuf> = failed.keys().filter_map(|name| described(name)).collect();
-        let mut count = 0;
-        for item in failed.keys() {
-            let wanted = match name {
-                Some(name) => name == item,
-                // It has its turn with the job that is about it.
-                None => !told.contains(Path::new(item)),
-            };
-            if wanted {
-                count += self.put_back(Path::new(item), described(item))?;
-            }
-        }
-        Ok(count)
-    }
-
-    /// Puts a file of `failed/` back, and the one that it describes if that is there. The description first: a file without one means
-    /// something else.
-    fn put_back(&self, item: &Path, described: Option<PathBuf>) -> Result<u64> {
-        let folder = self.root.join(FAILED);
-        let described = described.filter(|below| folder.join(below).is_file());
-        let files: Vec<&Path> = [item].into_iter().chain(described.as_deref()).collect();
-        let targets: Vec<PathBuf> = files.iter().map(|below| self.root.join(below)).collect();
-        let number = free_number(targets.iter().map(PathBuf::as_path));
-        for (below, target) in files.iter().zip(&targets) {
-            move_aside_from(&folder.join(below), target, number)?;
-        }
-        // One without a reason was described by another file.
-        let _ = std::fs::remove_file(with_reason(&folder.join(item)));
-        Ok(files.len() as u64)
-    }
-
-    /// Deletes originals that could not be done (`dead`) and that were (`finished`). Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be deleted.
-    pub fn purge(&self, dead: bool, finished: bool) -> Result<u64> {
-        let mut count = 0;
-        for (folder, wanted) in [(FAILED, dead), (DONE, finished)] {
-            if !wanted {
-                continue;
-            }
-            for path in below(&self.root.join(folder))? {
-                std::fs::remove_file(&path).context("deleting")?;
-                count += u64::from(!path.to_string_lossy().ends_with(REASON));
-            }
-        }
-        Ok(count)
     }
 
     /// Where it is.
@@ -291,6 +176,16 @@ impl Inbox {
         Ok(())
     }
 
+    /// The bytes of a plain file, `below` it, that has at most `limit` of them. A link or a pipe that took its place since it was found is neither
+    /// followed nor waited for.
+    ///
+    /// # Errors
+    ///
+    /// It is none, cannot be read, or has more.
+    pub(super) fn read(&self, below: &Path, limit: u64) -> Result<Vec<u8>> {
+        read_open_at_most(&open_below(&self.root, below)?, limit)
+    }
+
     fn is_ours(&self, path: &Path) -> bool {
         let below = path.strip_prefix(&self.root).unwrap_or(path);
         [DONE, FAILED, PROGRESS]
@@ -305,40 +200,10 @@ impl Inbox {
     }
 }
 
-/// Whether another file says what to do with this one.
+/// Whether another file says what to do with this one. A link says nothing: it has no turn.
 fn has_job(path: &Path) -> bool {
-    names::descriptions(path).iter().any(|job| job.is_file())
-}
-
-/// Where it is told why the original at this path, in `failed/`, could not be done.
-pub(super) fn with_reason(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    let mut reason = match name.len() <= LONGEST_NAME - REASON.len() {
-        true => name.to_owned(),
-        false => sha256(name.as_encoded_bytes()).to_string().into(),
-    };
-    reason.push(REASON);
-    path.with_file_name(reason)
-}
-
-/// All plain files below `folder`.
-fn below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let listing = || format!("listing {}", folder.display());
-        for entry in std::fs::read_dir(&folder).with_context(listing)? {
-            let entry = entry.with_context(listing)?;
-            let kind = entry.file_type().with_context(listing)?;
-            match () {
-                () if kind.is_dir() => folders.push(entry.path()),
-                () if kind.is_file() => found.push(entry.path()),
-                () => {}
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+    let is_plain = |job: &PathBuf| std::fs::symlink_metadata(job).is_ok_and(|job| job.is_file());
+    names::descriptions(path).iter().any(is_plain)
 }
 
 impl Item {
@@ -391,6 +256,9 @@ mod tests {
         }
         std::os::unix::fs::symlink("/etc/passwd", inbox.root().join("j.png")).expect("linked");
         std::os::unix::fs::symlink("/etc", inbox.root().join("k")).expect("linked");
+        // What has no turn itself keeps nobody waiting.
+        let description = inbox.root().join("b.png.job.json");
+        std::os::unix::fs::symlink("/etc/passwd", description).expect("linked");
         let items = inbox.scan().expect("listed").items;
         let names: Vec<_> = items.iter().map(|item| item.below.to_str()).collect();
         assert_eq!(
@@ -407,40 +275,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_again_means_what_it_meant() {
+    fn what_is_read_is_a_plain_file_inside() {
         let folder = tempfile::tempdir().expect("a folder");
-        let inbox = Inbox::open(folder.path(), Duration::ZERO).expect("made");
-        let write = |name: &str| std::fs::write(inbox.root().join(name), "x").expect("written");
-        for name in [
-            "a.png",
-            "a.png.job.json",
-            "a.png.job.json.reason.json",
-            "a.1.png",
-            "a.png.job.1.json",
-            "a.png.job.1.json.reason.json",
-            "b.png",
-            "b.png.reason.json",
-        ] {
-            write(&format!("{FAILED}/{name}"));
+        let inbox = Inbox::open(&folder.path().join("in"), Duration::ZERO).expect("made");
+        let at = |name: &str| inbox.root().join(name);
+        std::fs::create_dir(folder.path().join("other")).expect("made");
+        std::fs::write(folder.path().join("other/a"), "x").expect("written");
+        std::fs::create_dir(at("sub")).expect("made");
+        std::fs::write(at("sub/a"), "plain").expect("written");
+        std::os::unix::fs::symlink("sub/a", at("link")).expect("linked");
+        std::os::unix::fs::symlink("../other", at("out")).expect("linked");
+        // Opened without further words, it would be waited for.
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), kind, mode, 0).expect("made");
+        let read = |name: &str| inbox.read(Path::new(name), 5).ok();
+        assert_eq!(read("sub/a").as_deref(), Some(&b"plain"[..]));
+        for name in ["link", "out/a", "../other/a", "pipe", "sub", "nothing"] {
+            assert_eq!(read(name), None, "{name}");
         }
-        // Somebody has dropped in another picture of the first one's name.
-        write("a.png");
-        assert_eq!(inbox.retry(None).expect("moved"), 5);
-        let items = inbox.scan().expect("listed").items;
-        let items: Vec<_> = items
-            .iter()
-            .map(|item| (item.below.to_str().expect("text"), item.described()))
-            .collect();
-        let job = |name, about: &str| (name, Some(about.into()));
-        assert_eq!(
-            items,
-            [
-                ("a.png", None),
-                job("a.png.job.1.json", "a.1.png"),
-                job("a.png.job.2.json", "a.2.png"),
-                ("b.png", None)
-            ]
-        );
-        assert_eq!(below(&inbox.root().join(FAILED)).expect("listed").len(), 0);
+        assert!(inbox.read(Path::new("sub/a"), 4).is_err(), "too long");
     }
 }

@@ -1,6 +1,7 @@
 //! The folder of results: what it did not take once is tried again before anything is computed for it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result};
 
 use super::queue::STORAGE_PAUSE;
-use crate::files::{below, is_unfit, remove_stale_parts, try_durable, write_durable};
+use crate::files::{
+    Part, below, is_unfit, open_plain, read_open_at_most, remove_parts, remove_stale_parts,
+    there_below, try_durable,
+};
 
 /// Folders that are remembered. A worker has one, or one for each folder of the inbox; the bound is for jobs that name many.
 const MAX_FOLDERS: usize = 64;
@@ -54,11 +58,6 @@ impl Results {
         }
     }
 
-    /// Where they are.
-    pub(crate) fn root(&self) -> &Path {
-        &self.out
-    }
-
     /// Whether a result can be written to `path`, as far as that is known: where the last one could not be, as many bytes are written and
     /// removed again, unless that was tried a moment ago. What a path does not allow at all is found out by whoever writes to it.
     ///
@@ -89,39 +88,78 @@ impl Results {
         }
     }
 
-    /// Writes a result to `path` below the folder; `place` chooses the file and does what is to be done before, given the path in full.
+    /// Where `path` is below the folder, whose own folders are made.
     ///
     /// # Errors
     ///
-    /// It cannot be written, or `place` fails.
-    pub(crate) fn write(
-        &self,
-        path: &Path,
-        bytes: &[u8],
-        place: impl FnOnce(PathBuf) -> Result<PathBuf>,
-    ) -> Result<()> {
-        let written = below(&self.out, path)
-            .map_err(Error::from)
-            .and_then(place)
-            .and_then(|path| write_durable(&path, bytes));
-        written.inspect_err(|error| {
+    /// It leads out of the folder, or they cannot be made.
+    pub(crate) fn find(&self, path: &Path) -> Result<PathBuf> {
+        let found = below(&self.out, path).map_err(Error::from);
+        self.remembering(path, 0, found)
+    }
+
+    /// Writes a result of `path` so that it has only to be given its name: `found`, which is where that is, or another one beside it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub(crate) fn write(&self, path: &Path, found: &Path, bytes: &[u8]) -> Result<Part> {
+        self.remembering(path, bytes.len(), Part::write(found, bytes))
+    }
+
+    /// Gives a result of `path` its name, instead of what was there.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written to.
+    pub(crate) fn replace(&self, path: &Path, part: Part) -> Result<()> {
+        self.remembering(path, 0, part.replace())
+    }
+
+    /// The same, unless something of that name is there: whether it has it now.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written to.
+    pub(crate) fn place(&self, path: &Path, part: Part) -> Result<bool> {
+        self.remembering(path, 0, part.place())
+    }
+
+    /// Remembers that a result of `path` could not be stored.
+    fn remembering<T>(&self, path: &Path, bytes: usize, done: Result<T>) -> Result<T> {
+        done.inspect_err(|error| {
             if !is_unfit(error) {
                 let mut refused = self.refused();
                 if refused.len() >= MAX_FOLDERS {
                     refused.pop_first();
                 }
                 let folder = path.parent().unwrap_or(path);
-                refused.insert(folder.to_owned(), Refused::now(bytes.len(), error));
+                refused.insert(folder.to_owned(), Refused::now(bytes, error));
             }
         })
     }
 
+    /// The result of `path`, if it is there and has at most `limit` bytes.
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Option<Vec<u8>> {
+        let found = there_below(&self.out, path).ok()?;
+        let file = open_plain(&found, File::options().read(true)).ok()?;
+        read_open_at_most(&file, limit).ok()
+    }
+
+    /// Removes what the worker of this process, which is dead, had begun to write to `path`, and nobody holds.
+    pub(crate) fn sweep(&self, path: &Path, process: u32) {
+        self.sweep_by(path, |path| remove_parts(path, process));
+    }
+
     /// Removes what a dead worker had begun to write to `path`: what nobody has touched for `age` and nobody holds.
-    pub(crate) fn sweep(&self, path: &Path, age: Duration) {
+    pub(crate) fn sweep_stale(&self, path: &Path, age: Duration) {
+        self.sweep_by(path, |path| remove_stale_parts(path, age));
+    }
+
+    fn sweep_by(&self, path: &Path, remove: impl Fn(&Path) -> Result<()>) {
+        let found = there_below(&self.out, path).map_err(Error::from);
         // Mostly there is none; and what stays does no harm.
-        let _ = below(&self.out, path)
-            .map_err(Error::from)
-            .and_then(|path| remove_stale_parts(&path, age));
+        let _ = found.and_then(|path| remove(&path));
     }
 
     fn refused(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Refused>> {
@@ -140,7 +178,10 @@ mod tests {
         let mut results = Results::new(folder.path().to_owned());
         results.pause = Duration::ZERO;
         let path = Path::new("a/b.txt");
-        let write = || results.write(path, b"text", Ok);
+        let write = || {
+            let found = results.find(path)?;
+            results.replace(path, results.write(path, &found, b"text")?)
+        };
         results.check(path).expect("nothing is known against it");
         // No folder can be made here, whatever rights we have.
         let dangling = folder.path().join("a");
@@ -154,6 +195,7 @@ mod tests {
         let left = std::fs::read_dir(folder.path().join("a")).expect("made");
         assert_eq!(left.count(), 1);
     }
+
     #[test]
     fn what_failed_a_moment_ago_is_not_tried_again() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -161,7 +203,7 @@ mod tests {
         let path = Path::new("a/b.txt");
         let dangling = folder.path().join("a");
         std::os::unix::fs::symlink("/proc/self/nothing/there", &dangling).expect("linked");
-        let failed = results.write(path, b"text", Ok).expect_err("as it must");
+        let failed = results.find(path).expect_err("as it must");
         std::fs::remove_file(dangling).expect("removed");
         let again = results.check(path).expect_err("it was a moment ago");
         let causes = [failed, again].map(|error| error.root_cause().to_string());

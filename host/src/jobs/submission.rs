@@ -1,6 +1,7 @@
 //! Files -> jobs: what is the same for every queue, and what is a folder's.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ephemera_jobs::{Answer, Input, Job, Urgency};
 
-use super::inbox::{DONE, FAILED, Inbox, JOB};
+use super::inbox::{DONE, FAILED, Inbox, JOB, reason_at};
 use crate::config::{Project, Takes};
 use crate::digest::sha256;
-use crate::files::{extended, move_aside, read_at_most, write_durable};
+use crate::files::{extended, move_aside, random, read_at_most, write_durable};
 use crate::run::MAX_INPUT_BYTES;
 
 /// Between looks at whether a file is done.
@@ -100,24 +101,56 @@ pub struct Wanted<'a> {
     pub priority: Urgency,
 }
 
+/// An item that was put into an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// Its path below the inbox.
+    pub below: PathBuf,
+    /// Which file it is, wherever it is moved.
+    inode: u64,
+}
+
 /// Puts `file` into the inbox as `below`, or that with a number; whole, in one step. Without anything `wanted` of it, what is done is for the
-/// workers to say. Returns the path of the item below the inbox.
+/// workers to say.
 ///
 /// # Errors
 ///
 /// It cannot be read, or the inbox not be written to.
-pub fn put(inbox: &Path, file: &Path, below: &Path, wanted: Option<Wanted<'_>>) -> Result<PathBuf> {
+pub fn put(inbox: &Path, file: &Path, below: &Path, wanted: Option<Wanted<'_>>) -> Result<Put> {
     let bytes = read(file)?;
     let (name, bytes) = match wanted {
         None => (below.to_owned(), bytes),
         // The job has the file inside, so that both appear at once.
         Some(wanted) => (extended(below, JOB), wanted.job(&bytes)?),
     };
-    let hidden = format!(".{}-{}.part", std::process::id(), super::claim::now());
+    let hidden = format!(".{}-{:016x}.part", std::process::id(), random());
     let hidden = inbox.join(hidden);
     write_durable(&hidden, &bytes)?;
+    let inode = std::fs::metadata(&hidden)?.ino();
     let to = move_aside(&hidden, &inbox.join(&name))?;
-    Ok(to.strip_prefix(inbox).unwrap_or(&to).to_owned())
+    Ok(Put {
+        below: to.strip_prefix(inbox).unwrap_or(&to).to_owned(),
+        inode,
+    })
+}
+
+impl Put {
+    /// Where it is in `folder` of the inbox, if it is: others of its name may be there as well.
+    fn find(&self, folder: &Path) -> Option<PathBuf> {
+        let is_it = |path: &PathBuf| is_inode(path, self.inode);
+        let there = folder.join(&self.below);
+        if is_it(&there) {
+            return Some(there);
+        }
+        // With a number, then.
+        let beside = std::fs::read_dir(there.parent()?).ok()?;
+        let beside = beside.flatten().filter(|entry| entry.ino() == self.inode);
+        beside.map(|entry| entry.path()).find(is_it)
+    }
+}
+
+fn is_inode(path: &Path, inode: u64) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|there| there.ino() == inode)
 }
 
 impl Wanted<'_> {
@@ -135,41 +168,36 @@ impl Wanted<'_> {
 }
 
 /// Waits until none of `items` is in the inbox any more, and tells of each, with the reason if it failed. Returns how many failed.
-/// `before`: what had failed before they were put there, which may have the same names.
-///
-/// # Errors
-///
-/// The inbox cannot be listed.
 pub async fn wait_in(
     inbox: &Inbox,
-    items: Vec<PathBuf>,
-    before: &BTreeMap<String, String>,
-    mut tell: impl FnMut(&str, Option<&str>),
-) -> Result<u64> {
+    items: Vec<Put>,
+    mut tell: impl FnMut(&Path, Option<&str>),
+) -> u64 {
     let mut left = items;
     let mut failed = 0;
     while !left.is_empty() {
-        let gone = |item: &PathBuf| !inbox.root().join(item).exists();
-        let (ended, still): (Vec<_>, Vec<_>) = left.into_iter().partition(gone);
-        if !ended.is_empty() {
-            let reasons = inbox.failed()?;
-            for item in ended {
-                let name = item.to_string_lossy();
-                let reason = reasons.get(name.as_ref()).map(String::as_str);
-                let reason = reason.filter(|_| !before.contains_key(name.as_ref()));
-                let done = inbox.root().join(DONE).join(&item).exists();
-                let lost = format!("it is neither in {DONE}/ nor in {FAILED}/");
-                let reason = reason.or((!done).then_some(lost.as_str()));
-                failed += u64::from(reason.is_some());
-                tell(&name, reason);
-            }
+        let there = |item: &Put| is_inode(&inbox.root().join(&item.below), item.inode);
+        let (still, ended): (Vec<_>, Vec<_>) = left.into_iter().partition(there);
+        for item in ended {
+            let reason = end_of(inbox.root(), &item);
+            failed += u64::from(reason.is_some());
+            tell(&item.below, reason.as_deref());
         }
         left = still;
         if !left.is_empty() {
             tokio::time::sleep(LOOK_TIME).await;
         }
     }
-    Ok(failed)
+    failed
+}
+
+/// Why an item that is not in the inbox any more failed, if it did.
+fn end_of(root: &Path, item: &Put) -> Option<String> {
+    if let Some(dead) = item.find(&root.join(FAILED)) {
+        return Some(reason_at(&dead));
+    }
+    let done = item.find(&root.join(DONE)).is_some();
+    (!done).then(|| format!("it is neither in {DONE}/ nor in {FAILED}/"))
 }
 
 #[cfg(test)]
@@ -199,7 +227,7 @@ mod tests {
         std::fs::write(&file, "x").expect("written");
         let put = |wanted: Option<Wanted<'_>>| {
             let put = put(inbox.root(), &file, Path::new("a/page.png"), wanted);
-            put.map_err(|error| error.to_string())
+            put.map_err(|error| error.to_string()).map(|put| put.below)
         };
         assert_eq!(put(None), Ok("a/page.png".into()));
         assert_eq!(put(None), Ok("a/page.1.png".into()));
@@ -216,5 +244,44 @@ mod tests {
             Job::parse(&text).expect("a job").input,
             Input::Inline("eA==".to_owned())
         );
+    }
+
+    #[tokio::test]
+    async fn what_became_of_an_item_is_not_told_of_another_of_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inbox = Inbox::open(&folder.path().join("in"), Duration::ZERO).expect("made");
+        let file = folder.path().join("page.png");
+        std::fs::write(&file, "x").expect("written");
+        let at = |name: &str| inbox.root().join(name);
+        let put = || put(inbox.root(), &file, Path::new("page.png"), None).expect("put");
+        // Others of its name were done and failed before.
+        for (to, reason) in [("done/page.png", None), ("failed/page.png", Some("old"))] {
+            put();
+            std::fs::rename(at("page.png"), at(to)).expect("moved");
+            if let Some(reason) = reason {
+                let told = format!(r#"{{"reason":"{reason}"}}"#);
+                std::fs::write(at("failed/page.png.reason.json"), told).expect("written");
+            }
+        }
+        let reason = r#"{"reason":"new"}"#;
+        std::fs::write(at("failed/page.1.png.reason.json"), reason).expect("written");
+        for (to, expected) in [
+            ("done/page.1.png", None),
+            ("failed/page.1.png", Some("new")),
+            ("elsewhere", Some("it is neither in done/ nor in failed/")),
+        ] {
+            let item = put();
+            std::fs::rename(at("page.png"), at(to)).expect("moved");
+            // Somebody drops in another one at once.
+            std::fs::write(at("page.png"), "y").expect("written");
+            let mut told = None;
+            let failed = wait_in(&inbox, vec![item], |item, reason| {
+                told = Some((item.to_owned(), reason.map(str::to_owned)));
+            });
+            assert_eq!(failed.await, u64::from(expected.is_some()), "{to}");
+            let expected = Some(("page.png".into(), expected.map(str::to_owned)));
+            assert_eq!(told, expected, "{to}");
+            std::fs::remove_file(at("page.png")).expect("removed");
+        }
     }
 }

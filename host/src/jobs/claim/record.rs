@@ -38,6 +38,9 @@ pub struct Record {
     /// Where it is about to be moved together with the file that it describes, once that is known.
     #[serde(default)]
     pub put_away: Option<PutAway>,
+    /// Whether whoever is to be told of its end need not be told any more.
+    #[serde(default)]
+    pub told: bool,
     /// That it is given up, once it is.
     #[serde(default)]
     pub given_up: Option<GivenUp>,
@@ -53,6 +56,9 @@ pub struct Storing {
     pub target: PathBuf,
     /// The SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
+    /// How many those are.
+    #[serde(default)]
+    pub bytes: u64,
     /// Their type, as the function said.
     #[serde(default)]
     pub media_type: String,

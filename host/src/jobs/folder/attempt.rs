@@ -13,6 +13,7 @@ use super::said::Said;
 use super::store::Target;
 use super::{Hot, changed};
 use crate::files::is_unfit;
+use crate::jobs::aside::aside;
 use crate::jobs::claim::Claim;
 use crate::jobs::company::{Company, is_suspect};
 use crate::jobs::inbox::Item;
@@ -34,18 +35,21 @@ impl Hot {
         claim: &mut Claim,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Step> {
+        let Some(said) = self.keeping(claim, &mut stop, self.said(item)).await? else {
+            return Ok(unbegun());
+        };
+        let mut said = said?;
         if let Some(dead) = claim.dead {
-            self.sweep(item, claim, dead);
+            self.sweep(item, said.job(), claim, dead).await?;
         }
-        let mut said = self.said(item);
         // What is known is of another file than that which is described now. If there is none, a worker that died had moved it.
         let described = self.described_identity(item, &said);
         if described.is_some() && described != claim.record.described {
             claim.record.described = described;
             (claim.record.storing, claim.record.given_up) = (None, None);
-            claim.record.put_away = None;
+            (claim.record.put_away, claim.record.told) = (None, false);
         }
-        let stored = self.stored(claim);
+        let stored = self.stored(claim).await?;
         if claim.record.given_up.is_some() || stored.is_some() {
             return self
                 .conclude(item, said.job(), claim, stored, &mut stop)
@@ -85,7 +89,7 @@ impl Hot {
         claim: &mut Claim,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Option<Attempted>> {
-        self.check_room(item, said.job())?;
+        self.check_room(item, said.job(), claim).await?;
         let work = self.performer.work();
         let asked = work.time("", Phase::Fetch, self.asked(item, said));
         let Some(asked) = self.keeping(claim, stop, asked).await? else {
@@ -114,7 +118,7 @@ impl Hot {
         match attempted {
             (Some(target), Outcome::Answer { bytes, media_type }) => {
                 let work = self.performer.work();
-                let storing = async { self.store(claim, target, media_type, &bytes) };
+                let storing = self.store(claim, target, &media_type, &bytes);
                 if let Err(error) = work.time("", Phase::Store, storing).await {
                     if !is_unfit(&error) {
                         return Err(error);
@@ -176,14 +180,35 @@ impl Hot {
         stop: &mut watch::Receiver<bool>,
         work: impl Future<Output = T>,
     ) -> Result<Option<T>> {
+        tokio::select! {
+            // What is done is done, such as a report that was posted.
+            biased;
+            done = self.renewing(claim, work) => done.map(Some),
+            _ = stop.wait_for(|stop| *stop) => Ok(None),
+        }
+    }
+
+    /// The same of what waits for a disk, which is never broken off: whether something is stored or moved has to be known.
+    ///
+    /// # Errors
+    ///
+    /// The claim is lost, or `work` panicked.
+    pub(super) async fn through<T: Send + 'static>(
+        &self,
+        claim: &mut Claim,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        self.renewing(claim, aside(work)).await?
+    }
+
+    async fn renewing<T>(&self, claim: &mut Claim, work: impl Future<Output = T>) -> Result<T> {
         let mut work = pin!(work);
         let mut renewal = tokio::time::interval(self.policy.lease / 3);
         renewal.tick().await;
         loop {
             tokio::select! {
-                done = &mut work => return Ok(Some(done)),
+                done = &mut work => return Ok(done),
                 _ = renewal.tick() => claim.renew()?,
-                _ = stop.wait_for(|stop| *stop) => return Ok(None),
             }
         }
     }

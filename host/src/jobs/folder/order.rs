@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ephemera_jobs::Urgency;
-use rustix::fs::OFlags;
 
+use crate::files::open_plain;
 use crate::jobs::claim::Identity;
 use crate::jobs::inbox::Item;
 use crate::jobs::queue::BATCH_TURN;
@@ -104,7 +104,8 @@ impl Order {
 /// all of it.
 fn urgency_at(path: &Path) -> Urgency {
     let begin_and_end = || {
-        let (file, length) = open_plain(path)?;
+        let file = open_plain(path, File::options().read(true))?;
+        let length = file.metadata()?.len();
         let mut pieces = vec![piece(&file, 0)?];
         if length > LOOKED_AT as u64 {
             pieces.push(piece(&file, length - LOOKED_AT as u64)?);
@@ -116,18 +117,6 @@ fn urgency_at(path: &Path) -> Urgency {
     match pieces.iter().any(|piece| is_urgent(piece)) {
         true => Urgency::Interactive,
         false => Urgency::Batch,
-    }
-}
-
-/// A file that is no link, and neither a device nor a pipe, which would be waited for; and its length in bytes.
-fn open_plain(path: &Path) -> std::io::Result<(File, u64)> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(std::io::Error::other)?;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    match metadata.is_file() {
-        true => Ok((file, metadata.len())),
-        false => Err(std::io::ErrorKind::InvalidInput.into()),
     }
 }
 

@@ -1,15 +1,13 @@
 //! An item -> what it says, which is read once, and what it asks for.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use ephemera_jobs::{Input, Job, Reply};
 use hyper::body::Bytes;
-use rustix::fs::OFlags;
 
 use super::{Hot, identity_at};
-use crate::files::read_open_at_most;
+use crate::jobs::aside::aside;
 use crate::jobs::claim::{Identity, now};
 use crate::jobs::inbox::{Item, JOB};
 use crate::jobs::perform::{Task, named, of_url};
@@ -44,15 +42,23 @@ impl Said {
 
 impl Hot {
     /// What `item` says.
-    pub(super) fn said(&self, item: &Item) -> Said {
+    ///
+    /// # Errors
+    ///
+    /// Reading it broke off.
+    pub(super) async fn said(&self, item: &Item) -> Result<Said> {
         if !item.is_job() {
-            return Said::Nothing;
+            return Ok(Said::Nothing);
         }
-        let text = self.read(&item.below, MAX_QUEUED_JOB_BYTES);
-        let job = text
-            .context("it cannot be read")
-            .and_then(|text| Ok(Job::parse(&text)?));
-        job.map_or_else(|error| Said::NoJob(trouble(error)), Said::Job)
+        let (inbox, below) = (self.inbox.clone(), item.below.clone());
+        let job = aside(move || {
+            let text = inbox.read(&below, MAX_QUEUED_JOB_BYTES);
+            Ok(Job::parse(&text.context("it cannot be read")?)?)
+        });
+        Ok(match job.await? {
+            Ok(job) => Said::Job(job),
+            Err(error) => Said::NoJob(trouble(error)),
+        })
     }
 
     /// Of the file that `item` describes, if it does and that is there.
@@ -70,7 +76,7 @@ impl Hot {
     pub(super) async fn asked(&self, item: &Item, said: &mut Said) -> Result<Task, Trouble> {
         match said {
             Said::Nothing => {
-                let bytes = self.read(&item.below, MAX_INPUT_BYTES);
+                let bytes = self.read(&item.below).await;
                 let bytes = bytes.context("it cannot be read").map_err(trouble)?;
                 let name = item.below.to_string_lossy();
                 let options = &self.policy.options;
@@ -99,7 +105,7 @@ impl Hot {
             }
             Input::Url(url) => (named(url), self.reach.get(url).await.map_err(of_url)?),
             Input::File(path) => {
-                let bytes = self.beside(item, path);
+                let bytes = self.beside(item, path).await;
                 (path.to_string_lossy().into_owned(), bytes.map_err(trouble)?)
             }
         };
@@ -108,7 +114,7 @@ impl Hot {
     }
 
     /// The file that a job lies beside, which is the only one that it can be about.
-    fn beside(&self, item: &Item, path: &Path) -> Result<Bytes> {
+    async fn beside(&self, item: &Item, path: &Path) -> Result<Bytes> {
         let described = item.described().context("a name")?;
         let name = described.file_name().unwrap_or_default();
         ensure!(
@@ -116,19 +122,14 @@ impl Hot {
             "input.file: expected `{}`, the file that {JOB} is beside",
             name.display()
         );
-        let bytes = self.read(&described, MAX_INPUT_BYTES);
+        let bytes = self.read(&described).await;
         bytes.context("input.file cannot be read")
     }
 
-    /// A plain file below the inbox. A link that took its place since it was found is not followed.
-    fn read(&self, below: &Path, limit: u64) -> Result<Bytes> {
-        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).context("a flag")?;
-        let file = std::fs::File::options()
-            .read(true)
-            .custom_flags(no_link)
-            .open(self.inbox.root().join(below))?;
-        ensure!(file.metadata()?.is_file(), "it is no file");
-        Ok(read_open_at_most(&file, limit)?.into())
+    async fn read(&self, below: &Path) -> Result<Bytes> {
+        let (inbox, below) = (self.inbox.clone(), below.to_owned());
+        let bytes = aside(move || inbox.read(&below, MAX_INPUT_BYTES)).await?;
+        bytes.map(Bytes::from)
     }
 }
 

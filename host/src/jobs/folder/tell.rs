@@ -17,7 +17,7 @@ use crate::jobs::reach::Trouble;
 use crate::metrics::work::Phase;
 
 /// A folder of the inbox, and the number that names get in it at least.
-type Numbered<'a> = (&'a str, u32);
+type Numbered = (&'static str, u32);
 
 /// What stands beside an original that could not be done.
 #[derive(Debug, Serialize)]
@@ -55,55 +55,48 @@ impl Hot {
         stored: Option<Vec<u8>>,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Step> {
-        let posted = match job.and_then(|job| Some((job, webhook(job)?))) {
-            Some((job, url)) => {
-                let report = report(job, claim, stored);
-                let posting = self.post(url, &job.id, report);
-                let posting = self.performer.work().time("", Phase::Post, posting);
-                self.keeping(claim, stop, posting).await?
+        if let Some(job) = job
+            && let Some(url) = webhook(job)
+            && !claim.record.told
+        {
+            let report = report(job, claim, stored);
+            let posting = self.post(url, &job.id, report);
+            let posting = self.performer.work().time("", Phase::Post, posting);
+            // Whoever gets it twice is told so by its id.
+            let Some(posted) = self.keeping(claim, stop, posting).await? else {
+                return Ok(unbegun());
+            };
+            if let Some(later) = posted_or_later(&mut claim.record, posted) {
+                return Ok(later);
             }
-            None => Some(Ok(())),
-        };
-        // Whoever gets it twice is told so by its id.
-        let Some(posted) = posted else {
-            return Ok(unbegun());
-        };
-        match posted {
-            Ok(()) => {}
-            Err(Trouble::Later(reason)) if claim.record.failures + 1 < DELIVERIES => {
-                claim.record.failures += 1;
-                return Ok(Step::PutBack {
-                    pause: pause(claim.record.failures),
-                    reason: Some(format!("reply.webhook: {reason}")),
-                });
-            }
-            Err(Trouble::Later(reason) | Trouble::Never(reason)) => {
-                let given_up = claim.record.given_up.get_or_insert_default();
-                let before = match given_up.reason.as_str() {
-                    "" => "its result is stored".to_owned(),
-                    reason => reason.to_owned(),
-                };
-                given_up.reason = format!("{before}; reply.webhook: {reason}");
-            }
+            // Moving the original may have to be tried again, for as long as its disk is full.
+            claim.renew()?;
         }
         let folder = match claim.record.given_up {
             None => DONE,
             Some(_) => FAILED,
         };
         let number = self.settled_number(item, claim, folder)?;
-        let Some(given_up) = &claim.record.given_up else {
-            return self.put_away(item, claim, (folder, number), Step::Stored);
+        let step = match &claim.record.given_up {
+            None => Step::Stored,
+            Some(given_up) => Step::Failed(given_up.reason.clone()),
         };
-        let told = Reason {
-            reason: &given_up.reason,
-            failures: given_up.attempts,
-            deaths: claim.record.deaths,
-            seconds_since_1970: now(),
-        };
-        let reason = self.reason_of(item, number);
-        write_durable(&reason, &serde_json::to_vec_pretty(&told)?)?;
-        let failed = Step::Failed(given_up.reason.clone());
-        self.put_away(item, claim, (folder, number), failed)
+        if let Some(given_up) = &claim.record.given_up {
+            let reason = Reason {
+                reason: &given_up.reason,
+                failures: given_up.attempts,
+                deaths: claim.record.deaths,
+                seconds_since_1970: now(),
+            };
+            let reason = serde_json::to_vec_pretty(&reason)?;
+            let path = self.reason_of(item, number);
+            self.through(claim, move || write_durable(&path, &reason))
+                .await??;
+        }
+        match self.put_away(item, claim, (folder, number)).await? {
+            true => Ok(step),
+            false => Ok(changed()),
+        }
     }
 
     /// The number that `item` gets in `folder`. Where two files go there, it is written down before the first is moved: whoever comes after us
@@ -144,35 +137,72 @@ impl Hot {
         }
     }
 
-    /// Moves the original, and the file that it describes, to a folder of the inbox; then that was `step`. The item itself goes last: while
-    /// it is there, this is done again.
-    fn put_away(&self, item: &Item, claim: &Claim, to: Numbered<'_>, step: Step) -> Result<Step> {
-        if let (Some(below), Some(identity)) = (item.described(), claim.record.described)
-            && !self.move_away(&below, identity, to)?
-        {
-            return Ok(changed());
-        }
-        match self.move_away(&item.below, item.identity, to)? {
-            true => Ok(step),
-            false => Ok(changed()),
-        }
+    /// Moves the original, and the file that it describes, to a folder of the inbox. The item itself goes last: while it is there, this is
+    /// done again. Whether there is nothing left to do.
+    async fn put_away(
+        &self,
+        item: &Item,
+        claim: &mut Claim,
+        (folder, number): Numbered,
+    ) -> Result<bool> {
+        let described = item.described().zip(claim.record.described);
+        let files = described
+            .into_iter()
+            .chain([(item.below.clone(), item.identity)]);
+        let files: Vec<(PathBuf, Identity)> = files.collect();
+        let root = self.inbox.root().to_owned();
+        let put_away = move || {
+            for (below, identity) in files {
+                let to = root.join(folder).join(&below);
+                if !move_away(&root.join(below), identity, &to, number)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        self.through(claim, put_away).await?
     }
+}
 
-    /// Moves a file, unless it is another than that of `identity`, which nobody has looked at yet. Whether there is nothing left to do.
-    fn move_away(&self, below: &Path, identity: Identity, to: Numbered<'_>) -> Result<bool> {
-        let from = self.inbox.root().join(below);
-        if identity_at(&from).is_none() {
-            return Ok(true);
-        }
-        let (folder, number) = to;
-        let to = self.inbox.root().join(folder).join(below);
-        let moved = move_aside_from(&from, &to, number)?;
-        if identity_at(&moved) == Some(identity) {
-            return Ok(true);
-        }
-        put_in_place(&moved, &from)?;
-        Ok(false)
+/// Moves a file to `to`, with that number at least, unless it is another than that of `identity`, which nobody has looked at yet. Whether there
+/// is nothing left to do.
+fn move_away(from: &Path, identity: Identity, to: &Path, number: u32) -> Result<bool> {
+    match identity_at(from) {
+        None => return Ok(true),
+        Some(there) if there != identity => return Ok(false),
+        Some(_) => {}
     }
+    let moved = move_aside_from(from, to, number)?;
+    if identity_at(&moved) == Some(identity) {
+        return Ok(true);
+    }
+    // It was replaced between the look and the move.
+    put_in_place(&moved, from)?;
+    Ok(false)
+}
+
+/// What is known once a report was posted, or is given up; or that it is to be posted later.
+fn posted_or_later(record: &mut Record, posted: Result<(), Trouble>) -> Option<Step> {
+    match posted {
+        Ok(()) => {}
+        Err(Trouble::Later(reason)) if record.failures.saturating_add(1) < DELIVERIES => {
+            record.failures += 1;
+            return Some(Step::PutBack {
+                pause: pause(record.failures),
+                reason: Some(format!("reply.webhook: {reason}")),
+            });
+        }
+        Err(Trouble::Later(reason) | Trouble::Never(reason)) => {
+            let given_up = record.given_up.get_or_insert_default();
+            let before = match given_up.reason.as_str() {
+                "" => "its result is stored".to_owned(),
+                reason => reason.to_owned(),
+            };
+            given_up.reason = format!("{before}; reply.webhook: {reason}");
+        }
+    }
+    record.told = true;
+    None
 }
 
 /// The first number with which both the original and the file that it describes are free in `folder` of the inbox `root`: with the same one

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ephemera_jobs::{Job, Urgency};
 use redis::aio::ConnectionManager;
+use redis::streams::StreamInfoGroupsReply;
 use redis::{AsyncCommands, RedisError, RedisResult, Value, cmd};
 
 use super::broker::{BLOCK_TIME, Broker};
@@ -280,6 +281,9 @@ pub(super) async fn pending_of(
 pub(super) async fn join(broker: &Broker) -> RedisResult<()> {
     let mut redis = broker.commands();
     for stream in broker.layout.streams() {
+        if has_group(&mut redis, &stream, broker.layout.group()).await? {
+            continue;
+        }
         // From the first entry on, so that what was submitted before the first worker came is done.
         let made: RedisResult<()> = redis
             .xgroup_create_mkstream(stream, broker.layout.group(), "0")
@@ -290,6 +294,15 @@ pub(super) async fn join(broker: &Broker) -> RedisResult<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a group is there: a Redis without memory refuses to make it once more, and its jobs are to be done.
+async fn has_group(redis: &mut ConnectionManager, stream: &str, group: &str) -> RedisResult<bool> {
+    if !redis.exists::<_, bool>(stream).await? {
+        return Ok(false);
+    }
+    let found: StreamInfoGroupsReply = redis.xinfo_groups(stream).await?;
+    Ok(found.groups.iter().any(|there| there.name == group))
 }
 
 async fn promote(broker: &Broker, redis: &mut ConnectionManager) -> RedisResult<()> {

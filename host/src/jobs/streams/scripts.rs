@@ -26,6 +26,7 @@ script!(FORGET, "forget");
 script!(PROMOTE, "promote");
 script!(RELEASE, "release");
 script!(RENEW, "renew");
+script!(REST, "rest");
 script!(RETRY, "retry");
 script!(SUBMIT, "submit");
 

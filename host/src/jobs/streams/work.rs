@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ephemera_jobs::{Answer, Reply, Report};
-use redis::AsyncCommands;
 use tokio::sync::{Mutex, watch};
 
 use super::broker::{Broker, passes};
 use super::pull::{Entry, Pull, join, now_ms};
+use super::scripts::{Call, REST};
 use crate::jobs::claim::now;
 use crate::jobs::company::{Companies, Company, is_suspect};
 use crate::jobs::perform::{Outcome, Performer};
@@ -61,7 +61,7 @@ pub struct Streams {
     pull: Mutex<Pull>,
     company: Companies,
     /// Where `reply.file` leads.
-    results: Option<Results>,
+    results: Option<Arc<Results>>,
 }
 
 impl Streams {
@@ -80,7 +80,7 @@ impl Streams {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let consumer = format!("{}-{}-{}", host.trim(), std::process::id(), now_ms());
         let pull = Pull::new(consumer.clone(), options.lease);
-        let results = options.out.clone().map(Results::new);
+        let results = options.out.clone().map(|out| Arc::new(Results::new(out)));
         Ok(Self {
             broker,
             performer,
@@ -183,9 +183,9 @@ impl Streams {
             return self.give_up(&at, &reason, failures, begun.deaths).await;
         }
         if begun.deaths > 0 {
-            self.sweep(job);
+            self.sweep(job).await?;
         }
-        if let Err(Trouble::Later(reason)) = self.check_room(job) {
+        if let Err(Trouble::Later(reason)) = self.check_room(job).await {
             return self.delay(&at, STORAGE_PAUSE, reason, false).await;
         }
         let Some(company) = self.company(&at, begun.deaths).await? else {
@@ -199,7 +199,7 @@ impl Streams {
         match outcome {
             None => self.release(&at).await,
             Some(Outcome::Answer { bytes, media_type }) => {
-                let writing = async { self.write(job, &bytes) };
+                let writing = self.write(job, &bytes);
                 match self.performer.work().time("", Phase::Store, writing).await {
                     Ok(()) => {}
                     Err(Trouble::Never(reason)) => {
@@ -230,10 +230,8 @@ impl Streams {
         if let Some(company) = self.company.at_once(suspect) {
             return Ok(Some(Some(company)));
         }
-        // Who dies while it is waited for did not die of this job.
-        let known = self.broker.layout.job(&at.job.id);
-        let resting = self.broker.commands().hdel(known, "begun").await;
-        let _: u64 = resting.context("asking Redis")?;
+        let rest = Call::new(&REST, [self.broker.layout.job(&at.job.id)]);
+        self.broker.insist::<u64>(&rest, at.stop).await?;
         let mut stop = at.stop.clone();
         let company = tokio::select! {
             company = self.company.wait(suspect) => company,

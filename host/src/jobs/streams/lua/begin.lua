@@ -7,6 +7,7 @@ if known[1] and known[2] ~= 'delivering' then
   redis.call('XDEL', KEYS[1], ARGV[2])
   return {'finished', '0', '0', ''}
 end
+write_in_any_case(KEYS[1], ARGV[1])
 -- Whoever had the entry before and began with it died of it, perhaps; who only had it did not. Asked for again, nobody dies again.
 local entry, delivery = string.match(known[3] or '', '^(%S+) (%d+)$')
 if entry == ARGV[2] and tonumber(delivery) < tonumber(ARGV[5]) then

@@ -1,5 +1,6 @@
 -- The report has arrived where it was to be posted, or is given up there.
 -- KEYS: stream, job, dead letters. ARGV: group, entry, state, seconds to keep it, reason or nothing, most dead letters, id, priority, now.
+write_in_any_case(KEYS[1], ARGV[1])
 if redis.call('HGET', KEYS[2], 'state') == 'delivering' then
   redis.call('HSET', KEYS[2], 'state', ARGV[3])
   redis.call('EXPIRE', KEYS[2], ARGV[4])

@@ -3,6 +3,7 @@
 -- ARGV: group, entry, report, state (`done`, `failed`), seconds to keep it, now, kind of reply (`key`, `list` or nothing), whether it is still to
 -- be delivered, reason, attempts, deaths, most dead letters, id, priority, seconds to keep counts.
 -- Returns `stored`, `known`, or what is wrong with the reply.
+write_in_any_case(KEYS[1], ARGV[1])
 local answer = 'known'
 if redis.call('HEXISTS', KEYS[2], 'report') == 0 then
   local replied = true

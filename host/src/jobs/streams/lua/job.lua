@@ -14,6 +14,12 @@ local function job_of(stream, entry)
   return job
 end
 
+-- Has this script write although Redis has no memory left, or what fills it could never be worked off: jobs that are done make room. Redis
+-- looks at its memory before the first write alone, and this one adds nothing.
+local function write_in_any_case(stream, group)
+  redis.call('XACK', stream, group, '0-0')
+end
+
 -- Adds to the counts of all jobs and of a batch, which live for so many seconds after their last change.
 local function count(keys, name, now, life)
   for _, counts in ipairs(keys) do

@@ -5,8 +5,9 @@ local state = redis.call('HGET', KEYS[2], 'state')
 if state and state ~= 'failed' then
   return state
 end
-redis.call('DEL', KEYS[2])
+-- The first write, so that a Redis without memory takes no more.
 redis.call('XADD', KEYS[1], '*', 'job', ARGV[1])
+redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'state', 'queued', 'function', ARGV[3], 'at', ARGV[2])
 count({KEYS[3], KEYS[4]}, 'submitted', ARGV[2], ARGV[4])
 return 'new'

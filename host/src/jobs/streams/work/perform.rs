@@ -1,13 +1,15 @@
 //! A job -> what became of it: its input found, its function run, its answer written where it wants it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use ephemera_jobs::{Input, Job, Reply};
 use hyper::body::Bytes;
 
 use super::Streams;
-use crate::files::{is_unfit, read_at_most};
+use crate::files::{is_unfit, open_below, read_open_at_most};
+use crate::jobs::aside::aside;
 use crate::jobs::claim::now;
 use crate::jobs::perform::{Outcome, named, of_url};
 use crate::jobs::reach::Trouble;
@@ -56,7 +58,7 @@ impl Streams {
                 Ok((named(url), bytes))
             }
             Input::File(path) => {
-                let bytes = self.read(path);
+                let bytes = self.read(path).await;
                 // A file system of the network may be back the next time.
                 let bytes =
                     bytes.map_err(|error| Trouble::Later(format!("input.file: {error}")))?;
@@ -65,16 +67,11 @@ impl Streams {
         }
     }
 
-    /// A file below the folder of inputs. A link that leads out of it is not followed.
-    fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        let folder = self.options.files.as_ref();
+    async fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        let folder = self.options.files.clone();
         let folder = folder.context("this worker has no folder of inputs")?;
-        let found = folder.join(path).canonicalize()?;
-        ensure!(
-            found.starts_with(folder.canonicalize()?) && found.is_file(),
-            "expected a file below the folder of inputs"
-        );
-        read_at_most(&found, MAX_INPUT_BYTES)
+        let path = path.to_owned();
+        aside(move || read(&folder, &path)).await?
     }
 
     /// Writes the answer to the file that `job` wants it in, if it wants one.
@@ -82,11 +79,17 @@ impl Streams {
     /// # Errors
     ///
     /// [`Trouble::Later`]: such as a full disk, which is not the job's fault.
-    pub(super) fn write(&self, job: &Job, answer: &[u8]) -> Result<(), Trouble> {
-        match self.result_of(job) {
-            Some((results, path)) => results.write(path, answer, Ok).map_err(unwritten),
-            None => Ok(()),
-        }
+    pub(super) async fn write(&self, job: &Job, answer: &Bytes) -> Result<(), Trouble> {
+        let Some((results, path)) = self.result_of(job) else {
+            return Ok(());
+        };
+        let answer = answer.clone();
+        let (writer, to) = (Arc::clone(&results), path.clone());
+        let written = aside(move || writer.write(&to, &writer.find(&to)?, &answer));
+        // If the entry became another's meanwhile, nobody is here any more to give it its name.
+        let part = written.await.flatten().map_err(unwritten)?;
+        let named = aside(move || results.replace(&path, part));
+        named.await.flatten().map_err(unwritten)
     }
 
     /// That it can be written, where it is known that another could not be.
@@ -94,28 +97,45 @@ impl Streams {
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub(super) fn check_room(&self, job: &Job) -> Result<(), Trouble> {
-        match self.result_of(job) {
-            Some((results, path)) => results.check(path).map_err(unwritten),
-            None => Ok(()),
-        }
+    pub(super) async fn check_room(&self, job: &Job) -> Result<(), Trouble> {
+        let Some((results, path)) = self.result_of(job) else {
+            return Ok(());
+        };
+        let checked = aside(move || results.check(&path));
+        checked.await.flatten().map_err(unwritten)
     }
 
     /// Removes what a dead worker had begun to write. Nobody has heard of it for a lease; it was heard of up to a third of one before it
     /// wrote.
-    pub(super) fn sweep(&self, job: &Job) {
-        if let Some((results, path)) = self.result_of(job) {
-            results.sweep(path, self.options.lease / 2);
-        }
+    ///
+    /// # Errors
+    ///
+    /// It broke off.
+    pub(super) async fn sweep(&self, job: &Job) -> Result<()> {
+        let Some((results, path)) = self.result_of(job) else {
+            return Ok(());
+        };
+        let age = self.options.lease / 2;
+        aside(move || results.sweep_stale(&path, age)).await
     }
 
     /// The file that `job` wants its answer in, and where that is.
-    fn result_of<'s>(&'s self, job: &'s Job) -> Option<(&'s Results, &'s Path)> {
+    fn result_of(&self, job: &Job) -> Option<(Arc<Results>, PathBuf)> {
         match (&job.reply, &self.results) {
-            (Some(Reply::File(path)), Some(results)) => Some((results, path)),
+            (Some(Reply::File(path)), Some(results)) => Some((Arc::clone(results), path.clone())),
             _ => None,
         }
     }
+}
+
+/// A file below the folder of inputs. A link that leads out of it is not followed.
+fn read(folder: &Path, path: &Path) -> Result<Vec<u8>> {
+    let folder = folder.canonicalize()?;
+    let found = folder.join(path).canonicalize()?;
+    let below = found.strip_prefix(&folder);
+    let below = below.context("expected a file below the folder of inputs")?;
+    // By now it may be something else.
+    read_open_at_most(&open_below(&folder, below)?, MAX_INPUT_BYTES)
 }
 
 fn unwritten(error: anyhow::Error) -> Trouble {

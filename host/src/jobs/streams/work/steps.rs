@@ -158,7 +158,7 @@ impl Streams {
         };
         match posted {
             Ok(()) => self.delivered(at, report, "").await,
-            Err(Trouble::Later(reason)) if failures + 1 < DELIVERIES => {
+            Err(Trouble::Later(reason)) if failures.saturating_add(1) < DELIVERIES => {
                 let reason = format!("reply.webhook: {reason}");
                 self.delay(at, pause(failures + 1), reason, true).await
             }
