@@ -98,9 +98,7 @@ impl Telling {
             (None, true) => Place::Nowhere,
             (None, false) => Place::Beside,
         };
-        // An empty variable is one that is not set.
-        let otlp = self.otlp.filter(|url| !url.is_empty());
-        let collector = otlp.map(|url| Collector::new(&url, self.otlp_service));
+        let collector = self.otlp.map(|url| Collector::new(&url, self.otlp_service));
         Ok(telemetry::Settings {
             metrics,
             access_log: self.access_log,
