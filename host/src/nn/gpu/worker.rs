@@ -241,7 +241,9 @@ fn refusal(error: Error) -> Refusal {
     match error {
         Error::Input(reason) => Refusal::Input(reason),
         Error::Load(cause) | Error::Run(cause) => Refusal::Failed(format!("{cause:#}")),
-        Error::Manifest(_) | Error::Bundle(_) => Refusal::Failed(error.to_string()),
+        Error::Manifest(_) | Error::Bundle(_) | Error::TooLarge(_) => {
+            Refusal::Failed(error.to_string())
+        }
     }
 }
 
