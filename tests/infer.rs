@@ -194,7 +194,8 @@ fn requests_that_are_none_are_explained_by_every_runner() -> Result<()> {
         "[".repeat(1 << 20),
         "]".repeat(1 << 20)
     );
-    // 10 MiB of binary data, which is more than the activations of this model may take.
+    // 10 MiB of binary data, which is more than the activations of this model may take inside an instance; in the host there is room for them,
+    // and none for the answer.
     let side = 1824;
     let page = json!({"inputs": [{"name": "x", "datatype": "UINT8", "shape": [1, side, side, 3], "parameters": {"binary_data_size": side * side * 3}}]});
     let page = asked(
@@ -252,7 +253,7 @@ fn requests_that_are_none_are_explained_by_every_runner() -> Result<()> {
             400,
             "expected 0",
         ),
-        ("a page too large", page, 413, "activations"),
+        ("a page too large", page, 413, " bytes"),
     ] {
         for (name, run) in runners::ALL {
             let answer = run(&asked).with_context(|| format!("{about} by {name}"))?;

@@ -41,7 +41,7 @@ fn get(target: &str) -> Asked {
 fn components_without_their_models_are_small_and_for_our_host_alone() -> Result<()> {
     let artifacts = runners::device_artifacts().iter();
     let outside: Vec<_> = artifacts.filter(|a| a.graphs.is_some()).collect();
-    assert_eq!(outside.len(), 2, "ocr and gait");
+    assert_eq!(outside.len(), 3, "ocr, gait and infer");
     for artifact in outside {
         let with_models = &runners::artifact(&artifact.name).report;
         let report = &artifact.report;
@@ -71,6 +71,8 @@ fn answers_say_where_the_models_ran() -> Result<()> {
         Asked::file(&word, "text/plain")?,
         get("/health"),
         get("/nowhere"),
+        get("/v2"),
+        get("/v2/models/none"),
     ] {
         let device = |answer: Answered| answer.device.context("a header");
         assert_eq!(device(runners::host(&asked)?)?, "guest");
@@ -176,6 +178,12 @@ fn a_guest_that_abuses_the_interface_gets_reasons_and_costs_nobody_else() -> Res
         ("tensors-for-ever", 507, "more than 256 handles"),
         ("memory-for-ever", 507, "more than 64 MiB"),
         ("memory-given-back", 200, sound),
+        (
+            "no-memory-to-run",
+            200,
+            "ErrorCode::TooLarge: inputs of these shapes need ",
+        ),
+        ("no-memory-to-run", 200, "; then ok: logits [1, 9]"),
         ("nothing", 200, sound),
     ] {
         let answer = over_http(&address, &get(&format!("/{abuse}")))?;

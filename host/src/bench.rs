@@ -1,6 +1,7 @@
 //! `ephemera bench`: how soon models are ready, what many requests leave behind, what hostile ones cost others, how throughput grows with
 //! cores, how fast graphs run, how many pages of a queue are read a minute.
 
+pub mod ceiling;
 pub mod child;
 pub mod client;
 pub mod engine;

@@ -147,14 +147,19 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
 
 /// Pieces as they come, small ones put together.
 #[derive(Default)]
-struct Gathered {
+pub(crate) struct Gathered {
     pieces: VecDeque<Bytes>,
     small: Vec<u8>,
     bytes: usize,
 }
 
 impl Gathered {
-    fn add(&mut self, piece: Bytes) {
+    /// How much there is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn add(&mut self, piece: Bytes) {
         self.bytes += piece.len();
         if piece.len() >= SMALL_BYTES {
             self.close();
@@ -177,6 +182,20 @@ impl Gathered {
     fn done(mut self) -> Pieces {
         self.close();
         Pieces(self.pieces)
+    }
+
+    /// All of them as one; each piece goes as soon as it is copied.
+    pub(crate) fn whole(self) -> Bytes {
+        let bytes = self.bytes;
+        let Pieces(mut pieces) = self.done();
+        if pieces.len() == 1 {
+            return pieces.pop_front().unwrap_or_default();
+        }
+        let mut whole = Vec::with_capacity(bytes);
+        while let Some(piece) = pieces.pop_front() {
+            whole.extend_from_slice(&piece);
+        }
+        whole.into()
     }
 }
 
@@ -230,6 +249,12 @@ mod tests {
                 gathered.add(piece.into());
             }
             assert_eq!(gathered.bytes, sent.len());
+            let again = Gathered {
+                pieces: gathered.pieces.clone(),
+                small: gathered.small.clone(),
+                bytes: gathered.bytes,
+            };
+            assert_eq!(again.whole(), sent);
             let pieces = gathered.done();
             let seen: Vec<usize> = pieces.0.iter().map(Bytes::len).collect();
             assert_eq!(seen, kept);

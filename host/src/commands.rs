@@ -22,7 +22,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Id};
+use clap::{Arg, ArgMatches, Command, Id};
 use ephemera::build::{self as builder, Artifact, Placement};
 use ephemera::config::{Function, Project};
 use ephemera::progress::Progress;
@@ -36,6 +36,20 @@ pub(crate) struct Surroundings {
     pub(crate) progress: Progress,
     /// What is given on the command line, and not by a variable or as a default.
     pub(crate) flags: Flags,
+}
+
+/// `command` without the variables that are empty: who passes them on from a file of settings, as `VARIABLE=`, means that they are not set.
+pub(crate) fn without_empty_variables(command: Command) -> Command {
+    let without = |arg: Arg| {
+        let text = arg.get_env().and_then(std::env::var_os);
+        match text.is_some_and(|text| text.is_empty()) {
+            true => arg.env(None::<&'static str>),
+            false => arg,
+        }
+    };
+    command
+        .mut_args(without)
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Names of what is given on the command line.

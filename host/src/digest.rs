@@ -13,6 +13,11 @@ use wasmtime::Engine;
 pub struct Sha256Hex(String);
 
 impl Sha256Hex {
+    /// All of them.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The first 16 digits, enough to tell artefacts of one folder apart.
     pub fn short(&self) -> &str {
         &self.0[..16]

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use wasmtime::Result;
 use wasmtime::component::Linker;
 
+use crate::apart::Threads;
 use crate::keyvalue::{self, Store};
 use crate::mounts::{self, Mounts};
 use crate::nn;
@@ -29,6 +30,8 @@ pub struct Grants {
     pub files: Option<Arc<Mounts>>,
     /// Where its requests may go.
     pub hosts: Hosts,
+    /// What looks up their names.
+    pub(crate) lookups: Threads,
     /// The graphs that it may run outside its instances; none where its models are inside.
     pub graphs: Option<Arc<Registry>>,
     /// Its store of keys and values.

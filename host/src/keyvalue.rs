@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
 
+use crate::apart::Threads;
 use crate::state::Sandbox;
 
 /// The interface that a component with a store imports.
@@ -46,6 +47,7 @@ const KEYS: &str = "keys";
 /// A store, open.
 pub struct Store {
     database: Database,
+    threads: Threads,
 }
 
 impl std::fmt::Debug for Store {
@@ -106,7 +108,7 @@ impl Store {
     pub(crate) fn nowhere() -> Result<Arc<Self>> {
         let memory = redb::backends::InMemoryBackend::new();
         let database = Database::builder().create_with_backend(memory)?;
-        Ok(Arc::new(Self { database }))
+        Ok(Arc::new(Self::of(database)))
     }
 
     fn create(path: &Path) -> Result<Self> {
@@ -120,7 +122,14 @@ impl Store {
         write.open_table(VALUES)?;
         write.open_table(SIZES)?;
         write.commit()?;
-        Ok(Self { database })
+        Ok(Self::of(database))
+    }
+
+    fn of(database: Database) -> Self {
+        Self {
+            database,
+            threads: Threads::default(),
+        }
     }
 
     /// The value of `key`.
@@ -280,7 +289,8 @@ async fn apart<T: Send + 'static>(
     work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let store = store.ok_or(Error::AccessDenied)?;
-    let work = tokio::task::spawn_blocking(move || work(&store)).await;
+    let threads = store.threads.clone();
+    let work = threads.run(move || work(&store)).await;
     work.unwrap_or_else(|_| Err(Error::Other("the store failed".into())))
 }
 

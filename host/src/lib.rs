@@ -10,6 +10,7 @@
 
 pub mod admission;
 mod answer;
+mod apart;
 pub mod app;
 pub mod bench;
 pub mod body;

@@ -24,7 +24,7 @@ use commands::sample::{self, Sample};
 use commands::submit::{self, Submit};
 use commands::top::{self, Top};
 use commands::up::{self, Up};
-use commands::{Flags, Surroundings};
+use commands::{Flags, Surroundings, without_empty_variables};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -78,7 +78,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.format(&mut Cli::command()).exit(),

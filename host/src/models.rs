@@ -5,12 +5,14 @@
 //! uncompressed tar stream, in the order asked for: `<name>/model.toml`, the files of its tables, then `<name>/program` and `<name>/weights`, or, for a graph of which something runs in tract,
 //! `<name>/model.onnx`. Nothing in its headers differs between machines.
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use ephemera_engine::{Graph, Manifest, Parts};
 
-use crate::digest::sha256;
+use crate::digest::{Sha256Hex, sha256};
 
 /// Models on their way into a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +184,26 @@ fn pack(models: &[Model]) -> Result<Bundle> {
     })
 }
 
+/// The SHA-256 of each `model.toml` in a stream of models, by their names.
+///
+/// # Errors
+///
+/// It is no such stream.
+pub fn descriptions(stream: impl Read) -> Result<BTreeMap<String, Sha256Hex>> {
+    let mut found = BTreeMap::new();
+    let mut archive = tar::Archive::new(stream);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.display().to_string();
+        if let Some(name) = path.strip_suffix("/model.toml") {
+            let mut table = Vec::new();
+            entry.read_to_end(&mut table)?;
+            found.insert(name.to_owned(), sha256(&table));
+        }
+    }
+    Ok(found)
+}
+
 fn append(stream: &mut tar::Builder<Vec<u8>>, path: &str, data: &[u8]) -> Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::Regular);
@@ -197,8 +219,6 @@ fn append(stream: &mut tar::Builder<Vec<u8>>, path: &str, data: &[u8]) -> Result
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     /// SHA-256 of `abc`, from FIPS 180-2, appendix B.1.
@@ -266,6 +286,11 @@ mod tests {
         assert_eq!(entries(&bundle.stream), expected);
         let described = [0, 1, 4, 5].map(|index| expected[index].clone());
         assert_eq!(entries(&bundle.descriptions), described);
+        let names = ["a", "b"].map(|name| (name.to_owned(), sha256(b"table")));
+        for stream in [&bundle.stream, &bundle.descriptions] {
+            let found = descriptions(stream.as_slice()).expect("a stream");
+            assert_eq!(found, names.clone().into());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 mod hosts;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -27,6 +27,7 @@ use tokio::time::{Sleep, timeout};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::apart::Threads;
 use crate::grants::Grants;
 pub use hosts::Hosts;
 use hosts::address;
@@ -211,7 +212,7 @@ pub(crate) async fn connect(
         denied("not in allowed_outbound_hosts");
         return Err(Error::HttpRequestDenied);
     } else {
-        let found = resolve(to).await?;
+        let found = resolve(&grants.lookups, to).await?;
         let allowed = found
             .into_iter()
             .filter(|found| hosts.allow_address(to, found.ip()));
@@ -242,16 +243,19 @@ pub(crate) async fn connect(
     })
 }
 
-async fn resolve(to: &Destination) -> Result<Vec<SocketAddr>, Error> {
+/// The addresses of a name. The function's time for it does not end what the resolver waits for, so `threads` has no more than so many.
+async fn resolve(threads: &Threads, to: &Destination) -> Result<Vec<SocketAddr>, Error> {
     if let Some(address) = address(&to.host) {
         return Ok(vec![SocketAddr::new(address, to.port)]);
     }
-    let found = tokio::net::lookup_host((to.host.as_str(), to.port)).await;
-    let found = found.map_err(|_| Error::DnsError {
+    let name = (to.host.clone(), to.port);
+    let lookup = move || Ok::<_, std::io::Error>(name.to_socket_addrs()?.collect());
+    let unknown = || Error::DnsError {
         rcode: None,
         info_code: None,
-    })?;
-    Ok(found.collect())
+    };
+    let found = threads.run(lookup).await.map_err(|_| unknown())?;
+    found.map_err(|_| unknown())
 }
 
 /// Who listens everywhere listens here too.

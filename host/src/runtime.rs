@@ -388,6 +388,7 @@ impl Loaded {
         let mut wasi = WasiCtx::builder();
         self.log(&mut wasi, &trail);
         let mut store = self.reined(wasi, &trail, nn, &reins);
+        let account = store.data().memory.account();
 
         // The store goes with this future: when the guest is done, whatever it still held is dropped, and a reader of an answer that will
         // not come is woken.
@@ -405,7 +406,7 @@ impl Loaded {
             result.map_err(|trap| (trap, store.data().memory.refused))
         };
         let mut guest = pin!(reins.hold(trail.measured(guest)));
-        let mut answer = pin!(collect(answer, self.limits.answer_bytes));
+        let mut answer = pin!(collect(answer, self.limits.answer_bytes, account));
         let step = tokio::select! {
             biased;
             returned = &mut guest => Step::Returned(returned),

@@ -131,11 +131,17 @@ impl WasiHttpView for Sandbox {
     }
 }
 
+/// What a request may hold, and holds: its linear memory, and what the host has for it. Clones count the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    max_bytes: usize,
+    held_bytes: Arc<AtomicUsize>,
+}
+
 /// Grants linear memory up to a sum over all memories of a store, and table entries up to a sum over all its tables.
 #[derive(Debug)]
 pub(crate) struct Ceiling {
-    max_bytes: usize,
-    held_bytes: usize,
+    account: Account,
     table_elements: usize,
     /// Who is told of every growth.
     pub(crate) trail: Trail,
@@ -150,40 +156,76 @@ pub(crate) enum Refused {
     Tables,
 }
 
+impl Account {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            held_bytes: Arc::default(),
+        }
+    }
+
+    /// The limit, in bytes.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
+    /// Counts `bytes` more, if the sum stays within the limit.
+    pub(crate) fn take(&self, bytes: usize) -> bool {
+        let add = |held: usize| {
+            let after = held.checked_add(bytes);
+            after.filter(|after| *after <= self.max_bytes)
+        };
+        let order = Ordering::Relaxed;
+        self.held_bytes.fetch_update(order, order, add).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let less = |held: usize| Some(held.saturating_sub(bytes));
+        let order = Ordering::Relaxed;
+        // It always gives a value.
+        let _ = self.held_bytes.fetch_update(order, order, less);
+    }
+
+    /// What is counted now.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+}
+
 impl Ceiling {
     fn new(max_bytes: usize) -> Self {
         Self {
-            max_bytes,
-            held_bytes: 0,
+            account: Account::new(max_bytes),
             table_elements: 0,
             trail: Trail::default(),
             refused: None,
         }
     }
 
+    /// To count what the host has for the guest elsewhere.
+    pub(crate) fn account(&self) -> Account {
+        self.account.clone()
+    }
+
     /// Counts `bytes` that the host takes for the guest, if they stay within the limit.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
-        let granted = Self::grant(&mut self.held_bytes, 0, bytes, self.max_bytes);
+        let granted = self.account.take(bytes);
         if !granted {
             self.refused.get_or_insert(Refused::Memory);
         }
-        self.trail.holds(self.held_bytes);
+        self.trail.holds(self.account.held_bytes());
         granted
+    }
+
+    /// Bytes that can still be [taken](Self::take).
+    pub(crate) fn left_bytes(&self) -> usize {
+        let held_bytes = self.account.held_bytes();
+        self.account.max_bytes().saturating_sub(held_bytes)
     }
 
     /// No longer counts what was [taken](Self::take).
     pub(crate) fn give_back(&mut self, bytes: usize) {
-        self.held_bytes = self.held_bytes.saturating_sub(bytes);
-    }
-
-    /// Moves `held` by `desired - current` if the sum stays within `max`.
-    fn grant(held: &mut usize, current: usize, desired: usize, max: usize) -> bool {
-        let after = held.saturating_add(desired.saturating_sub(current));
-        if after > max {
-            return false;
-        }
-        *held = after;
-        true
+        self.account.give_back(bytes);
     }
 }
 
@@ -198,12 +240,7 @@ impl ResourceLimiter for Ceiling {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let granted = Self::grant(&mut self.held_bytes, current, desired, self.max_bytes);
-        if !granted {
-            self.refused.get_or_insert(Refused::Memory);
-        }
-        self.trail.holds(self.held_bytes);
-        Ok(granted)
+        Ok(self.take(desired.saturating_sub(current)))
     }
 
     fn table_growing(
@@ -216,10 +253,12 @@ impl ResourceLimiter for Ceiling {
         if maximum.is_some_and(|maximum| desired > maximum && maximum < MAX_TABLE_ELEMENTS) {
             return Ok(false);
         }
-        let elements = &mut self.table_elements;
-        let granted = Self::grant(elements, current, desired, MAX_TABLE_ELEMENTS);
-        if !granted {
-            self.refused.get_or_insert(Refused::Tables);
+        let more = desired.saturating_sub(current);
+        let after = self.table_elements.saturating_add(more);
+        let granted = after <= MAX_TABLE_ELEMENTS;
+        match granted {
+            true => self.table_elements = after,
+            false => drop(self.refused.get_or_insert(Refused::Tables)),
         }
         Ok(granted)
     }
@@ -276,7 +315,7 @@ mod tests {
             assert_eq!(answer.expect("never an error"), granted, "{desired}");
         }
         assert_eq!(ceiling.refused, Some(Refused::Memory));
-        assert_eq!(ceiling.held_bytes, 100);
+        assert_eq!(ceiling.account.held_bytes(), 100);
     }
 
     #[test]
@@ -286,6 +325,10 @@ mod tests {
         assert!(!ceiling.take(41) && ceiling.refused == Some(Refused::Memory));
         ceiling.give_back(20);
         assert!(ceiling.take(60) && !ceiling.take(usize::MAX));
+        // What is counted elsewhere is the same sum.
+        assert!(!ceiling.account().take(1));
+        ceiling.give_back(10);
+        assert!(ceiling.account().take(10) && ceiling.left_bytes() == 0);
     }
 
     #[test]
@@ -312,7 +355,7 @@ mod tests {
             assert_eq!(answer.expect("never an error"), granted, "{desired}");
         }
         assert_eq!(ceiling.refused, Some(Refused::Tables));
-        assert_eq!(ceiling.held_bytes, 0);
+        assert_eq!(ceiling.account.held_bytes(), 0);
     }
 
     #[test]

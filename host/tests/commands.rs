@@ -99,6 +99,60 @@ fn a_device_that_cannot_be_had_is_said_at_once() -> Result<()> {
     Ok(())
 }
 
+/// As Compose passes on what a file of settings has as `VARIABLE=`.
+#[test]
+fn an_empty_variable_is_one_that_is_not_set() -> Result<()> {
+    const SHARED: [&str; 7] = [
+        "SURYA_GPU_DEVICE",
+        "SURYA_GPU_MEMORY_FRACTION",
+        "SURYA_GPU_MAX_MEMORY_MB",
+        "SURYA_GPU_ALLOW_GROWTH",
+        "DISABLE_GPU",
+        "EPHEMERA_MEMORY_BUDGET",
+        "EPHEMERA_METRICS_LISTEN",
+    ];
+    const UP: [&str; 4] = [
+        "WORKERS",
+        "EPHEMERA_LISTEN",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_SERVICE_NAME",
+    ];
+    const JOBS: [&str; 6] = [
+        "REDIS_URL",
+        "CELERY_WORKER_CONCURRENCY",
+        "CELERY_WORKER_PREFETCH_MULTIPLIER",
+        "CELERY_WORKER_MAX_MEMORY_PER_CHILD",
+        "CELERY_WORKER_MAX_TASKS_PER_CHILD",
+        "CELERY_TASK_ACKS_LATE",
+    ];
+    let run = |arguments: &[&str], variables: &[&str], value: &str| -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemera"));
+        let command = command.args(["--manifest", "no/such/spin.toml"]);
+        let set = variables.iter().map(|name| (name, value));
+        let output = command.args(arguments).envs(set).output()?;
+        assert!(!output.status.success(), "{arguments:?}");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (arguments, own) in [
+        (&["up", "--no-build"][..], &UP[..]),
+        (&["jobs", "--inbox", "in", "--out", "out"], &JOBS),
+        (&["run", "ocr", "page.png"], &[]),
+        (&["build"], &[]),
+        (&["gpu", "test"], &[]),
+    ] {
+        let variables = [&SHARED[..], own].concat();
+        let said = run(arguments, &variables, "")?;
+        assert!(said.contains("no/such/spin.toml"), "{arguments:?}: {said}");
+    }
+    // What is not empty is looked at, for each of them that not every text is good for.
+    let free = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"];
+    for name in SHARED.iter().chain(&UP).filter(|name| !free.contains(name)) {
+        let said = run(&["up", "--no-build"], &[name], "\u{1F600}")?;
+        assert!(said.contains("invalid value"), "{name}: {said}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_doctor_names_what_is_missing() -> Result<()> {
     let folder = tempfile::tempdir()?;

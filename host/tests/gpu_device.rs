@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ephemera::gpu::{check, survey};
-use ephemera::nn::device::DeviceError;
+use ephemera::nn::device::{Device, DeviceError};
 use ephemera::nn::gpu::{self, DeviceChoice, GpuFlags, GpuSettings, Preset};
 use ephemera_engine::Tensor;
 

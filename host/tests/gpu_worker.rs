@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ephemera::gpu::check;
 use ephemera::models;
 use ephemera::nn::device::{Device, DeviceError};
-use ephemera::nn::gpu::{DeviceChoice, Gpu, GpuFlags, GpuSettings};
+use ephemera::nn::gpu::{Built, DeviceChoice, Gpu, GpuFlags, GpuSettings};
 use ephemera_engine::{Precision, RealGraph, Tensor};
 
 /// Far more than any of these graphs takes.
@@ -128,6 +128,48 @@ fn one_worker_answers_one_request_after_the_other() {
     });
     assert_eq!(gpu.worker_pid(), pid);
     assert_eq!(gpu.load(), 0);
+}
+
+/// As `up --watch` has it: the same worker, for what was built before and what is built now.
+#[test]
+fn a_model_that_changes_takes_the_place_of_what_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join(RECOGNISER);
+    std::fs::create_dir(&model).expect("a folder");
+    for file in std::fs::read_dir(models_folder().join(RECOGNISER)).expect("a model") {
+        let file = file.expect("a file").path();
+        if file.is_file() {
+            let name = file.file_name().expect("a name");
+            std::fs::copy(&file, model.join(name)).expect("a copy");
+        }
+    }
+    let settings = GpuSettings {
+        models: folder.path().to_owned(),
+        ..settings()
+    };
+    let gpu = device(&settings, PLENTY);
+    let built = || {
+        let names = [RECOGNISER.to_owned()];
+        let bundle = models::bundle(folder.path(), &names).expect("a model");
+        let described = models::descriptions(bundle.descriptions.as_slice());
+        Built::new(Arc::clone(&gpu), described.expect("a stream").into())
+    };
+    let before = built();
+    let outputs = before.run(RECOGNISER, line()).expect("a run");
+    let pid = gpu.worker_pid();
+
+    let table = model.join("model.toml");
+    let mut text = std::fs::read_to_string(&table).expect("a manifest");
+    text.insert_str(0, "# Changed.\n");
+    std::fs::write(&table, text).expect("written");
+    // What is on the device is what it was built with.
+    assert_eq!(before.run(RECOGNISER, line()).expect("a run"), outputs);
+    let after = built();
+    assert_eq!(after.run(RECOGNISER, line()).expect("a run"), outputs);
+    let error = before.run(RECOGNISER, line()).expect_err("it is gone");
+    assert!(error.to_string().contains("was changed after"), "{error}");
+    assert_eq!(after.run(RECOGNISER, line()).expect("a run"), outputs);
+    assert_eq!(gpu.worker_pid(), pid, "the worker is the same");
 }
 
 #[test]

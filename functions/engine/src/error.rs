@@ -15,6 +15,9 @@ pub enum Error {
     /// The caller's tensors do not fit the manifest.
     #[error("model input: {0}")]
     Input(String),
+    /// What runs the graph has not the memory for these inputs.
+    #[error("model run: {0}")]
+    TooLarge(String),
     /// The graph failed while running. The cause is for the log.
     #[error("model run failed")]
     Run(#[source] anyhow::Error),

@@ -50,7 +50,7 @@ pub use kernels::Isa;
 pub use manifest::{ChannelOrder, Dim, InputSpec, Manifest, OutputSpec};
 pub use pack::PackSpec;
 pub use program::{FloatStep, StepReport};
-pub use raw::{Datatype, Port, RawTensor};
+pub use raw::{Datatype, Named, Port, RawModel, RawTensor, ordered};
 #[cfg(feature = "tract")]
 pub use real::{Precision, RealGraph};
 pub use table::Table;

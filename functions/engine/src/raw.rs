@@ -1,7 +1,7 @@
 //! Tensors of any element type at a graph's border, as bytes: for callers that know a model only by what it says of itself.
 //!
 //! In: bytes with a type and a shape. Out: the same. [`Model`](crate::Model) stays the border of the functions that know their
-//! model; what is between the two is [`Graph::run_raw`].
+//! model; who knows none has a [`RawModel`].
 
 use std::fmt;
 
@@ -155,7 +155,7 @@ impl RawTensor {
     }
 }
 
-/// An input or output as a caller of [`Graph::run_raw`] has it.
+/// An input or output as a caller of [`RawModel::run_raw`] has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
     /// Name in the graph.
@@ -193,31 +193,42 @@ impl From<&OutputSpec> for Port {
 }
 
 impl Manifest {
-    /// The inputs as [`Graph::run_raw`] takes them.
+    /// The inputs as [`RawModel::run_raw`] takes them.
     #[must_use]
     pub fn input_ports(&self) -> Vec<Port> {
         self.inputs.iter().map(Port::from).collect()
     }
 
-    /// The outputs as [`Graph::run_raw`] gives them.
+    /// The outputs as [`RawModel::run_raw`] gives them.
     #[must_use]
     pub fn output_ports(&self) -> Vec<Port> {
         self.outputs.iter().map(Port::from).collect()
     }
 }
 
-impl Graph {
+/// A model of which its caller knows what its description says, and no more.
+///
+/// Whether it runs in this instance or on a device of the host's is decided by who makes the value, as with [`Model`](crate::Model).
+pub trait RawModel: Send + Sync {
     /// Runs the graph once, on inputs of the types and in the order of axes that [`Manifest::input_ports`] has. Returns every
     /// output as [`Manifest::output_ports`] has it.
     ///
     /// # Errors
-    /// [`Error::Input`] when a name, shape or type is not the manifest's; [`Error::Run`] when the graph itself fails.
-    pub fn run_raw(
-        &self,
-        inputs: Vec<(String, RawTensor)>,
-    ) -> Result<Vec<(String, RawTensor)>, Error> {
-        self.symbols(&inputs)?;
-        let ordered = self.order(inputs)?;
+    /// [`Error::Input`] when a name, shape or type is not the manifest's; [`Error::TooLarge`] when there is not the memory for
+    /// inputs of these shapes; [`Error::Run`] when the graph itself fails.
+    fn run_raw(&self, inputs: Vec<(String, RawTensor)>) -> Result<Vec<(String, RawTensor)>, Error>;
+
+    /// Bytes of activations that a run on tensors of these shapes holds at once, in this instance; zero where it is not ours to count
+    /// them.
+    ///
+    /// # Errors
+    /// As [`run_raw`](Self::run_raw).
+    fn raw_arena_bytes(&self, inputs: &[(String, RawTensor)]) -> Result<usize, Error>;
+}
+
+impl RawModel for Graph {
+    fn run_raw(&self, inputs: Vec<(String, RawTensor)>) -> Result<Vec<(String, RawTensor)>, Error> {
+        let ordered = ordered(self.ports(), inputs)?;
         match self.form() {
             Form::Int8(_) => {
                 let tensors = ordered.into_iter().map(|(port, tensor)| {
@@ -253,55 +264,56 @@ impl Graph {
         }
     }
 
-    /// Bytes of activations that a run on tensors of these shapes holds at once; zero when the graph runs in tract.
-    ///
-    /// # Errors
-    /// As [`run_raw`](Self::run_raw).
-    pub fn raw_arena_bytes(&self, inputs: &[(String, RawTensor)]) -> Result<usize, Error> {
-        let symbols = self.symbols(inputs)?;
+    /// Zero when the graph runs in tract.
+    fn raw_arena_bytes(&self, inputs: &[(String, RawTensor)]) -> Result<usize, Error> {
+        let symbols = symbols(self.ports(), inputs)?;
         match self.form() {
             Form::Int8(program) => program.arena_bytes(&symbols).map_err(Error::Run),
             #[cfg(feature = "tract")]
             Form::Float(_) => Ok(0),
         }
     }
+}
 
-    /// The inputs in the manifest's order, once they are known to be what it says.
-    fn order(&self, mut given: Named) -> Result<Vec<(&Port, RawTensor)>, Error> {
-        let count = given.len();
-        let mut ordered = Vec::with_capacity(self.ports().len());
-        for port in self.ports() {
-            let place = given.iter().position(|(name, _)| *name == port.name);
-            let place = place.ok_or_else(|| Error::Input(format!("{} is missing", port.name)))?;
-            let (_, tensor) = given.swap_remove(place);
-            if tensor.datatype != port.datatype {
-                return Err(Error::Input(format!(
-                    "{}: expected {}, got {}",
-                    port.name, port.datatype, tensor.datatype
-                )));
-            }
-            ordered.push((port, tensor));
+/// The tensors of `given` in the order of `ports`, once they are known to be what these say.
+///
+/// # Errors
+/// [`Error::Input`] for a name, a type or a shape that is not a port's, and for shapes that do not fit each other.
+pub fn ordered(ports: &[Port], mut given: Named) -> Result<Vec<(&Port, RawTensor)>, Error> {
+    symbols(ports, &given)?;
+    let count = given.len();
+    let mut ordered = Vec::with_capacity(ports.len());
+    for port in ports {
+        let place = given.iter().position(|(name, _)| *name == port.name);
+        let place = place.ok_or_else(|| Error::Input(format!("{} is missing", port.name)))?;
+        let (_, tensor) = given.swap_remove(place);
+        if tensor.datatype != port.datatype {
+            return Err(Error::Input(format!(
+                "{}: expected {}, got {}",
+                port.name, port.datatype, tensor.datatype
+            )));
         }
-        match given.is_empty() {
-            true => Ok(ordered),
-            false => Err(Error::Input(format!(
-                "expected {} tensors, got {count}",
-                ordered.len()
-            ))),
-        }
+        ordered.push((port, tensor));
     }
-
-    /// What the symbols of the manifest stand for.
-    fn symbols(&self, given: &[(String, RawTensor)]) -> Result<Vec<i64>, Error> {
-        values_of(self.ports(), |port| {
-            let found = given.iter().find(|(name, _)| *name == port.name);
-            found.map(|(_, tensor)| tensor.shape())
-        })
+    match given.is_empty() {
+        true => Ok(ordered),
+        false => Err(Error::Input(format!(
+            "expected {} tensors, got {count}",
+            ordered.len()
+        ))),
     }
 }
 
+/// What the symbols of `ports` stand for.
+fn symbols(ports: &[Port], given: &[(String, RawTensor)]) -> Result<Vec<i64>, Error> {
+    values_of(ports, |port| {
+        let found = given.iter().find(|(name, _)| *name == port.name);
+        found.map(|(_, tensor)| tensor.shape())
+    })
+}
+
 /// Tensors by the names of inputs or outputs.
-type Named = Vec<(String, RawTensor)>;
+pub type Named = Vec<(String, RawTensor)>;
 
 /// What the symbols of `ports` stand for, in the order in which they appear there. `shape`: the extents given for a port.
 ///

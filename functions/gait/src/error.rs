@@ -106,6 +106,8 @@ impl Error {
             Error::Clip(clip) => clip_status(clip),
             Error::Timeout { .. } => 504,
             Error::NotLoaded => 503,
+            // The host's status for what goes over its memory inside the instance.
+            Error::Model(ephemera_engine::Error::TooLarge(_)) => 507,
             Error::Settings(_) | Error::Model(_) | Error::Output(_) => 500,
         }
     }

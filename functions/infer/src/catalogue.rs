@@ -2,7 +2,13 @@
 
 use std::io::Read;
 
-use ephemera_engine::{Dim, Graph, Manifest, Port, bundle};
+// Where the models run is decided here, and nowhere else.
+#[cfg(not(all(feature = "wasi-nn", target_family = "wasm")))]
+use ephemera_engine::bundle;
+#[cfg(all(feature = "wasi-nn", target_family = "wasm"))]
+use ephemera_nn as bundle;
+
+use ephemera_engine::{Dim, Manifest, Port, RawModel};
 use ephemera_http::shortened;
 use serde::Serialize;
 
@@ -29,7 +35,7 @@ pub struct Hosted {
     /// What it gives.
     pub outputs: Vec<Port>,
     /// Runs it.
-    pub graph: Graph,
+    pub graph: Box<dyn RawModel>,
 }
 
 impl Catalogue {
@@ -88,15 +94,15 @@ pub(crate) fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.join(", ")
 }
 
-impl From<(Manifest, Graph)> for Hosted {
-    fn from((manifest, graph): (Manifest, Graph)) -> Hosted {
+impl<M: RawModel + 'static> From<(Manifest, M)> for Hosted {
+    fn from((manifest, graph): (Manifest, M)) -> Hosted {
         Hosted {
             inputs: manifest.input_ports(),
             outputs: manifest.output_ports(),
             name: manifest.name,
             version: manifest.version,
             sha256: manifest.sha256,
-            graph,
+            graph: Box::new(graph),
         }
     }
 }

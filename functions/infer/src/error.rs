@@ -65,6 +65,9 @@ pub enum Error {
         /// What is allowed.
         limit: usize,
     },
+    /// The same where the host runs the model, in its words: 413.
+    #[error("{0}")]
+    NoRoom(String),
     /// 413.
     #[error("the answer has over {limit} bytes; ask for fewer outputs, or for binary data")]
     AnswerTooLarge {
@@ -162,6 +165,7 @@ impl Error {
             Error::BodyTooLarge { .. }
             | Error::TensorsTooLarge { .. }
             | Error::ActivationsTooLarge { .. }
+            | Error::NoRoom(_)
             | Error::AnswerTooLarge { .. } => 413,
             Error::HeaderLength { .. }
             | Error::Json(_)
@@ -217,10 +221,11 @@ impl From<NotReady> for Error {
 }
 
 impl From<ephemera_engine::Error> for Error {
-    /// What the engine says of a request's tensors is the caller's; all else is ours.
+    /// What the engine says of a request's tensors and their size is the caller's; all else is ours.
     fn from(error: ephemera_engine::Error) -> Error {
         match error {
             ephemera_engine::Error::Input(text) => Error::Mismatch(text),
+            ephemera_engine::Error::TooLarge(text) => Error::NoRoom(text),
             other => Error::Model(other),
         }
     }

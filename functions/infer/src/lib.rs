@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Everything but `component.rs` runs natively and as Wasm, with the same bits: it knows neither Spin nor WASI, reads no clock and no
-//! file. A model's inputs are the graph's own; only one whose manifest says how pixels become its input takes pixels.
+//! file. Where the models run is decided by `catalogue.rs` alone. A model's inputs are the graph's own; only one whose manifest says how pixels become its input takes pixels.
 //!
 //! The protocol: <https://github.com/kserve/open-inference-protocol>, `specification/protocol/inference_rest.md`. The extension:
 //! Triton's `extension_binary_data.md`.

@@ -140,6 +140,8 @@ impl Error {
                 ImageError::Page { .. } | ImageError::Region { .. } => 422,
             },
             Error::NotLoaded => 503,
+            // The host's status for what goes over its memory inside the instance.
+            Error::Model(ephemera_engine::Error::TooLarge(_)) => 507,
             Error::Settings(_) | Error::Model(_) | Error::Output(_) => 500,
         }
     }

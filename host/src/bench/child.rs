@@ -104,6 +104,11 @@ impl Child {
         self.address
     }
 
+    /// The number of its process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its anonymous memory now, in bytes.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use ephemera::bench::child::Child;
 use ephemera::bench::engine::{Options, Runner};
-use ephemera::bench::{engine, jobs, neighbours, scale, soak, start};
+use ephemera::bench::{ceiling, engine, jobs, neighbours, scale, soak, start};
 use ephemera::config::Project;
 use ephemera::{build, memory};
 
@@ -19,8 +19,11 @@ pub(crate) enum Bench {
     Start(StartOptions),
     /// Memory of a server over many requests.
     Soak(SoakOptions),
-    /// Answers a second with one instance, and with as many as there are cores.
+    /// Answers a second with one instance, and with as many as there are cores, beside what the machine gives at most.
     Scale(ScaleOptions),
+    /// A process of `scale`'s, which runs graphs as it is asked on its standard input.
+    #[command(hide = true)]
+    Ceiling,
     /// Good requests beside hostile guests, against alone.
     Neighbours(NeighboursOptions),
     /// Pages a minute of a worker on a folder, and its memory; beside another worker, in turns.
@@ -196,6 +199,10 @@ pub(crate) fn bench(around: &Surroundings, what: Bench) -> Result<()> {
             let program = std::env::current_exe()?;
             let rows = scale::scale(&program, &around.manifest, cores as u32, &asked)?;
             scale::print(&rows, options.json, &mut out)
+        }
+        Bench::Ceiling => {
+            let models = project.workspace().join("models");
+            ceiling::work(&models, std::io::stdin().lock(), out)
         }
         Bench::Neighbours(options) => {
             let NeighboursOptions {

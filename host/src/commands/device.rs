@@ -7,7 +7,6 @@ use anyhow::Result;
 use clap::Args;
 use ephemera::build::{Artifact, Placement};
 use ephemera::config::Project;
-use ephemera::nn::cpu::Cpu;
 use ephemera::nn::devices::{Choice, Devices, Found};
 use ephemera::nn::gpu::GpuFlags;
 
@@ -49,17 +48,10 @@ impl DeviceOptions {
 
 /// The devices of `found`, for at most `runs` runs at once of the graphs of `artifacts`.
 pub(crate) fn open(
-    found: Found,
+    found: &Found,
     artifacts: &[Artifact],
     runs: u32,
 ) -> Result<Option<Arc<Devices>>> {
-    found.open(runs, || {
-        let mut cpu = Cpu::default();
-        for artifact in artifacts {
-            if let Some(graphs) = &artifact.graphs {
-                cpu.load(graphs)?;
-            }
-        }
-        Ok(cpu)
-    })
+    let graphs = artifacts.iter().filter_map(|a| a.graphs.as_deref());
+    found.open(runs, &graphs.collect::<Vec<_>>())
 }

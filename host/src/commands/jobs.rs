@@ -191,7 +191,7 @@ impl Worker {
             waiting: in_hand,
             wait_time: WAIT_TIME,
         };
-        let devices = device::open(found, &artifacts, budget.instances)?;
+        let devices = device::open(&found, &artifacts, budget.instances)?;
         let mut gpus = Gpus::default();
         gpus.add(Arc::new(gpu::Driver));
         if let Some(devices) = &devices {

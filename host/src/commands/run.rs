@@ -75,7 +75,7 @@ pub(crate) fn run(around: &Surroundings, options: Run) -> Result<ExitCode> {
     if let Some(wanted) = options.jobs.filter(|&wanted| wanted > jobs) {
         eprintln!("{wanted} jobs wanted, there are processors and memory for {jobs}");
     }
-    let devices = device::open(found, &artifacts, jobs)?;
+    let devices = device::open(&found, &artifacts, jobs)?;
     let app = App::load_on(devices.as_ref(), project, &artifacts, jobs)?;
     let app = Arc::new(app);
     let destination = match (options.out, options.beside) {

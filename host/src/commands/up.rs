@@ -98,9 +98,7 @@ impl Telling {
             (None, true) => Place::Nowhere,
             (None, false) => Place::Beside,
         };
-        // An empty variable is one that is not set.
-        let otlp = self.otlp.filter(|url| !url.is_empty());
-        let collector = otlp.map(|url| Collector::new(&url, self.otlp_service));
+        let collector = self.otlp.map(|url| Collector::new(&url, self.otlp_service));
         Ok(telemetry::Settings {
             metrics,
             access_log: self.access_log,
@@ -192,10 +190,6 @@ fn serve(
     telemetry.gpus.add(Arc::new(gpu::Driver));
     let found = options.device.find(&project)?;
     ensure!(
-        !options.watch || !found.has_gpus(),
-        "--watch: expected --device guest or cpu: what is built would be loaded on the GPU beside what serves, and take its memory twice"
-    );
-    ensure!(
         !options.watch || (http && subscriptions.is_empty() && options.component_id.is_empty()),
         "--watch is for manifests of HTTP functions, all of them"
     );
@@ -214,7 +208,7 @@ fn serve(
     budget.instances = options.max_concurrency.unwrap_or(budget.instances);
     budget.memory_bytes = memory_budget(&project, options.memory_budget)?;
     let budget = *budget;
-    let devices = device::open(found, &artifacts, budget.instances)?;
+    let devices = device::open(&found, &artifacts, budget.instances)?;
     if let Some(devices) = &devices {
         settings.telemetry.gpus.add(Arc::clone(devices) as _);
     }
@@ -252,9 +246,7 @@ fn serve(
         }
         let watching = async {
             match &server {
-                Some(server) if options.watch => {
-                    watch::swap(around, server, budget, &options.device).await
-                }
+                Some(server) if options.watch => watch::swap(around, server, budget, &found).await,
                 _ => std::future::pending().await,
             }
         };

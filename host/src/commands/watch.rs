@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result};
 use ephemera::admission::Budget;
 use ephemera::app::App;
+use ephemera::nn::devices::Found;
 use ephemera::serve::Server;
 use ephemera::watch::{Seen, Watch};
 
 use super::Surroundings;
-use super::device::{self, DeviceOptions};
+use super::device;
 use super::up::{check_budget, largest_ceiling};
 
 /// Between two looks at the files. A change is built when the next look finds nothing more: editors and `git` write several files.
@@ -21,7 +22,7 @@ pub(super) async fn swap(
     around: &Surroundings,
     server: &Server,
     budget: Budget,
-    device: &DeviceOptions,
+    found: &Found,
 ) -> Error {
     let mut seen: Option<Seen> = None;
     let mut last: Option<Watch> = None;
@@ -40,8 +41,8 @@ pub(super) async fn swap(
         // What changed while something was built is a change too.
         let changed = wait(&watch, seen.get_or_insert(now)).await;
         tracing::info!("{changed} changed, building");
-        let device = device.clone();
-        let built = apart(around, move |around| load(around, budget, &device)).await;
+        let found = found.clone();
+        let built = apart(around, move |around| load(around, budget, &found)).await;
         let replaced = async {
             let app = Arc::new(built?);
             app.check_ready().await?;
@@ -86,10 +87,10 @@ async fn wait(watch: &Watch, seen: &mut Seen) -> String {
     }
 }
 
-/// Where models run outside of functions, they are read anew, and those that serve go when the last request is done with them.
-fn load(around: &Surroundings, budget: Budget, device: &DeviceOptions) -> Result<App> {
+/// Where models run on the processor, they are read anew, and those that serve go when the last request is done with them. Of a GPU the
+/// worker stays, and reads anew what has changed.
+fn load(around: &Surroundings, budget: Budget, found: &Found) -> Result<App> {
     let project = around.project()?;
-    let found = device.find(&project)?;
     let artifacts = around.artifacts(found.placement(), &project, &[], false)?;
     check_budget(largest_ceiling(&project), budget.memory_bytes)?;
     let devices = device::open(found, &artifacts, budget.instances)?;

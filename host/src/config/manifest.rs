@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
-use super::{DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_S, FileRequests};
+use super::function::{DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_S, FileRequests};
 use crate::variables::{Templates, Variable};
 
 /// Keys of a component that Spin knows and we do not, and what there is instead.

@@ -5,7 +5,9 @@
 
 use std::cmp::Reverse;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,10 +19,11 @@ use tokio::sync::Semaphore;
 use super::abandoned;
 use super::cpu::{self, Cpu};
 use super::device::{Device, DeviceError};
-use super::gpu::{self, DeviceChoice, GpuFlags};
+use super::gpu::{self, Built, Descriptions, DeviceChoice, GpuFlags};
 use crate::admission::Admission;
 use crate::build::Placement;
 use crate::metrics::gpu::{Gpu, GpuSource, Ours};
+use crate::models;
 
 /// Where models run, as `--device` and `SURYA_GPU_DEVICE` say it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,13 +90,14 @@ impl Choice {
 }
 
 /// What there is to run models on.
+#[derive(Debug, Clone)]
 pub enum Found {
     /// The instance of the function.
     Guest,
     /// The processor.
     Processor,
     /// At least one GPU.
-    Gpus(Vec<Box<dyn Device>>),
+    Gpus(Vec<Arc<gpu::Gpu>>),
 }
 
 impl fmt::Display for Found {
@@ -102,7 +106,7 @@ impl fmt::Display for Found {
             Self::Guest => f.write_str("guest"),
             Self::Processor => f.write_str(cpu::LABEL),
             Self::Gpus(devices) => {
-                let labels: Vec<&str> = devices.iter().map(|device| device.label()).collect();
+                let labels: Vec<&str> = devices.iter().map(Device::label).collect();
                 f.write_str(&labels.join(", "))
             }
         }
@@ -110,11 +114,6 @@ impl fmt::Display for Found {
 }
 
 impl Found {
-    /// Whether it is other than this machine's processor.
-    pub fn has_gpus(&self) -> bool {
-        matches!(self, Self::Gpus(_))
-    }
-
     /// Which build of a function it needs.
     pub fn placement(&self) -> Placement {
         match self {
@@ -123,24 +122,51 @@ impl Found {
         }
     }
 
-    /// The devices, for at most `runs` runs at once; none where the models run inside the instance. `cpu` makes the processor's, and is
-    /// called when it is what runs.
+    /// The devices, for at most `runs` runs at once; none where the models run inside the instance. `graphs`: files with the models that the
+    /// functions were built with. GPUs stay those that they are, however often they are opened.
     ///
     /// # Errors
     ///
-    /// Whatever `cpu` reports.
-    pub fn open(
-        self,
-        runs: u32,
-        cpu: impl FnOnce() -> Result<Cpu>,
-    ) -> Result<Option<Arc<Devices>>> {
+    /// A file that cannot be read, or is no stream of models; functions that were built with different models of one name.
+    pub fn open(&self, runs: u32, graphs: &[&Path]) -> Result<Option<Arc<Devices>>> {
         let devices = match self {
             Self::Guest => return Ok(None),
-            Self::Processor => vec![Box::new(cpu()?) as Box<dyn Device>],
-            Self::Gpus(devices) => devices,
+            Self::Processor => {
+                let mut cpu = Cpu::default();
+                for path in graphs {
+                    cpu.load(path)?;
+                }
+                vec![Box::new(cpu) as Box<dyn Device>]
+            }
+            Self::Gpus(gpus) => {
+                let built = Arc::new(descriptions(graphs)?);
+                let boxed = |gpu: &Arc<gpu::Gpu>| {
+                    let built = Built::new(Arc::clone(gpu), Arc::clone(&built));
+                    Box::new(built) as Box<dyn Device>
+                };
+                gpus.iter().map(boxed).collect()
+            }
         };
         Ok(Some(Arc::new(Devices::new(devices, runs)?)))
     }
+}
+
+/// What all of the files say that their models are.
+fn descriptions(graphs: &[&Path]) -> Result<Descriptions> {
+    let mut all = Descriptions::new();
+    for path in graphs {
+        let reading = || format!("reading the graphs in {}", path.display());
+        let file = File::open(path).with_context(reading)?;
+        let found = models::descriptions(BufReader::new(file)).with_context(reading)?;
+        for (name, described) in found {
+            let known = all.entry(name).or_insert(described.clone());
+            ensure!(
+                *known == described,
+                "functions were built with different models of one name: run `ephemera build`"
+            );
+        }
+    }
+    Ok(all)
 }
 
 /// Devices that have the same graphs.
@@ -344,7 +370,7 @@ mod tests {
                 (found.placement(), found.to_string()),
                 (choice.placement(), label.to_owned())
             );
-            let devices = found.open(1, || Ok(Cpu::default())).expect("it opens");
+            let devices = found.open(1, &[]).expect("it opens");
             let labels = devices.map(|devices| devices.labels());
             let outside = choice != Choice::Guest;
             assert_eq!(labels, outside.then(|| "cpu".to_owned()));
@@ -355,7 +381,7 @@ mod tests {
             (false, "cuda:99 cannot be used"),
             (true, "DISABLE_GPU is true"),
         ] {
-            let error = find(none, disabled).err().expect("there is none");
+            let error = find(none, disabled).expect_err("there is none");
             assert!(error.to_string().contains(says), "{error}");
         }
     }

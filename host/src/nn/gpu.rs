@@ -1,6 +1,7 @@
 //! GPUs as [`Device`]s: `models/<name>` + tensors -> tensors, computed with reals in a process of its own.
 //!
 //! ```text
+//! built.rs      a GPU for the functions of one build
 //! settings.rs   flags, environment, presets -> GpuSettings
 //! turns.rs      one run at a time, in the order of coming
 //! child.rs      the host's end of a worker: start, ask, watch, end
@@ -13,6 +14,7 @@
 //! something is asked of its GPU, and ended when it errs, takes too long or too much, or has had nothing to do. The next request starts
 //! another. Nothing is asked twice, but for what met a worker that had just ended for want of work.
 
+mod built;
 mod child;
 mod frame;
 mod meter;
@@ -33,6 +35,7 @@ use super::device::{Device, DeviceError};
 use crate::gpu::nvml::{self, Found};
 use crate::metrics::gpu::Ours;
 use crate::{models, shapes};
+pub use built::{Built, Descriptions};
 use child::{Broken, Watch, Worker};
 use frame::{Answer, Ask, Refusal, Tensors};
 use meter::Meter;
@@ -56,16 +59,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// # Errors
 ///
 /// [`DeviceError::Unavailable`] where a GPU is named and cannot be had; where growth is off, all that loading its graphs can say.
-pub fn devices(settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+pub fn devices(settings: &GpuSettings) -> Result<Vec<Arc<Gpu>>, DeviceError> {
     let gpus = found(settings)?;
-    let mut working: Vec<Box<dyn Device>> = vec![];
+    let mut working = vec![];
     for gpu in gpus {
         let ready = match settings.allow_growth {
             true => gpu.try_out(),
             false => gpu.take_all(),
         };
         match ready {
-            Ok(()) => working.push(Box::new(gpu)),
+            Ok(()) => working.push(gpu),
             // Whoever leaves the choice to us gets what works.
             Err(error) if settings.device == DeviceChoice::Auto => {
                 tracing::warn!("{} is not used: {error}", gpu.label);
@@ -204,14 +207,16 @@ impl Gpu {
             let zeros = shapes::zeros(&manifest, &usual).map_err(failed)?;
             let zeros = zeros.into_iter();
             let zeros = zeros.map(|(name, tensor)| (name.to_owned(), tensor));
-            self.run_within(graph, &zeros.collect::<Vec<_>>(), LOAD_LIMIT)?;
+            self.run_within(graph, None, &zeros.collect::<Vec<_>>(), LOAD_LIMIT)?;
         }
         Ok(())
     }
 
+    /// `described`: as [`Ask::Load`] has it.
     fn run_within(
         &self,
         graph: &str,
+        described: Option<&str>,
         inputs: &[(String, Tensor)],
         limit: Duration,
     ) -> Result<Tensors, DeviceError> {
@@ -224,9 +229,9 @@ impl Gpu {
             )
         })?;
         let mut bench = self.lock();
-        match self.attempt(&mut bench, graph, inputs, limit) {
+        match self.attempt(&mut bench, (graph, described), inputs, limit) {
             Err(Attempt::Idle) => self
-                .attempt(&mut bench, graph, inputs, limit)
+                .attempt(&mut bench, (graph, described), inputs, limit)
                 .map_err(|error| self.told(graph, error)),
             other => other.map_err(|error| self.told(graph, error)),
         }
@@ -236,7 +241,7 @@ impl Gpu {
     fn attempt(
         &self,
         bench: &mut Bench,
-        graph: &str,
+        graph: (&str, Option<&str>),
         inputs: &[(String, Tensor)],
         limit: Duration,
     ) -> Result<Tensors, Attempt> {
@@ -245,7 +250,7 @@ impl Gpu {
             Ok(_) => bench.failures = 0,
             // It can go on.
             Err(Attempt::Refused(
-                Refusal::UnknownGraph | Refusal::Input(_) | Refusal::Memory(_),
+                Refusal::UnknownGraph | Refusal::Changed | Refusal::Input(_) | Refusal::Memory(_),
             )) => {}
             Err(Attempt::Paused(_)) => {}
             Err(Attempt::Idle) => bench.worker = None,
@@ -260,7 +265,7 @@ impl Gpu {
     fn converse(
         &self,
         bench: &mut Bench,
-        graph: &str,
+        (graph, described): (&str, Option<&str>),
         inputs: &[(String, Tensor)],
         limit: Duration,
     ) -> Result<Tensors, Attempt> {
@@ -277,7 +282,8 @@ impl Gpu {
             );
             understood(answer)
         };
-        ask(worker, Ask::Load(graph.to_owned()), &[], LOAD_LIMIT)?;
+        let load = Ask::Load(graph.to_owned(), described.map(str::to_owned));
+        ask(worker, load, &[], LOAD_LIMIT)?;
         // What took less than a glance is seen here.
         let used_bytes = self.meter.used_bytes(worker.pid(), baseline).unwrap_or(0);
         if used_bytes > self.limit_bytes {
@@ -358,6 +364,10 @@ impl Gpu {
         let device = self.label.clone();
         match attempt {
             Attempt::Refused(Refusal::UnknownGraph) => DeviceError::UnknownGraph(graph),
+            Attempt::Refused(Refusal::Changed) => DeviceError::Unavailable {
+                reason: format!("model `{graph}` was changed after its function was built"),
+                device,
+            },
             Attempt::Refused(Refusal::Input(reason)) => DeviceError::Input { graph, reason },
             Attempt::Refused(Refusal::Unavailable(reason)) | Attempt::Paused(reason) => {
                 DeviceError::Unavailable { device, reason }
@@ -408,7 +418,7 @@ impl Device for Arc<Gpu> {
         graph: &str,
         inputs: Vec<(String, Tensor)>,
     ) -> Result<Vec<(String, Tensor)>, DeviceError> {
-        self.run_within(graph, &inputs, self.settings.run_limit)
+        self.run_within(graph, None, &inputs, self.settings.run_limit)
     }
 
     fn is_ready(&self) -> bool {

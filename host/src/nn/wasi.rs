@@ -371,6 +371,14 @@ async fn run_tensors(
     };
     let devices = Arc::clone(session.registry.devices());
     let working_bytes = devices.working_bytes(graph, &tensors);
+    // The function asked for what its client sent, and knows what to say of it.
+    let left_bytes = store.data().memory.left_bytes();
+    if working_bytes > left_bytes {
+        let text = format!(
+            "inputs of these shapes need {working_bytes} bytes of activations, limit is {left_bytes}"
+        );
+        return Ok(Err(Refusal::new(Code::TooLarge, text)));
+    }
     take(store, working_bytes)?;
     let running = devices.run(Arc::clone(graph), tensors, working_bytes);
     let ran = running.await;

@@ -20,7 +20,11 @@ pub enum Format {
 /// From here on, lines of this process are written to standard error. `EPHEMERA_LOG` says which, by the syntax of `tracing`'s filters; `info`
 /// and above without it.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_env("EPHEMERA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // An empty variable is one that is not set.
+    let said = std::env::var("EPHEMERA_LOG").ok();
+    let said = said.filter(|said| !said.trim().is_empty());
+    let filter = said.and_then(|said| EnvFilter::try_new(said).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     match format {
         Format::Text => text(filter, ansi).init(),

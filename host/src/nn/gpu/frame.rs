@@ -27,8 +27,8 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// What the host asks of a worker. A worker says [`Answer::Ready`] first, unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ask {
-    /// Load this graph.
-    Load(String),
+    /// Load this graph, with the `model.toml` that has this SHA-256; with whatever is there, if none is given.
+    Load(String, Option<String>),
     /// Run this graph, loaded before, on the frame's tensors.
     Run(String),
 }
@@ -51,6 +51,8 @@ pub(super) enum Answer {
 pub(super) enum Refusal {
     /// No such folder under `models/`.
     UnknownGraph,
+    /// Its `model.toml` is another one now.
+    Changed,
     /// Tensors that are not the manifest's.
     Input(String),
     /// The device does not work.

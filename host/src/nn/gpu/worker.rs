@@ -16,7 +16,8 @@ use clap::{Args, ValueEnum};
 use ephemera_engine::{Error, Model, Precision, RealGraph};
 
 use super::frame::{self, Answer, Ask, Refusal, Tensors};
-use crate::models;
+use crate::digest::sha256;
+use crate::models::{self, Folder};
 
 /// What a worker runs graphs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -165,47 +166,69 @@ fn start(device: WorkerDevice) -> Result<()> {
 /// The loaded graphs, the one used last at the end.
 struct Desk<'o> {
     options: &'o WorkerOptions,
-    graphs: Vec<(String, RealGraph)>,
+    graphs: Vec<Loaded>,
+}
+
+struct Loaded {
+    name: String,
+    /// The SHA-256 of its `model.toml`, which has those of its other files.
+    described: String,
+    graph: RealGraph,
 }
 
 impl Desk<'_> {
     fn answer(&mut self, ask: &Ask, tensors: Tensors) -> Result<(Answer, Tensors), Refusal> {
         match ask {
-            Ask::Load(name) => {
-                self.graph(name)?;
+            Ask::Load(name, described) => {
+                self.graph(name, described.as_deref())?;
                 Ok((Answer::Loaded, vec![]))
             }
             Ask::Run(name) => {
-                self.graph(name)?;
+                self.graph(name, None)?;
                 Ok((Answer::Ran, self.run(tensors)?))
             }
         }
     }
 
-    /// Sees to it that the graph `name` is the last.
-    fn graph(&mut self, name: &str) -> Result<(), Refusal> {
-        if let Some(index) = self.graphs.iter().position(|(other, _)| other == name) {
+    /// Sees to it that the graph `name` is the last, as it is `wanted`.
+    fn graph(&mut self, name: &str, wanted: Option<&str>) -> Result<(), Refusal> {
+        let index = self.graphs.iter().position(|loaded| loaded.name == name);
+        if let Some(index) = index
+            && wanted.is_none_or(|wanted| wanted == self.graphs[index].described)
+        {
             self.graphs[index..].rotate_left(1);
             return Ok(());
         }
+        let folder = read(self.options, name)?;
+        let described = sha256(&folder.table).to_string();
+        // Another function's request may still want the one that is loaded, so it stays until there is a better one.
+        if wanted.is_some_and(|wanted| wanted != described) {
+            return Err(Refusal::Changed);
+        }
+        self.graphs.retain(|loaded| loaded.name != name);
         let excess = (self.graphs.len() + 1).saturating_sub(self.options.graphs_kept.max(1));
         self.graphs.drain(..excess);
-        let graph = load(self.options, name)?;
+        let graph = load(self.options, &folder)?;
         let needed = graph.weight_bytes() + self.weight_bytes();
         if needed > self.options.limit_bytes {
             return Err(Refusal::Memory(needed));
         }
-        self.graphs.push((name.to_owned(), graph));
+        self.graphs.push(Loaded {
+            name: name.to_owned(),
+            described,
+            graph,
+        });
         Ok(())
     }
 
     fn weight_bytes(&self) -> u64 {
-        self.graphs.iter().map(|(_, g)| g.weight_bytes()).sum()
+        let graphs = self.graphs.iter();
+        graphs.map(|loaded| loaded.graph.weight_bytes()).sum()
     }
 
     /// Runs the last graph.
     fn run(&self, tensors: Tensors) -> Result<Tensors, Refusal> {
-        let (_, graph) = self.graphs.last().ok_or(Refusal::UnknownGraph)?;
+        let Loaded { graph, .. } = self.graphs.last().ok_or(Refusal::UnknownGraph)?;
         let (names, tensors): (Vec<String>, Vec<_>) = tensors.into_iter().unzip();
         let names = names.iter().map(String::as_str);
         let inputs: Vec<(&str, _)> = names.zip(tensors).collect();
@@ -218,10 +241,13 @@ impl Desk<'_> {
     }
 }
 
-fn load(options: &WorkerOptions, name: &str) -> Result<RealGraph, Refusal> {
+fn read(options: &WorkerOptions, name: &str) -> Result<Folder, Refusal> {
     let folder = folder(&options.models, name).ok_or(Refusal::UnknownGraph)?;
     let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
-    let model = models::read(&folder).map_err(failed)?;
+    models::read(&folder).map_err(failed)
+}
+
+fn load(options: &WorkerOptions, model: &Folder) -> Result<RealGraph, Refusal> {
     let precision = match options.f16 {
         true => Precision::F16,
         false => Precision::F32,
@@ -241,7 +267,9 @@ fn refusal(error: Error) -> Refusal {
     match error {
         Error::Input(reason) => Refusal::Input(reason),
         Error::Load(cause) | Error::Run(cause) => Refusal::Failed(format!("{cause:#}")),
-        Error::Manifest(_) | Error::Bundle(_) => Refusal::Failed(error.to_string()),
+        Error::Manifest(_) | Error::Bundle(_) | Error::TooLarge(_) => {
+            Refusal::Failed(error.to_string())
+        }
     }
 }
 

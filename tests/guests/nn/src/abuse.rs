@@ -78,6 +78,21 @@ pub(crate) fn by_name(name: &str) -> Option<String> {
             }
             run(sound())
         }
+        "no-memory-to-run" => {
+            let bytes = vec![0; 1 << 20];
+            let mebibyte = || Tensor::new(&[1 << 20], TensorType::U8, &bytes);
+            let mut held: Vec<Tensor> = (0..36).map(|_| mebibyte()).collect();
+            let refused = loop {
+                held.extend((0..2).map(|_| mebibyte()));
+                let said = run(sound());
+                if !said.starts_with("ok") {
+                    break said;
+                }
+            };
+            drop(held);
+            let after = run(sound());
+            format!("{refused}; then {after}")
+        }
         _ => return None,
     })
 }
