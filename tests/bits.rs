@@ -28,6 +28,7 @@ fn every_instruction_set_gives_the_same_bits() -> Result<()> {
     for (name, input) in [
         ("ocr-recogniser-latin", "x=1x3x48x320"),
         ("ocr-recogniser-devanagari", "x=1x3x48x320"),
+        ("ocr-recogniser-european", "x=1x3x48x320"),
         ("ocr-detector", "x=1x3x320x320"),
     ] {
         let model = models::read(&root.join("models").join(name))?;

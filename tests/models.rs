@@ -50,6 +50,7 @@ fn the_recognisers_read_their_check_lines_as_their_cards_say() -> Result<()> {
     for (name, multiple) in [
         ("ocr-recogniser-latin", 8),
         ("ocr-recogniser-devanagari", 4),
+        ("ocr-recogniser-european", 4),
     ] {
         check_lines(name, multiple).context(name)?;
     }

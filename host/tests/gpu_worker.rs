@@ -402,7 +402,7 @@ fn stripped_graphs_agree_with_the_int8_ones_on_the_models_pictures() {
     report
         .print(false, &mut std::io::stdout())
         .expect("a table");
-    // All models that have pictures to check: the detector, two recognisers, the gait network.
-    assert_eq!(report.rows.len(), 4);
+    // All models that have pictures to check: the detector, three recognisers, the gait network.
+    assert_eq!(report.rows.len(), 5);
     assert!(report.agrees(), "{report:?}");
 }

@@ -31,10 +31,11 @@ OWN = {
         # For IAST and English; a code point of Devanagari is narrower than that as it is.
         "letter_px": [15, 13],
     },
+    # Greek letters too, but not as Greek is written.
     "latin": {
-        "name": "latin",
-        "languages": [*_LATIN, "el", "sa-Latn", "pi-Latn"],
-        "scripts": ["Latn", "Grek"],
+        "name": "european",
+        "languages": [*_LATIN, "sa-Latn", "pi-Latn"],
+        "scripts": ["Latn"],
         "min_width_px": 16,
     },
 }
