@@ -5,7 +5,7 @@ mod parts;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -124,7 +124,7 @@ fn rename_to_free(from: &Path, to: &Path) -> std::io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         // File systems that cannot say it so, such as NFS, have links for it.
-        Err(Errno::INVAL | Errno::NOSYS) => link_to_free(from, to),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link_to_free(from, to),
         Err(error) => Err(error.into()),
     }
 }
@@ -133,9 +133,34 @@ fn rename_to_free(from: &Path, to: &Path) -> std::io::Result<bool> {
 fn link_to_free(from: &Path, to: &Path) -> std::io::Result<bool> {
     match std::fs::hard_link(from, to) {
         Ok(()) => std::fs::remove_file(from).map(|()| true),
+        // Linked before, by one who died then, or by a call that was sent twice over a network.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_same(from, to) => {
+            std::fs::remove_file(from).map(|()| true)
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        // No links either. Who looks first may lose what comes between, and there is nothing else to be had.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::Unsupported
+            ) =>
+        {
+            match std::fs::symlink_metadata(to) {
+                Ok(_) => Ok(false),
+                Err(gone) if gone.kind() == ErrorKind::NotFound => {
+                    std::fs::rename(from, to).map(|()| true)
+                }
+                Err(_) => Err(error),
+            }
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Whether two names are of one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let identity = |path| std::fs::symlink_metadata(path).map(|about| (about.dev(), about.ino()));
+    matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Moves a file to a path that is free: `to`, or that with a number. Returns where it went.
@@ -288,6 +313,10 @@ mod tests {
         assert!(link_to_free(&path("a"), &path("c")).expect("linked"));
         assert_eq!(std::fs::read(path("c")).expect("there"), b"a");
         assert!(!path("a").exists());
+        // Linked before, and not removed.
+        std::fs::hard_link(path("c"), path("a")).expect("linked");
+        assert!(link_to_free(&path("a"), &path("c")).expect("known"));
+        assert!(!path("a").exists() && path("c").exists());
     }
 
     #[test]

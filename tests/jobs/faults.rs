@@ -40,6 +40,7 @@ until [ -e "$disk/in/progress.json" ]; do sleep 0.05; done
 cat /dev/zero > "$disk/filler" 2>/dev/null
 cp -r "$disk/../pages/." "$disk/in/" 2>/dev/null
 until [ -e "$room" ]; do sleep 0.05; done
+rm -f "$disk"/in/*.png
 rm "$disk/filler"
 cp -r "$disk/../pages/." "$disk/in/"
 while compgen -G "$disk/in/*.png" >/dev/null; do sleep 0.05; done

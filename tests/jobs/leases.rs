@@ -114,7 +114,7 @@ fn a_short_lease_of_redis_holds_while_a_disk_is_waited_for() -> Result<()> {
         let (files, out) = (at("files"), at("out"));
         let path = |path: &Path| path.to_str().map(str::to_owned).context("a path");
         let (files, out) = (path(&files)?, path(&out)?);
-        let words = ["--lease-s", "1", "--files", &files, "--out", &out];
+        let words = ["--lease-s", "6", "--files", &files, "--out", &out];
         let Some(crew) = producer.crew(&words)? else {
             return Ok(());
         };

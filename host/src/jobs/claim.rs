@@ -93,7 +93,12 @@ impl Claim {
         claim.record.below = below.to_owned();
         claim.record.machine = machine;
         claim.record.process = std::process::id();
-        claim.begin_lease().with_context(taking)?;
+        if let Err(error) = claim.begin_lease() {
+            // It may be there all the same, and who finds it must not take us for dead. Its lock goes in any case.
+            claim.record.expires = 0;
+            let _ = claim.write();
+            return Err(error).with_context(taking);
+        }
         Ok(Some(claim))
     }
 
@@ -173,9 +178,9 @@ impl Claim {
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&text)?;
         self.file.set_len(text.len() as u64)?;
-        self.file.sync_data().context("writing a claim")?;
+        // Whether it lasts or not, it is what is there.
         self.written = text;
-        Ok(())
+        self.file.sync_data().context("writing a claim")
     }
 
     /// Lets go of an item that stays: it is to be tried again after `pause`, and its record is kept.

@@ -134,6 +134,10 @@ impl Results {
                     refused.pop_first();
                 }
                 let folder = path.parent().unwrap_or(path);
+                // What did not fit before does not because something smaller failed since.
+                let bytes = refused
+                    .get(folder)
+                    .map_or(bytes, |before| before.bytes.max(bytes));
                 refused.insert(folder.to_owned(), Refused::now(bytes, error));
             }
         })

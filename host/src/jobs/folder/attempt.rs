@@ -18,7 +18,7 @@ use crate::jobs::claim::Claim;
 use crate::jobs::company::{Company, is_suspect};
 use crate::jobs::inbox::Item;
 use crate::jobs::perform::{Outcome, Task};
-use crate::jobs::queue::{Step, pause};
+use crate::jobs::queue::{STORAGE_PAUSE, Step, pause};
 use crate::jobs::reach::Trouble;
 use crate::metrics::work::Phase;
 
@@ -41,6 +41,13 @@ impl Hot {
         let mut said = said?;
         if let Some(dead) = claim.dead {
             self.sweep(item, said.job(), claim, dead).await?;
+        }
+        // What it says is not known just now: neither of whom its end is to be told to, nor which file it describes.
+        if matches!(said, Said::NoJob(Trouble::Later(_))) && self.has_an_end(claim) {
+            return Ok(Step::PutBack {
+                pause: STORAGE_PAUSE,
+                reason: None,
+            });
         }
         // What is known is of another file than that which is described now. If there is none, a worker that died had moved it.
         let described = self.described_identity(item, &said);
@@ -79,6 +86,12 @@ impl Hot {
             Some(_) => {}
         }
         self.settle(item, job, claim, attempted, &mut stop).await
+    }
+
+    /// Whether nothing is left to be done with an item but to tell of it and to move it away.
+    fn has_an_end(&self, claim: &Claim) -> bool {
+        let record = &claim.record;
+        record.storing.is_some() || record.given_up.is_some() || record.deaths >= self.policy.deaths
     }
 
     /// What the item asks for, done; `None` if `stop` became true before. The claim is kept alive meanwhile.

@@ -12,7 +12,7 @@ if redis.call('HEXISTS', KEYS[2], 'report') == 0 then
   elseif ARGV[7] == 'list' then
     replied = redis.pcall('RPUSH', KEYS[6], ARGV[3])
   end
-  -- Nothing else has happened yet. What is wrong with the key stays wrong; anything else, such as a full memory, passes.
+  -- Nothing else has happened yet. What is wrong with the key stays wrong; anything else passes; a full memory is no error here.
   if type(replied) == 'table' and replied.err then
     local lasting = string.sub(replied.err, 1, 9) == 'WRONGTYPE' or string.sub(replied.err, 1, 6) == 'NOPERM'
     if lasting then
