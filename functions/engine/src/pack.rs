@@ -127,6 +127,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn letters_are_squeezed_within_reason() {
         // (ordinary, dense, whether it is taken)

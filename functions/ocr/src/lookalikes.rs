@@ -23,6 +23,8 @@ const TWINS: [(char, char); 16] = [
     // No letter, but what the recogniser takes a narrow pi for.
     ('∩', 'Π'),
 ];
+/// The one that is small, as most letters are: in a word of twins alone it is no sign of Greek (No, To).
+const SMALL: char = 'o';
 /// Fewer letters than this are rather a formula's: ΔT.
 const MIN_LETTERS: usize = 4;
 
@@ -36,7 +38,7 @@ pub(crate) fn greek(text: &str) -> String {
         .sum();
     let others: usize = text
         .split(' ')
-        .filter(|word| !could_be_greek(word))
+        .filter(|word| !could_be_greek(word) || !surely(word) && word.contains(SMALL))
         .map(|word| word.chars().filter(|c| c.is_alphabetic()).count())
         .sum();
     if letters < MIN_LETTERS {
@@ -46,7 +48,8 @@ pub(crate) fn greek(text: &str) -> String {
         .split(' ')
         .map(|word| {
             // A word of twins alone is whatever the line is.
-            if surely(word) || (could_be_greek(word) && others < letters) {
+            let undecided = could_be_greek(word) && !word.contains(SMALL);
+            if surely(word) || undecided && others < letters {
                 word.chars().map(twin).collect()
             } else {
                 word.to_owned()
@@ -84,6 +87,7 @@ mod tests {
             ("ΣTIΣ E∩OMENEΣ", "ΣΤΙΣ ΕΠΟΜΕΝΕΣ"),
             ("Kόσμoς", "Κόσμος"),
             ("O ΦAPOΣ KAI TO NEPO, 1874", "Ο ΦΑΡΟΣ ΚΑΙ ΤΟ ΝΕΡΟ, 1874"),
+            ("No ΦAPOΣ To Aθήνα", "No ΦΑΡΟΣ To Αθήνα"),
             ("THE HOTEL AT TEN", "THE HOTEL AT TEN"),
             (
                 "the change ΔT of HEAT in the μ range",

@@ -377,6 +377,11 @@ async fn run_tensors(
         let text = format!(
             "inputs of these shapes need {working_bytes} bytes of activations, limit is {left_bytes}"
         );
+        // Whoever sets `memory_mib` looks for what would have been needed.
+        let memory = &store.data().memory;
+        let needed_bytes = memory.account().held_bytes().saturating_add(working_bytes);
+        memory.trail.holds(needed_bytes);
+        tracing::warn!("{graph}: {text}");
         return Ok(Err(Refusal::new(Code::TooLarge, text)));
     }
     take(store, working_bytes)?;
